@@ -1,0 +1,1 @@
+"""Konsul: service discovery, configuration KV and coordination."""

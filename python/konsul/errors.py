@@ -1,0 +1,164 @@
+"""Every error of Konsul: one class, one code, one HTTP status, one exit status. Imports only the standard library."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KonsulError(Exception):
+    """The root. `code` 0 is never on the wire; subclasses register themselves by `code`.
+
+    A code used twice fails at import, so the map the native core relies on cannot drift silently.
+    """
+
+    code: ClassVar[int] = 0
+    http_status: ClassVar[int] = 500
+    exit_status: ClassVar[int] = 1
+    by_code: ClassVar[dict[int, type[KonsulError]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        taken = KonsulError.by_code.setdefault(cls.code, cls)
+        if taken is not cls:
+            raise TypeError(f"error code {cls.code} belongs to {taken.__name__}, not also to {cls.__name__}")
+
+
+class Conflict(KonsulError):
+    """No case's guards held. `current` is the modify_index of the row under `key` (0: absent)."""
+
+    code = 1
+    http_status = 409
+    exit_status = 4
+
+    def __init__(self, message: str = "conflict", *, key: bytes = b"", current: int = 0) -> None:
+        super().__init__(message)
+        self.key = key
+        self.current = current
+
+
+class NotFound(KonsulError):
+    """What was named does not exist (also: a patch of an absent row)."""
+
+    code = 2
+    http_status = 404
+    exit_status = 3
+
+
+class Invalid(KonsulError):
+    """The input cannot be understood or breaks a rule; nothing was stored."""
+
+    code = 3
+    http_status = 400
+    exit_status = 2
+
+
+class TooLarge(KonsulError):
+    """A key, row, entry or body is over its limit."""
+
+    code = 4
+    http_status = 413
+    exit_status = 2
+
+
+class LimitReached(KonsulError):
+    """An `add` would pass its ceiling: a quota is used up."""
+
+    code = 5
+    http_status = 409
+    exit_status = 4
+
+
+class Duplicate(KonsulError):
+    """A unique index already holds the value."""
+
+    code = 6
+    http_status = 409
+    exit_status = 4
+
+
+class Timeout(KonsulError):
+    """No answer in time; the write may still be applied."""
+
+    code = 7
+    http_status = 504
+    exit_status = 5
+
+
+class NoLeader(KonsulError):
+    """No leader is known; try again."""
+
+    code = 8
+    http_status = 503
+    exit_status = 5
+
+
+class Busy(KonsulError):
+    """Too many proposals wait; try again."""
+
+    code = 9
+    http_status = 503
+    exit_status = 5
+
+
+class DiskFull(KonsulError):
+    """The data directory's disk has no room left; reads go on, writes resume when space returns."""
+
+    code = 10
+    http_status = 507
+
+
+class Stopping(KonsulError):
+    """The node is shutting down."""
+
+    code = 11
+    http_status = 503
+    exit_status = 5
+
+
+class Unsupported(KonsulError):
+    """The node's schema or version does not know what was asked."""
+
+    code = 12
+    http_status = 400
+    exit_status = 2
+
+
+class StartFailed(KonsulError):
+    """The node cannot start: data directory locked, read-only, corrupt, or from another version."""
+
+    code = 13
+
+
+class Unauthenticated(KonsulError):
+    """No identity, or one that cannot be verified."""
+
+    code = 14
+    http_status = 401
+
+
+class Forbidden(KonsulError):
+    """The identity may not do this."""
+
+    code = 15
+    http_status = 403
+
+
+class RateLimited(KonsulError):
+    """The client is over its rate."""
+
+    code = 16
+    http_status = 429
+
+
+class Unreachable(KonsulError):
+    """The server does not answer (client side)."""
+
+    code = 17
+    http_status = 502
+    exit_status = 5
+
+
+class Internal(KonsulError):
+    """A defect of Konsul itself."""
+
+    code = 18
