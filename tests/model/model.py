@@ -1,0 +1,301 @@
+"""The table engine of docs/reference/entries.md in plain Python: small, slow, the oracle of `core/state`.
+
+It takes and gives the same msgpack bytes as `konsul._core.Replica`, so the very same input goes to both
+and the answers can be compared without a translation that might hide a difference.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgpack
+
+from tests.model import shape
+
+APPLIED, CONFLICT, NOT_FOUND, INVALID, TOO_LARGE, LIMIT_REACHED, DUPLICATE = range(7)
+DEPTH_MAX = 8
+INDEX_VALUE_MAX = 768
+
+Cell = Any
+Cells = list[Cell]
+Answer = tuple[int, int, int, bytes]
+
+
+class Refused(Exception):
+    """The entry may not be applied: nothing of it stays. `code` is a code of `konsul.errors`."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+@dataclass
+class Row:
+    """One row: when it was made and last written, and its cells; a missing tail reads as defaults."""
+
+    create: int
+    modify: int
+    cells: Cells
+
+    def pack(self) -> bytes:
+        head = self.create.to_bytes(8, "big") + self.modify.to_bytes(8, "big")
+        return head + b"".join(msgpack.packb(cell) for cell in self.cells)
+
+
+@dataclass
+class Turn:
+    """Whose turn it is: the reacting row's key, its parent's cells, how deep the cascade is."""
+
+    depth: int = 0
+    me: bytes | None = None
+    parent: Cells = field(default_factory=list)
+
+
+class Model:
+    """One replica. `apply`, `pulse` and `define` are the three kinds of entry."""
+
+    def __init__(self, schema: bytes) -> None:
+        self.tables = shape.decode(schema)
+        self.state: dict[int, dict[bytes, Row]] = {number: {} for number in self.tables}
+        self.at = 0
+        self.clock = 0
+
+    # What `Replica` offers too.
+
+    def apply(self, now_ms: int, cases: bytes) -> Answer:
+        """Applies the first case whose guards all hold: `(status, index, number, text)` as in `Core.reap`."""
+        decoded = msgpack.unpackb(cases, strict_map_key=False)
+        try:
+            shape.check_cases(self.tables, decoded)
+        except ValueError as error:
+            return INVALID, 0, 0, str(error).encode()
+        self.clock = max(self.clock, now_ms)
+        for number, (guards, ops) in enumerate(decoded):
+            if all(self._holds(guard) for guard in guards):
+                return self._apply_case(number, ops)
+        _, table, key, *_ = decoded[-1][0][0]
+        row = self.state[table].get(as_bytes(key))
+        return CONFLICT, 0, row.modify if row else 0, as_bytes(key)
+
+    def pulse(self, now_ms: int, limit: int) -> int:
+        """Deletes up to `limit` rows whose time has come; gives their number."""
+        self.clock = max(self.clock, now_ms)
+        self.at += 1
+        expired = 0
+        for number, table in self.tables.items():
+            if table.expires is None:
+                continue
+            rows = self.state[number]
+            times = {key: self._cells(number, row)[table.expires] for key, row in rows.items()}
+            due = [(time, key) for key, time in times.items() if time is not None and time <= self.clock]
+            for _, key in sorted(due):
+                if expired == limit:
+                    break
+                if key in rows:
+                    self._delete(number, key, Turn())
+                    expired += 1
+        if not expired:
+            self.at -= 1
+        return expired
+
+    def define(self, schema: bytes) -> None:
+        """Takes a new schema in place of the old one; `Refused` if it is not an addition to it."""
+        tables = shape.decode(schema)
+        why = shape.migration_problem(self.tables, tables)
+        if why is not None:
+            raise Refused(INVALID, why)
+        before, self.tables = self.tables, tables
+        try:
+            for number in tables:
+                self._check_unique_all(number)
+        except Refused:
+            self.tables = before
+            raise
+        for number in tables:
+            self.state.setdefault(number, {})
+
+    def rows(self, table: int) -> list[tuple[bytes, bytes]]:
+        return [(key, self.state[table][key].pack()) for key in sorted(self.state[table])]
+
+    def index(self) -> int:
+        return self.at
+
+    def snapshot(self) -> Model:
+        return copy.deepcopy(self)
+
+    # Guards.
+
+    def _holds(self, guard: list[Any]) -> bool:
+        kind, table, key, *rest = guard
+        row = self.state[table].get(as_bytes(key))
+        if kind == shape.EXISTS:
+            return row is not None
+        if kind == shape.ABSENT:
+            return row is None
+        if kind == shape.AT:
+            return (row.modify if row else 0) == rest[0]
+        column, raw = rest
+        cell = self._cells(table, row)[column] if row else None
+        value = self._value(raw, Turn())
+        if kind == shape.IS:
+            return bool(cell == value)
+        if kind == shape.IS_NOT:
+            return bool(cell != value)
+        return cell is None or cell <= value
+
+    # Ops.
+
+    def _apply_case(self, number: int, ops: list[list[Any]]) -> Answer:
+        before = copy.deepcopy(self.state)
+        self.at += 1
+        try:
+            for op in ops:
+                self._op(op, Turn())
+        except Refused as refused:
+            self.state = before
+            self.at -= 1
+            return refused.code, 0, 0, str(refused).encode()
+        return APPLIED, self.at, number, b""
+
+    def _op(self, op: list[Any], turn: Turn) -> None:
+        if turn.depth > DEPTH_MAX:
+            raise Refused(LIMIT_REACHED, "reactions are nested too deep")
+        kind, table, raw_key, *rest = op
+        key = as_bytes(self._value(raw_key, turn, as_key=True))
+        if kind == shape.DELETE:
+            self._delete(table, key, turn)
+        elif kind == shape.DELETE_PREFIX:
+            for each in sorted(k for k in self.state[table] if k.startswith(key)):
+                self._delete(table, each, turn)
+        elif kind == shape.PUT:
+            self._put(table, key, rest[0], turn)
+        elif kind == shape.PATCH:
+            self._patch(table, key, rest[0], turn)
+        else:
+            self._add(table, key, rest, turn)
+
+    def _put(self, table: int, key: bytes, given: Cells, turn: Turn) -> None:
+        row = self.state[table].get(key)
+        cells = self._defaults(table)
+        for column, raw in enumerate(given):
+            if is_keep(raw):
+                cells[column] = self._cells(table, row)[column] if row else cells[column]
+            else:
+                cells[column] = self._value(raw, turn)
+        self._write(table, key, row, cells, turn)
+
+    def _patch(self, table: int, key: bytes, changes: list[tuple[int, Cell]], turn: Turn) -> None:
+        row = self.state[table].get(key)
+        if row is None:
+            raise Refused(NOT_FOUND, "a patch needs its row")
+        cells = self._cells(table, row)
+        for column, raw in changes:
+            cells[column] = self._value(raw, turn)
+        self._write(table, key, row, cells, turn)
+
+    def _add(self, table: int, key: bytes, rest: list[Any], turn: Turn) -> None:
+        column, delta, ceiling = rest
+        row = self.state[table].get(key)
+        cells = self._cells(table, row) if row else self._defaults(table)
+        total = (cells[column] or 0) + delta
+        low, high = shape.RANGE[self.tables[table].columns[column].kind]
+        if not low <= total <= high or (ceiling is not None and total > ceiling):
+            raise Refused(LIMIT_REACHED, "the sum passes its limit")
+        cells[column] = total
+        self._write(table, key, row, cells, turn)
+
+    def _delete(self, table: int, key: bytes, turn: Turn) -> None:
+        row = self.state[table].get(key)
+        if row is None:
+            return
+        cells = self._cells(table, row)
+        del self.state[table][key]
+        for child, ref in shape.children(self.tables, table):
+            self._react(child, ref, key, cells, turn)
+
+    def _write(self, table: int, key: bytes, old: Row | None, cells: Cells, turn: Turn) -> None:
+        for column in self.tables[table].columns:
+            for value in column.index_values(cells):
+                if len(value) > INDEX_VALUE_MAX:
+                    raise Refused(TOO_LARGE, f"{column.name} is too long for its index")
+        before = self._cells(table, old) if old else self._nothing(table)
+        self.state[table][key] = Row(old.create if old else self.at, self.at, cells)
+        self._check_unique(table, key, cells)
+        for child, ref in shape.children(self.tables, table):
+            if ref.breaks_when is not None:
+                column, value = ref.breaks_when
+                if cells[column] == value and before[column] != value:
+                    self._react(child, ref, key, cells, turn)
+        keep = self.tables[table].keep
+        rows = self.state[table]
+        if keep is not None and len(rows) > keep:
+            oldest = min(rows, key=lambda each: (rows[each].create, each))
+            self._op([shape.DELETE, table, oldest], Turn(turn.depth + 1))
+
+    def _react(self, child: int, ref: shape.Ref, parent: bytes, cells: Cells, turn: Turn) -> None:
+        """Rows that point at `parent` through `ref` react in key order, if they still do at their turn."""
+        then = ref.reaction(cells)
+        for key in sorted(k for k, row in self.state[child].items() if self._points(child, ref, row, parent)):
+            row = self.state[child].get(key)
+            if row is not None and self._points(child, ref, row, parent):
+                for op in then:
+                    self._op(op, Turn(turn.depth + 1, key, cells))
+
+    def _points(self, child: int, ref: shape.Ref, row: Row, parent: bytes) -> bool:
+        cell = self._cells(child, row)[ref.column]
+        if cell is None:
+            return False
+        return any(as_bytes(each) == parent for each in (cell if ref.each else [cell]))
+
+    # Cells.
+
+    def _defaults(self, table: int) -> Cells:
+        return [copy.deepcopy(column.default) for column in self.tables[table].columns]
+
+    def _nothing(self, table: int) -> Cells:
+        return [None for _ in self.tables[table].columns]
+
+    def _cells(self, table: int, row: Row) -> Cells:
+        """The row's cells, those of columns younger than the row filled with their defaults."""
+        return row.cells + self._defaults(table)[len(row.cells) :]
+
+    def _value(self, raw: Cell, turn: Turn, as_key: bool = False) -> Cell:
+        if not isinstance(raw, msgpack.ExtType):
+            return raw
+        if raw.code == shape.INDEX:
+            return b"%020d" % self.at if as_key else self.at
+        if raw.code == shape.NOW:
+            return self.clock + int.from_bytes(raw.data, "big", signed=True)
+        if raw.code == shape.SELF:
+            return turn.me
+        column, plus_now = raw.data
+        return turn.parent[column] + self.clock if plus_now else turn.parent[column]
+
+    def _check_unique(self, table: int, key: bytes, cells: Cells) -> None:
+        for position, column in enumerate(self.tables[table].columns):
+            if column.index != "unique" or cells[position] in (None, "", b""):
+                continue
+            for other, row in self.state[table].items():
+                if other != key and self._cells(table, row)[position] == cells[position]:
+                    raise Refused(DUPLICATE, f"{column.name} is taken")
+
+    def _check_unique_all(self, table: int) -> None:
+        for key, row in self.state.get(table, {}).items():
+            self._check_unique(table, key, self._cells(table, row))
+
+
+def as_bytes(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else key
+
+
+def is_keep(raw: Cell) -> bool:
+    return isinstance(raw, msgpack.ExtType) and cast(int, raw.code) == shape.KEEP
+
+
+def unpack_row(packed: bytes) -> tuple[int, int, Cells]:
+    """A packed row as `(create_index, modify_index, cells)`; the inverse of `Row.pack`."""
+    unpacker = msgpack.Unpacker(strict_map_key=False)
+    unpacker.feed(packed[16:])
+    return int.from_bytes(packed[:8], "big"), int.from_bytes(packed[8:16], "big"), list(unpacker)
