@@ -1,0 +1,1 @@
+"""Vocabulary and transport: how the outside reaches commands and queries."""

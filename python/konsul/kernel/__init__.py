@@ -1,0 +1,1 @@
+"""What every feature stands on: tables, entries, commands, pipeline, configuration, metrics, lifecycle."""

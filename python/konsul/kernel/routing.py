@@ -1,0 +1,201 @@
+"""Routes of a feature and what they need from a request: the context, the body, the answer.
+
+Thin over FastAPI: static segments match case-insensitively, every GET answers HEAD, bodies are decoded by the
+lenient rules of the contract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from konsul.errors import Invalid
+from konsul.kernel.context import Context
+from konsul.kernel.pipeline import ANONYMOUS
+
+if TYPE_CHECKING:
+    from konsul.kernel.node import Kernel
+
+JSON: Final = "application/json"
+MSGPACK: Final = "application/msgpack"
+INVALID_BODY: Final = "Invalid JSON body"
+U64_MAX: Final = 2**64 - 1
+
+
+class Route(APIRoute):
+    """One path operation. Notes its template in the scope, for metrics and logs."""
+
+    def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        # ASCII: U+212A must not match `k`. DOTALL and \Z: a key may hold or end with a line feed, a static
+        # path may not.
+        pattern = self.path_regex.pattern.removesuffix("$") + r"\Z"
+        self.path_regex = re.compile(pattern, re.IGNORECASE | re.ASCII | re.DOTALL)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette's, with HEAD taken for GET."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        return super().matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the endpoint; an HEAD request runs the GET endpoint and the transport drops the body."""
+        if "konsul" in scope:
+            scope["konsul"]["route"] = self.path_format
+        if scope["method"] == "HEAD":
+            scope["method"] = "GET"
+        await super().handle(scope, receive, send)
+
+
+class Router(APIRouter):
+    """The routes of one feature; its `get`, `put`, `post` and `delete` decorators are FastAPI's."""
+
+    def __init__(self, *, tags: list[str] | None = None) -> None:
+        super().__init__(tags=list(tags or ()), route_class=Route, redirect_slashes=False)
+
+
+async def context(request: Request) -> Context:
+    """The request's Context, from what the front put into the scope."""
+    kernel: Kernel = request.app.state.kernel
+    about: Mapping[str, Any] = request.scope.get("konsul", {})
+    return Context(
+        engine=kernel.engine,
+        config=kernel.config,
+        identity=about.get("identity", ANONYMOUS),
+        request_id=about.get("request_id", ""),
+        client_addr=about.get("client", ""),
+        pipeline=kernel.pipeline,
+    )
+
+
+Ctx = Annotated[Context, Depends(context)]
+"""Annotate an endpoint's first parameter with it."""
+
+
+def json_response(body: bytes | Mapping[str, object] | list[Any], status: int = 200) -> Response:
+    """An `application/json` answer; bytes are sent as they are."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(content, status, media_type=JSON)
+
+
+class Kind(Protocol):
+    """Accepts a decoded JSON value or raises ValueError. `empty` stands for an absent or null member."""
+
+    @property
+    def empty(self) -> Any: ...
+    def __call__(self, value: Any) -> Any: ...
+
+
+class _Plain:
+    def __init__(self, accepted: type, empty: Any) -> None:
+        self._accepted = accepted
+        self.empty = empty
+
+    def __call__(self, value: object) -> Any:
+        # An exact type: JSON true is no integer although Python's bool is one.
+        if type(value) is not self._accepted:
+            raise ValueError
+        return value
+
+
+class _U64(_Plain):
+    def __call__(self, value: object) -> Any:
+        if type(value) is not int or not 0 <= value <= U64_MAX:
+            raise ValueError
+        return value
+
+
+class _Each:
+    """A list, or the values of a string-keyed map, all of one kind."""
+
+    def __init__(self, container: type, item: Any, empty: Any) -> None:
+        self._container = container
+        self._item = item
+        self._empty = empty
+
+    @property
+    def empty(self) -> Any:
+        return self._container() if self._empty is ... else self._empty
+
+    def __call__(self, value: Any) -> Any:
+        if type(value) is not self._container:
+            raise ValueError
+        if isinstance(value, dict):
+            return {name: self._one(item) for name, item in value.items()}
+        return [self._one(item) for item in value]
+
+    def _one(self, item: object) -> Any:
+        return self._item.empty if item is None else self._item(item)
+
+
+TEXT: Final = _Plain(str, "")
+U64: Final = _U64(int, 0)
+MAYBE_U64: Final = _U64(int, None)
+MAYBE_TEXT: Final = _Plain(str, None)
+BOOL: Final = _Plain(bool, False)
+OBJECT: Final = _Plain(dict, None)
+TEXTS: Final = _Each(list, TEXT, ...)
+MAYBE_TEXTS: Final = _Each(list, TEXT, None)
+TEXT_MAP: Final = _Each(dict, TEXT, ...)
+MAYBE_TEXT_MAP: Final = _Each(dict, TEXT, None)
+U64_MAP: Final = _Each(dict, U64, ...)
+OBJECTS: Final = _Each(list, OBJECT, ...)
+
+
+def members(value: object, kinds: Mapping[str, Kind], *, message: str = INVALID_BODY) -> dict[str, Any]:
+    """Picks the members named by `kinds` (lower-case names) out of a decoded JSON object.
+
+    Names match case-insensitively and the last one wins, unknown members are ignored, null counts as absent.
+    Raises Invalid(message) for anything that is no object or has a member of the wrong type.
+    """
+    picked = {name: kind.empty for name, kind in kinds.items()}
+    if value is None:
+        return picked
+    if not isinstance(value, dict):
+        raise Invalid(message)
+    for name, item in value.items():
+        known = name if name in kinds else name.lower()
+        if known not in kinds or item is None:
+            continue
+        try:
+            picked[known] = kinds[known](item)
+        except ValueError:
+            raise Invalid(message) from None
+    return picked
+
+
+def is_json(content_type: str) -> bool:
+    """True for `application/json` and `*/*+json`, with or without parameters."""
+    media = content_type.partition(";")[0].strip().lower()
+    return media == JSON or media.endswith("+json")
+
+
+def is_msgpack(content_type: str) -> bool:
+    """True for `application/msgpack`, also under its `x-` name."""
+    return content_type.partition(";")[0].strip().lower() in (MSGPACK, "application/x-msgpack")
+
+
+def decode_json(body: bytes, content_type: str, *, message: str = INVALID_BODY) -> object:
+    """Decodes a JSON body. Raises Invalid(message) for another content type or text that is not one JSON value."""
+    if not is_json(content_type):
+        raise Invalid(message)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Invalid(message) from None
+
+
+async def read_members(
+    request: Request, kinds: Mapping[str, Kind], *, message: str = INVALID_BODY
+) -> dict[str, Any]:
+    """The members of the request's JSON object; see `members` and `decode_json`."""
+    content_type = request.headers.get("content-type", "")
+    value = decode_json(await request.body(), content_type, message=message)
+    return members(value, kinds, message=message)
