@@ -135,7 +135,7 @@ class Model:
         if kind == shape.ABSENT:
             return row is None
         if kind == shape.AT:
-            return (row.modify if row else 0) == rest[0]
+            return bool((row.modify if row else 0) == rest[0])
         column, raw = rest
         cell = self._cells(table, row)[column] if row else None
         value = self._value(raw, Turn())
@@ -143,7 +143,7 @@ class Model:
             return bool(cell == value)
         if kind == shape.IS_NOT:
             return bool(cell != value)
-        return cell is None or cell <= value
+        return cell is None or bool(cell <= value)
 
     # Ops.
 
@@ -225,8 +225,8 @@ class Model:
         self._check_unique(table, key, cells)
         for child, ref in shape.children(self.tables, table):
             if ref.breaks_when is not None:
-                column, value = ref.breaks_when
-                if cells[column] == value and before[column] != value:
+                watched, broken = ref.breaks_when
+                if cells[watched] == broken and before[watched] != broken:
                     self._react(child, ref, key, cells, turn)
         keep = self.tables[table].keep
         rows = self.state[table]
