@@ -1,0 +1,104 @@
+"""Same entries, same tables: the core against the model under Hypothesis, snapshots and migrations included."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from konsul._core import CoreError, Replica
+from tests.model import model as m
+from tests.model import stream
+from tests.model import world as w
+
+
+def outcome(answer: m.Answer) -> tuple[int, ...] | tuple[int, int, bytes]:
+    """What of an answer is promised: messages and the unused fields of a refusal are not."""
+    status, index, number, text = answer
+    if status == m.APPLIED:
+        return status, index, number
+    if status == m.CONFLICT:
+        return status, number, text
+    return (status,)
+
+
+def feed(core: Replica, oracle: m.Model, history: list[stream.Step]) -> None:
+    for step in history:
+        if step.cases is None:
+            assert core.pulse(step.now_ms, step.limit) == oracle.pulse(step.now_ms, step.limit), step
+        else:
+            theirs, ours = core.apply(step.now_ms, step.cases), oracle.apply(step.now_ms, step.cases)
+            assert outcome(theirs) == outcome(ours), (step, theirs, ours)
+        assert core.index() == oracle.index(), step
+
+
+def assert_same_tables(core: Replica, oracle: m.Model) -> None:
+    for number, table in oracle.tables.items():
+        theirs = [(key, *m.unpack_row(packed)) for key, packed in core.rows(number)]
+        ours = [(key, *m.unpack_row(packed)) for key, packed in oracle.rows(number)]
+        defaults = [column.default for column in table.columns]
+        assert filled(theirs, defaults) == filled(ours, defaults), table.name
+
+
+def filled(
+    rows: list[tuple[bytes, int, int, m.Cells]], defaults: m.Cells
+) -> list[tuple[bytes, int, int, m.Cells]]:
+    """Rows older than a column may leave it out; either way of packing them is right."""
+    return [(key, create, modify, cells + defaults[len(cells) :]) for key, create, modify, cells in rows]
+
+
+def pair() -> tuple[Replica, m.Model]:
+    return Replica(w.schema()), m.Model(w.schema())
+
+
+@given(stream.HISTORIES)
+def test_the_core_and_the_model_agree_on_every_entry(history: list[stream.Step]) -> None:
+    core, oracle = pair()
+    feed(core, oracle, history)
+    assert_same_tables(core, oracle)
+
+
+@given(stream.HISTORIES, stream.HISTORIES)
+def test_a_snapshot_midway_changes_nothing(before: list[stream.Step], after: list[stream.Step]) -> None:
+    core, oracle = pair()
+    feed(core, oracle, before)
+    restored = Replica.restore(core.snapshot())
+    assert restored.digest() == core.digest()
+    feed(restored, oracle, after)
+    assert_same_tables(restored, oracle)
+    for step in after:
+        if step.cases is None:
+            core.pulse(step.now_ms, step.limit)
+        else:
+            core.apply(step.now_ms, step.cases)
+    assert restored.digest() == core.digest()
+
+
+@given(stream.HISTORIES, stream.HISTORIES, st.booleans())
+def test_a_migration_midway_keeps_rows_and_rules(
+    before: list[stream.Step], after: list[stream.Step], through_snapshot: bool
+) -> None:
+    core, oracle = pair()
+    feed(core, oracle, before)
+    core.define(w.migrated())
+    oracle.define(w.migrated())
+    assert_same_tables(core, oracle)
+    if through_snapshot:
+        core = Replica.restore(core.snapshot())
+    feed(core, oracle, after)
+    assert_same_tables(core, oracle)
+
+
+def test_a_schema_that_is_no_addition_is_refused_and_nothing_changes() -> None:
+    wanted = w.tables()
+    wanted[w.LOCKS - 1]["columns"][0]["kind"] = "text"
+    shrunk = [table for table in w.tables() if table["id"] != w.TREE]
+    core, oracle = pair()
+    for schema in (w.schema(wanted), w.schema(shrunk)):
+        for engine in (core, oracle):
+            try:
+                engine.define(schema)
+            except (CoreError, m.Refused):
+                continue
+            raise AssertionError("a schema that drops or changes what is there was accepted")
+    feed(core, oracle, [stream.Step(0, w.always(w.put(w.LOCKS, "k", b"v"), w.put(w.TREE, "t")))])
+    assert_same_tables(core, oracle)
