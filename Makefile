@@ -1,0 +1,88 @@
+# Everything a person or CI types. `check` and `test` only read; `fix` writes. Every target ends by itself.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# uv from the path, else one of our own, so that a bare machine needs only Python, Rust, a C compiler and make.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .venv-tools/bin/uv)
+RUN := $(UV) run --no-sync
+# Bounds are for a machine of two cores with cold caches, in seconds.
+SOON := timeout --foreground --kill-after=10
+CRATES := --workspace --exclude konsul-py
+MODULES := konsul tests.model tests.tidy tests.chaos tests.disk_faults
+
+.PHONY: help run build test check fix bench peers loadtest demo chaos fuzz clean rust-tools
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build and serve on http://127.0.0.1:8888 with ./data; Ctrl-C stops gracefully
+	@exec $(RUN) konsul
+
+build: $(UV) ## the Rust core, the Cython front and the Python packages, into .venv
+	@$(SOON) 3000 $(UV) sync --quiet
+
+test: check ## everything: check, then the Rust and the Python tests
+	@$(SOON) 2400 cargo test --locked --quiet $(CRATES)
+	@$(SOON) 2400 $(RUN) pytest
+
+check: build rust-tools ## style, types, imports and tidiness; writes nothing
+	@$(SOON) 120 $(RUN) ruff check .
+	@$(SOON) 120 $(RUN) ruff format --check --quiet .
+	@$(SOON) 300 $(RUN) mypy $(addprefix -p ,$(MODULES))
+	@$(SOON) 300 $(RUN) stubtest konsul._core konsul_ext.front
+	@$(SOON) 120 $(RUN) lint-imports --no-cache
+	@$(SOON) 120 cargo fmt --all --check
+	@$(SOON) 2400 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+	@$(SOON) 120 $(RUN) python -m tests.tidy
+
+fix: build rust-tools ## rewrite what can be put right by a tool
+	@$(SOON) 120 $(RUN) ruff check --fix --quiet . || true
+	@$(SOON) 120 $(RUN) ruff format --quiet .
+	@$(SOON) 120 cargo fmt --all
+
+bench: build ## requests per second, latencies and CPU per request against a real server
+	@$(SOON) 1800 $(RUN) python -m benches.doors
+
+peers: build ## the same load against other stores, alternating; a table at the end
+	@$(SOON) 3600 $(RUN) python -m benches.peers
+
+loadtest: $(UV) ## locust users, headless and bounded; the report stays in reports/
+	@$(SOON) 3000 $(UV) sync --quiet --group load
+	@$(SOON) 900 $(RUN) python -m loadtests
+
+demo: build ## real packages and services in, SIGKILL, everything compared
+	@$(SOON) 1800 $(RUN) python -m loadtests.real_data
+
+chaos: build ## 200 SIGKILLs under writers; KILLS and SEED choose another run
+	@$(SOON) 3600 $(RUN) python -m tests.chaos --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+
+fuzz: build ## a long search by Hypothesis and proptest for entries and bytes that break the engine
+	@HYPOTHESIS_PROFILE=slow $(SOON) 3600 $(RUN) pytest tests/model --timeout 3000
+	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state
+
+clean: ## remove what was built; ./data stays
+	@rm -rf target .venv .venv-tools .hypothesis .mypy_cache .ruff_cache .pytest_cache reports ext/build
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	@find python ext -name '*.so' -delete -o -name '*.c' -delete
+
+rust-tools:
+	@cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 \
+	  || rustup component add clippy rustfmt \
+	  || { echo "clippy and rustfmt are missing: install them for your Rust (rustup component add clippy rustfmt," \
+	       "or your distribution's packages rust-clippy and rustfmt)"; exit 1; }
+
+# Some distributions ship Python without venv, and forbid pip outside one; then pip installs for this user.
+.venv-tools/bin/uv:
+	@echo "uv is missing: installing it into .venv-tools"
+	@mkdir -p .venv-tools/bin
+	@if $(PYTHON) -m venv .venv-tools >/dev/null 2>&1; then .venv-tools/bin/pip install --quiet uv; else \
+	  $(PYTHON) -m pip install --quiet --user --break-system-packages uv && \
+	  ln -sf "$$($(PYTHON) -m site --user-base)/bin/uv" $@; fi
+	@$@ --version >/dev/null || { echo "uv could not be installed: install it by hand and try again"; exit 1; }
+
+ifneq ($(UV),.venv-tools/bin/uv)
+$(UV):
+endif
