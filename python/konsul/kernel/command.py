@@ -51,7 +51,7 @@ def _declare(
 def command(
     name: str, *, needs: str, resource: str | None = None, audit: bool = True
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
-    """Declares a write. Expected refusals are errors of `konsul.errors`; NotFound and Conflict count as such."""
+    """Declares a write. Its refusals are errors of `konsul.errors`; NotFound and Conflict count as such."""
     return _declare("command", name, needs, resource, audit)
 
 

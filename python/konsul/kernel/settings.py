@@ -1,0 +1,273 @@
+"""The server's own settings, one declaration each. A feature may bring more (`Feature.config`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from konsul.kernel.config import Settings, at_least, between, setting
+from konsul.kernel.duration import format_duration_ms
+from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+_DAY_MS: Final = 86_400_000
+_A_DAY: Final = "1ms to 24h"
+
+
+class HttpSettings(Settings):
+    """The HTTP listener and its limits."""
+
+    host: str = setting(
+        "KONSUL_HOST",
+        TEXT,
+        default="",
+        doc="Listen host. Empty: loopback while nothing authenticates requests; `0.0.0.0` for all interfaces.",
+    )
+    port: int = setting(
+        "KONSUL_PORT",
+        INT,
+        default=8888,
+        doc="Listen port.",
+        check=between(1, 65_535, "a port from 1 to 65535"),
+    )
+    max_body_bytes: int | None = setting(
+        "KONSUL_HTTP_MAX_BODY_BYTES",
+        BYTES,
+        default=None,
+        doc="Largest request body; beyond it 413. Unset: 4MiB, or twice KONSUL_KV_MAX_VALUE_BYTES if that is more.",
+        check=between(KIB, GIB, "1KiB to 1GiB"),
+    )
+    max_header_bytes: int = setting(
+        "KONSUL_HTTP_MAX_HEADER_BYTES",
+        BYTES,
+        default=4 * KIB,
+        doc="Largest request line and headers together; beyond it 431.",
+        check=between(KIB, MIB, "1KiB to 1MiB"),
+    )
+    body_timeout_ms: int = setting(
+        "KONSUL_HTTP_BODY_TIMEOUT",
+        DURATION_MS,
+        default=30_000,
+        doc="Time a request may take to send its head, and again its body; beyond it 408.",
+        check=between(1, _DAY_MS, _A_DAY),
+    )
+    stop_grace_ms: int = setting(
+        "KONSUL_STOP_GRACE",
+        DURATION_MS,
+        default=10_000,
+        doc="Time requests in flight get to finish when the server is stopped.",
+        check=between(0, _DAY_MS, "0 to 24h"),
+    )
+    access_log: str = setting(
+        "KONSUL_ACCESS_LOG",
+        one_of("all", "errors", "off"),
+        default="all",
+        doc="Which requests get a log line: every one, those answered 400 and above, or none.",
+    )
+
+
+class LogSettings(Settings):
+    """The log."""
+
+    level: str = setting(
+        "KONSUL_LOG_LEVEL",
+        one_of("debug", "info", "warn", "error"),
+        default="info",
+        doc="Least level written.",
+    )
+    format: str = setting(
+        "KONSUL_LOG_FORMAT", one_of("text", "json"), default="text", doc="One JSON object per line, or text."
+    )
+
+
+class KvSettings(Settings):
+    """Limits of the KV store."""
+
+    max_value_bytes: int = setting(
+        "KONSUL_KV_MAX_VALUE_BYTES",
+        BYTES,
+        default=512 * KIB,
+        doc="Largest value of a key.",
+        check=between(1, 64 * MIB, "1 to 64MiB"),
+    )
+
+
+class ServiceSettings(Settings):
+    """The service registry."""
+
+    ttl_ms: int = setting(
+        "KONSUL_SERVICE_TTL",
+        DURATION_MS,
+        default=30_000,
+        doc="How long a service stays without a heartbeat, unless its registration says otherwise.",
+        check=between(1, 365 * _DAY_MS, "1ms to 8760h"),
+    )
+    cleanup_interval_ms: int = setting(
+        "KONSUL_CLEANUP_INTERVAL",
+        DURATION_MS,
+        default=60_000,
+        doc="Accepted for compatibility: expiry needs no sweep, a service goes the moment its lease ends.",
+        check=at_least(1, "1ms"),
+    )
+    max_tags: int = setting(
+        "KONSUL_SERVICE_MAX_TAGS", INT, default=64, doc="Most tags of a service.", check=between(0, 1_000)
+    )
+    max_tag_length: int = setting(
+        "KONSUL_SERVICE_MAX_TAG_LENGTH",
+        INT,
+        default=255,
+        doc="Longest tag in characters.",
+        check=between(1, 700),
+    )
+    max_metadata_keys: int = setting(
+        "KONSUL_SERVICE_MAX_METADATA_KEYS",
+        INT,
+        default=64,
+        doc="Most metadata pairs of a service.",
+        check=between(0, 1_000),
+    )
+    max_metadata_key_length: int = setting(
+        "KONSUL_SERVICE_MAX_METADATA_KEY_LENGTH",
+        INT,
+        default=128,
+        doc="Longest metadata key in characters.",
+        check=between(1, 128),
+    )
+    max_metadata_value_length: int = setting(
+        "KONSUL_SERVICE_MAX_METADATA_VALUE_LENGTH",
+        INT,
+        default=512,
+        doc="Longest metadata value in characters.",
+        check=between(0, 512),
+    )
+
+
+class StorageSettings(Settings):
+    """The data directory."""
+
+    persistence_enabled: bool = setting(
+        "KONSUL_PERSISTENCE_ENABLED", BOOL, default=True, doc="Keep data on disk; off means `memory`."
+    )
+    persistence_type: str = setting(
+        "KONSUL_PERSISTENCE_TYPE",
+        one_of("durable", "memory", "badger"),
+        default="durable",
+        doc="`durable`: log and state in the data directory. `memory`: gone at exit. `badger`: old name of `durable`.",
+    )
+    data_dir: str = setting("KONSUL_DATA_DIR", TEXT, default="./data", doc="The data directory.")
+    sync_writes: bool = setting(
+        "KONSUL_SYNC_WRITES",
+        BOOL,
+        default=True,
+        doc="Sync the log before a write is answered. Off risks the last writes when the machine fails.",
+    )
+    reserve_bytes: int = setting(
+        "KONSUL_DISK_RESERVE_BYTES",
+        BYTES,
+        default=64 * MIB,
+        doc="Writes are refused with 507 while the disk has less free space than this.",
+        check=between(0, 1 << 40, "0 to 1TiB"),
+    )
+    map_max_bytes: int = setting(
+        "KONSUL_DISK_MAP_MAX_BYTES",
+        BYTES,
+        default=64 * GIB,
+        doc="Most the applied state may grow to on disk.",
+        check=between(16 * MIB, 1 << 44, "16MiB to 16TiB"),
+    )
+
+    @property
+    def backend(self) -> str:
+        """What the core calls it: `durable` or `memory`."""
+        return "durable" if self.persistence_enabled and self.persistence_type != "memory" else "memory"
+
+
+class RaftSettings(Settings):
+    """The replicated log."""
+
+    heartbeat_timeout_ms: int = setting(
+        "KONSUL_RAFT_HEARTBEAT_TIMEOUT",
+        DURATION_MS,
+        default=100,
+        doc="How often a leader tells its followers that it lives.",
+        check=between(10, 60_000, "10ms to 1m"),
+    )
+    election_timeout_ms: int = setting(
+        "KONSUL_RAFT_ELECTION_TIMEOUT",
+        DURATION_MS,
+        default=1_000,
+        doc="Longest silence of a leader before an election; the shortest is half. At least 5 heartbeats.",
+        check=between(50, 600_000, "50ms to 10m"),
+    )
+    snapshot_interval_ms: int = setting(
+        "KONSUL_RAFT_SNAPSHOT_INTERVAL",
+        DURATION_MS,
+        default=120_000,
+        doc="How often a snapshot is considered.",
+        check=between(10, 30 * _DAY_MS, "10ms to 720h"),
+    )
+    snapshot_threshold: int = setting(
+        "KONSUL_RAFT_SNAPSHOT_THRESHOLD",
+        INT,
+        default=8_192,
+        doc="New log entries that justify a snapshot.",
+        check=between(1, 2**40),
+    )
+    snapshot_retention: int = setting(
+        "KONSUL_RAFT_SNAPSHOT_RETENTION", INT, default=2, doc="Snapshots kept.", check=between(1, 100)
+    )
+    trailing_logs: int = setting(
+        "KONSUL_RAFT_TRAILING_LOGS",
+        INT,
+        default=10_240,
+        doc="Log entries kept behind a snapshot.",
+        check=between(0, 2**40),
+    )
+    segment_bytes: int = setting(
+        "KONSUL_RAFT_SEGMENT_BYTES",
+        BYTES,
+        default=64 * MIB,
+        doc="Size of a log file; files are written in advance and used again.",
+        check=between(64 * KIB, GIB, "64KiB to 1GiB"),
+    )
+    inflight_max_entries: int = setting(
+        "KONSUL_RAFT_INFLIGHT_MAX_ENTRIES",
+        INT,
+        default=65_536,
+        doc="Most writes that may wait for the log; beyond it 503.",
+        check=between(1, 2**24),
+    )
+    inflight_max_bytes: int = setting(
+        "KONSUL_RAFT_INFLIGHT_MAX_BYTES",
+        BYTES,
+        default=256 * MIB,
+        doc="Most bytes of writes that may wait for the log; beyond it 503.",
+        check=between(MIB, 16 * GIB, "1MiB to 16GiB"),
+    )
+
+    def problem(self) -> str | None:
+        """A leader must be heard several times before its followers give up on it."""
+        if self.heartbeat_timeout_ms * 5 <= self.election_timeout_ms:
+            return None
+        heartbeat = format_duration_ms(self.heartbeat_timeout_ms)
+        election = format_duration_ms(self.election_timeout_ms)
+        return (
+            f"KONSUL_RAFT_HEARTBEAT_TIMEOUT ({heartbeat}) is over a fifth of KONSUL_RAFT_ELECTION_TIMEOUT ({election}): "
+            "expected at least five heartbeats in an election timeout"
+        )
+
+
+GROUPS: Final[tuple[type[Settings], ...]] = (
+    HttpSettings,
+    LogSettings,
+    KvSettings,
+    ServiceSettings,
+    StorageSettings,
+    RaftSettings,
+)
+
+
+def max_body_bytes(http: HttpSettings, kv: KvSettings) -> int:
+    """The body limit in force: a value must fit into a JSON body even when every byte of it needs an escape."""
+    return http.max_body_bytes or max(4 * MIB, 2 * kv.max_value_bytes)
