@@ -1,0 +1,57 @@
+"""The SDK: `Client` and `AsyncClient`. Names load on first use, so that importing the package costs
+nothing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from konsul.client.aio import AsyncClient as AsyncClient
+    from konsul.client.exchange import Policy as Policy
+    from konsul.client.failure import HttpAnswer as HttpAnswer
+    from konsul.client.model import BatchResult as BatchResult
+    from konsul.client.model import BatchServices as BatchServices
+    from konsul.client.model import BatchValues as BatchValues
+    from konsul.client.model import Check as Check
+    from konsul.client.model import Health as Health
+    from konsul.client.model import KeyValue as KeyValue
+    from konsul.client.model import Operation as Operation
+    from konsul.client.model import Service as Service
+    from konsul.client.model import ServiceInstance as ServiceInstance
+    from konsul.client.model import TransactionResult as TransactionResult
+    from konsul.client.model import Version as Version
+    from konsul.client.model import Written as Written
+    from konsul.client.settings import Observation as Observation
+    from konsul.client.settings import Settings as Settings
+    from konsul.client.sync import Client as Client
+
+HOMES = {
+    "aio": ("AsyncClient",),
+    "exchange": ("Policy",),
+    "failure": ("HttpAnswer",),
+    "model": (
+        "BatchResult",
+        "BatchServices",
+        "BatchValues",
+        "Check",
+        "Health",
+        "KeyValue",
+        "Operation",
+        "Service",
+        "ServiceInstance",
+        "TransactionResult",
+        "Version",
+        "Written",
+    ),
+    "settings": ("Observation", "Settings"),
+    "sync": ("Client",),
+}
+MODULE_OF = {name: f"{__name__}.{module}" for module, names in HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)

@@ -1,0 +1,151 @@
+"""What the client hands out and takes in: frozen values, no behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One key with its value and bookkeeping. `expires_at` is None for a key that stays."""
+
+    key: str
+    value: bytes
+    flags: int = 0
+    create_index: int = 0
+    modify_index: int = 0
+    expires_at: datetime | None = None
+
+    @property
+    def text(self) -> str:
+        """The value as UTF-8 text; raises UnicodeDecodeError when it is not text."""
+        return self.value.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An acknowledged write: the row's new `modify_index` (0 where the server names none, as for a
+    delete)."""
+
+    key: str
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A health check of a service. Give exactly one of `http`, `tcp`, `grpc`, `ttl`; durations are Go text
+    (`30s`)."""
+
+    name: str = ""
+    id: str = ""
+    http: str = ""
+    tcp: str = ""
+    grpc: str = ""
+    ttl: str = ""
+    interval: str = ""
+    timeout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as it is registered. `id` names the instance; empty means the only one, called like the
+    service."""
+
+    name: str
+    address: str
+    port: int
+    id: str = ""
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def instance(self) -> str:
+        """The instance id in force: `id`, or the name where none was given."""
+        return self.id or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstance:
+    """A registered instance with its bookkeeping."""
+
+    service: Service
+    create_index: int = 0
+    modify_index: int = 0
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchValues:
+    """The answer of a bulk read: what was found, and the names that were not."""
+
+    found: Mapping[str, bytes]
+    not_found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchServices:
+    """The answer of a bulk service read."""
+
+    found: Mapping[str, Service]
+    not_found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """The answer of a bulk write. `failed` maps a name to its reason; a KV batch never fails in part."""
+
+    count: int
+    requests: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of a transaction. `index` is the expected modify_index of a check (0: the key is absent)."""
+
+    type: Literal["check", "set", "delete", "get"]
+    key: str
+    value: bytes | None = None
+    index: int | None = None
+    flags: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """An applied transaction: its index, and the rows its `get` steps saw, in their order."""
+
+    modify_index: int
+    rows: tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a probe said. `document` holds everything the server sent."""
+
+    status: str
+    ok: bool
+    version: str = ""
+    uptime: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Versions of both sides."""
+
+    client: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing. `after` continues it; None says that this page was the last."""
+
+    items: tuple[T, ...]
+    after: str | None

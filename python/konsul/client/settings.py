@@ -1,0 +1,67 @@
+"""Where the server is and how to speak to it: one frozen value both clients take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from konsul import __version__
+from konsul.client.exchange import Policy
+from konsul.errors import Invalid
+
+ADDRESS = "http://localhost:8888"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One attempt on the wire, for load tests and metrics. `error` is empty for an answer below 400."""
+
+    route: str
+    status: int
+    elapsed_s: float
+    body_bytes: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a client. Files are PEM; `client_cert` and `client_key` come together or not at all.
+
+    Raises Invalid for an address that is no http(s) URL and for half a client certificate.
+    """
+
+    address: str = ADDRESS
+    token: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    tls_verify: bool = True
+    policy: Policy = field(default_factory=Policy)
+    connect_timeout_s: float = 5.0
+    connections_max: int = 64
+    idle_connections_max: int = 16
+    page_size: int = 1000
+    observe: Callable[[Observation], None] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        address = self.address.rstrip("/")
+        if "://" not in address:
+            address = f"http://{address}"
+        url = urlsplit(address)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise Invalid(f"server address {self.address!r} is not an http:// or https:// URL")
+        if bool(self.client_cert) != bool(self.client_key):
+            raise Invalid("client certificate and client key must be given together")
+        object.__setattr__(self, "address", address)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        headers = {"User-Agent": f"konsul-client/{__version__}", "Accept": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if self.api_key:
+            headers["X-API-Key"] = self.api_key
+        return headers

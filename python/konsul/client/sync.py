@@ -1,0 +1,253 @@
+"""The blocking client: drives exchanges with httpx.Client and time.sleep."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+
+from konsul import __version__
+from konsul.client import kv_calls, probe_calls, service_calls, wire
+from konsul.client.exchange import Exchange, Reply, Send, exchange
+from konsul.client.kv_calls import Value
+from konsul.client.model import (
+    BatchResult,
+    BatchServices,
+    BatchValues,
+    Health,
+    KeyValue,
+    Operation,
+    Service,
+    ServiceInstance,
+    TransactionResult,
+    Version,
+    Written,
+)
+from konsul.client.request import Call, Flow
+from konsul.client.settings import ADDRESS, Settings
+
+T = TypeVar("T")
+Progress = Callable[[int], None]
+
+
+def _quiet(_: int) -> None:
+    """Nobody watches."""
+
+
+class Client:
+    """A connection pool to one server. Thread-safe; close it, or use it as a context manager.
+
+    Every method raises an error of `konsul.errors`: NotFound, Conflict, Invalid, Unreachable, Timeout and
+    so on. `transport`, `sleep`, `clock` and `jitter` are seams for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | str = ADDRESS,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = Settings(settings) if isinstance(settings, str) else settings
+        self._http = httpx.Client(transport=transport, **wire.options(self.settings))
+        self._sleep, self._clock, self._jitter = sleep, clock, jitter
+        self.kv = KV(self)
+        self.services = Services(self)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._http.close()
+
+    def call(self, call: Call[T]) -> T:
+        """Carry one call to its result."""
+        settings = self.settings
+        steps: Exchange[T] = exchange(call, settings.address, settings.policy, self._clock, self._jitter)
+        reply: Reply = None
+        try:
+            while True:
+                effect = steps.send(reply)
+                if isinstance(effect, Send):
+                    reply = self._send(effect)
+                else:
+                    self._sleep(effect.pause_s)
+                    reply = None
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def flow(self, flow: Flow[T]) -> T:
+        """Carry an operation of several calls to its result."""
+        try:
+            call = next(flow)
+            while True:
+                call = flow.send(self.call(call))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def health(self) -> Health:
+        """The server's report about itself."""
+        return self.call(probe_calls.status())
+
+    def live(self) -> Health:
+        """Whether the server's process serves."""
+        return self.call(probe_calls.live())
+
+    def ready(self) -> Health:
+        """Whether the server can do its work now; `ok` False when it says no."""
+        return self.call(probe_calls.ready())
+
+    def version(self) -> Version:
+        """Versions of client and server."""
+        return Version(__version__, self.health().version)
+
+    def transaction(self, operations: Sequence[Operation]) -> TransactionResult:
+        """Check, set, delete and get in one entry, all or nothing; Conflict when a check fails."""
+        return self.call(kv_calls.transaction(operations))
+
+    def _send(self, effect: Send) -> Reply:
+        started_s = time.perf_counter()
+        reply: Reply
+        try:
+            reply = wire.answer_of(self._http.request(**wire.request_of(effect, self.settings)))
+        except httpx.TransportError as error:
+            reply = wire.reply_of(error)
+        wire.report(self.settings, effect, reply, started_s)
+        return reply
+
+
+class KV:
+    """Keys and values; `Client.kv`. Semantics and errors stand at the functions of `kv_calls`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self, key: str, *, consistency: str | None = None) -> KeyValue:
+        """One key; NotFound when absent."""
+        return self._client.call(kv_calls.get(key, consistency))
+
+    def set(
+        self,
+        key: str,
+        value: Value,
+        *,
+        cas: int | None = None,
+        flags: int | None = None,
+        ttl: str | None = None,
+    ) -> Written:
+        """Write one key; with `cas` only at that modify_index (0: only a new key), else Conflict."""
+        return self._client.call(kv_calls.set_(key, value, cas, flags, ttl))
+
+    def delete(self, key: str, *, cas: int | None = None) -> Written:
+        """Delete one key; with `cas` only at that modify_index, else Conflict."""
+        return self._client.call(kv_calls.delete(key, cas))
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every key that starts with `prefix`."""
+        self._client.call(kv_calls.delete_prefix(prefix))
+
+    def keys(self, prefix: str = "", *, separator: str | None = None) -> Iterator[str]:
+        """Key names in byte order, fetched page by page."""
+        after: str | None = None
+        while True:
+            call = kv_calls.keys_page(prefix, separator, self._client.settings.page_size, after)
+            page = self._client.call(call)
+            yield from page.items
+            after = page.after
+            if after is None:
+                return
+
+    def list(self, prefix: str = "") -> Iterator[KeyValue]:
+        """Keys with values in byte order, fetched page by page."""
+        after: str | None = None
+        while True:
+            page = self._client.call(kv_calls.rows_page(prefix, self._client.settings.page_size, after))
+            yield from page.items
+            after = page.after
+            if after is None:
+                return
+
+    def get_many(self, keys: Iterable[str], progress: Progress = _quiet) -> BatchValues:
+        """Any number of keys, a thousand per request."""
+        return self._client.flow(kv_calls.get_many(keys, progress))
+
+    def set_many(
+        self, items: Mapping[str, Value] | Iterable[tuple[str, Value]], progress: Progress = _quiet
+    ) -> BatchResult:
+        """Write any number of keys, a thousand per request; each request is all or nothing."""
+        return self._client.flow(kv_calls.set_many(items, progress))
+
+    def delete_many(self, keys: Iterable[str], progress: Progress = _quiet) -> BatchResult:
+        """Delete any number of keys, a thousand per request."""
+        return self._client.flow(kv_calls.delete_many(keys, progress))
+
+    def set_many_cas(self, items: Mapping[str, Value], expected: Mapping[str, int]) -> dict[str, int]:
+        """Write up to 1000 keys, all or nothing, at their expected indices; returns the new ones."""
+        return self._client.call(kv_calls.set_many_cas(items, expected))
+
+    def delete_many_cas(self, expected: Mapping[str, int]) -> BatchResult:
+        """Delete up to 1000 keys, all or nothing, at their expected indices."""
+        return self._client.call(kv_calls.delete_many_cas(expected))
+
+
+class Services:
+    """The catalog; `Client.services`. Semantics and errors stand at the functions of `service_calls`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def register(self, service: Service, *, cas: int | None = None) -> Written:
+        """Register or replace one instance."""
+        return self._client.call(service_calls.register(service, cas))
+
+    def deregister(self, name: str, *, instance: str | None = None, cas: int | None = None) -> Written:
+        """Take one instance out."""
+        return self._client.call(service_calls.deregister(name, instance, cas))
+
+    def heartbeat(self, name: str, *, instance: str | None = None) -> None:
+        """Renew one instance's lease; NotFound when it is not registered."""
+        self._client.call(service_calls.heartbeat(name, instance))
+
+    def get(self, name: str) -> ServiceInstance:
+        """The instance that stands for the service; NotFound when there is none."""
+        return self._client.call(service_calls.get(name))
+
+    def instances(self, name: str) -> tuple[ServiceInstance, ...]:
+        """Every live instance; NotFound when there is none."""
+        return self._client.call(service_calls.instances(name))
+
+    def list(self) -> tuple[Service, ...]:
+        """Every live instance of every service."""
+        return self._client.call(service_calls.list_())
+
+    def query(
+        self, *, tags: Iterable[str] = (), meta: Mapping[str, str] | None = None
+    ) -> tuple[Service, ...]:
+        """Services with all of these tags and metadata."""
+        return self._client.call(service_calls.query(tags, meta or {}))
+
+    def get_many(self, names: Iterable[str]) -> BatchServices:
+        """Any number of services, a hundred per request."""
+        return self._client.flow(service_calls.get_many(names))
+
+    def register_many(self, services: Iterable[Service], progress: Progress = _quiet) -> BatchResult:
+        """Register any number of services, a hundred per request; `failed` names those refused."""
+        return self._client.flow(service_calls.register_many(services, progress))
+
+    def deregister_many(self, names: Iterable[str]) -> BatchResult:
+        """Take any number of services out, a hundred per request."""
+        return self._client.flow(service_calls.deregister_many(names))

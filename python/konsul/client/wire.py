@@ -1,0 +1,89 @@
+"""What both clients need of httpx: connection settings, one request, and what its exceptions mean to an
+exchange."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any
+
+import httpx
+
+from konsul.client.exchange import Lost, Reply, Send, Unsent
+from konsul.client.request import Answer
+from konsul.client.settings import Observation, Settings
+from konsul.errors import Invalid
+
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments for httpx.Client and httpx.AsyncClient. Raises Invalid for certificate files it
+    cannot use."""
+    return {
+        "headers": dict(settings.headers),
+        "limits": httpx.Limits(
+            max_connections=settings.connections_max, max_keepalive_connections=settings.idle_connections_max
+        ),
+        "verify": _tls(settings),
+        "follow_redirects": False,
+        "trust_env": False,
+    }
+
+
+def request_of(effect: Send, settings: Settings) -> dict[str, Any]:
+    """Keyword arguments for `request` of either httpx client."""
+    request = effect.request
+    connect_s = min(settings.connect_timeout_s, effect.timeout_s)
+    return {
+        "method": request.method,
+        "url": effect.url,
+        "params": request.params or None,
+        "headers": dict(request.headers),
+        "content": request.body,
+        "timeout": httpx.Timeout(effect.timeout_s, connect=connect_s, pool=effect.timeout_s),
+    }
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """An answer as plain data."""
+    return Answer(response.status_code, dict(response.headers), response.content)
+
+
+def reply_of(error: httpx.TransportError) -> Reply:
+    """What a transport error says about the request: certainly not sent, or outcome unknown."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, UNSENT):
+        return Unsent(reason)
+    return Lost(reason, isinstance(error, httpx.TimeoutException))
+
+
+def report(settings: Settings, effect: Send, reply: Reply, started_s: float) -> None:
+    """Tell the observer about one attempt."""
+    if settings.observe is None:
+        return
+    elapsed_s = time.perf_counter() - started_s
+    if isinstance(reply, Answer):
+        error = f"HTTP status {reply.status}" if reply.status >= 400 else ""
+        seen = Observation(effect.request.route, reply.status, elapsed_s, len(reply.body), error)
+    else:
+        reason = reply.reason if reply else "no answer"
+        seen = Observation(effect.request.route, 0, elapsed_s, 0, reason)
+    settings.observe(seen)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | bool:
+    # A context costs about 20 ms of reading the trust store; a plain http address needs none.
+    if not settings.address.startswith("https://"):
+        return False
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_cert)
+        if settings.client_cert and settings.client_key:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+    except (OSError, ssl.SSLError) as cause:
+        files = ", ".join(filter(None, (settings.ca_cert, settings.client_cert, settings.client_key)))
+        raise Invalid(f"cannot use the certificate files ({files}): {cause}") from cause
+    if not settings.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
