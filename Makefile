@@ -59,7 +59,7 @@ demo: build ## real packages and services in, SIGKILL, everything compared
 chaos: build ## 200 SIGKILLs under writers; KILLS and SEED choose another run
 	@$(SOON) 3600 $(RUN) python -m tests.chaos --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
-fuzz: build ## a long search by Hypothesis and proptest for entries and bytes that break the engine
+fuzz: build ## a long search by Hypothesis and proptest for what breaks the engine
 	@HYPOTHESIS_PROFILE=slow $(SOON) 3600 $(RUN) pytest tests/model --timeout 3000
 	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state
 
@@ -71,8 +71,8 @@ clean: ## remove what was built; ./data stays
 rust-tools:
 	@cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 \
 	  || rustup component add clippy rustfmt \
-	  || { echo "clippy and rustfmt are missing: install them for your Rust (rustup component add clippy rustfmt," \
-	       "or your distribution's packages rust-clippy and rustfmt)"; exit 1; }
+	  || { echo "clippy and rustfmt are missing: install them for your Rust" \
+	       "(rustup component add clippy rustfmt, or your distribution's packages)"; exit 1; }
 
 # Some distributions ship Python without venv, and forbid pip outside one; then pip installs for this user.
 .venv-tools/bin/uv:

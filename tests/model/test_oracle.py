@@ -1,4 +1,4 @@
-"""Same entries, same tables: the core against the model under Hypothesis, snapshots and migrations included."""
+"""Same entries, same tables: the core against the model, through snapshots and migrations too."""
 
 from __future__ import annotations
 
