@@ -68,7 +68,7 @@ class Tally:
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """`(verb name, outcome)` -> times."""
     resources: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """`(verb name, resource, outcome)` -> times for verbs in `by_resource`; past the cap: resource `other`."""
+    """`(verb name, resource, outcome)` -> times; past the cap the resource is `other`."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, verb: str, outcome: str, resource: str = "") -> None:
@@ -111,12 +111,12 @@ class Pipeline:
 
     async def run(self, context: Context, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Passes one verb through authorise, count and audit."""
-        resources = _resources(verb.resource, kwargs)
+        touched = _touched(verb, kwargs)
         error: BaseException | None = None
         try:
             if self.authorise is not None:
-                for resource in resources or [""]:
-                    self.authorise(context.identity, verb.needs, resource)
+                for needs, resource in touched or [(verb.needs, "")]:
+                    self.authorise(context.identity, needs, resource)
             return await verb.call(context, *args, **kwargs)
         except KonsulError as caught:
             error = caught
@@ -126,17 +126,19 @@ class Pipeline:
             raise
         finally:
             outcome = outcome_of(error)
+            resources = [resource for _, resource in touched]
             self.tally.add(verb.name, outcome, resources[0] if resources else "")
             if self.audit is not None and verb.audit:
                 self.audit(context, verb, resources, outcome)
 
 
-def _resources(argument: str | None, kwargs: Mapping[str, object]) -> list[str]:
-    value = kwargs.get(argument) if argument is not None else None
+def _touched(verb: Verb[..., object], kwargs: Mapping[str, object]) -> list[tuple[str, str]]:
+    """`(need, resource)` for all a call touches; a verb with several needs passes such pairs itself."""
+    value = kwargs.get(verb.resource) if verb.resource is not None else None
     if value is None:
         return []
     if isinstance(value, str):
-        return [value]
+        return [(verb.needs, value)]
     if isinstance(value, Iterable):
-        return [str(item) for item in value]
-    raise TypeError(f"the resource argument {argument} is neither a text nor several")
+        return [(item[0], item[1]) if isinstance(item, tuple) else (verb.needs, str(item)) for item in value]
+    raise TypeError(f"the resource argument {verb.resource} is neither a text nor several")
