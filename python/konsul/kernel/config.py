@@ -1,8 +1,8 @@
 """Configuration: every setting is declared once, as a field of a Settings class, and read from four places.
 
-Precedence: flag, then environment, then TOML file (`--config` or KONSUL_CONFIG_FILE), then default. A value that does
-not parse stops the start. From `KONSUL_RAFT_SNAPSHOT_INTERVAL` follow the flag `--raft-snapshot-interval` and the TOML
-key `raft_snapshot_interval`, which may as well be written as `snapshot_interval` in a table `[raft]`.
+Precedence: flag, environment, TOML file (`--config` or KONSUL_CONFIG_FILE), default. A value that does not
+parse stops the start. From `KONSUL_RAFT_SNAPSHOT_INTERVAL` follow the flag `--raft-snapshot-interval` and the
+TOML key `raft_snapshot_interval`, which may also be written as `snapshot_interval` in a table `[raft]`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Declaration:
         return "" if self.default is None else self.kind.write(self.default)
 
     def read(self, text: str, source: str) -> Any:
-        """The value of `text`. Raises ConfigError with the setting's name, the value and what was expected."""
+        """The value of `text`. Raises ConfigError with the name, the value and what was expected."""
         shown = "(not shown)" if self.secret else repr(text)
         try:
             value = self.kind.read(text)
@@ -146,9 +146,9 @@ def load(
     *,
     environ: Mapping[str, str],
     flags: Mapping[str, str] | None = None,
-    notice: Callable[[Mapping[str, str], Iterable[str]], Iterable[str]] = lambda environ, known: (),
+    notice: Callable[[Mapping[str, str], Iterable[str]], Iterable[str]] | None = None,
 ) -> Config:
-    """Reads every group. `flags` maps environment names to flag texts; `notice` judges the variables left over.
+    """Reads every group. `flags` maps environment names to flag texts; `notice` judges the other variables.
 
     Raises ConfigError naming every setting that will not do.
     """
@@ -176,7 +176,7 @@ def load(
             problems.append(problem)
     if problems:
         raise ConfigError("; ".join(problems))
-    return Config(values, notices=tuple(notice(environ, known)), sources=sources)
+    return Config(values, notices=tuple(notice(environ, known)) if notice else (), sources=sources)
 
 
 def _pick(
@@ -186,7 +186,8 @@ def _pick(
     filed: Mapping[str, str],
     path: str,
 ) -> tuple[str | None, str]:
-    # An empty text counts as unset, so that a compose file's `KONSUL_X=` keeps the default; so does a list of blanks.
+    # An empty text counts as unset, so that a compose file's `KONSUL_X=` keeps the default; a list of
+    # blanks too.
     for text, source in (
         (flags.get(declaration.env), declaration.flag),
         (environ.get(declaration.env), "environment"),

@@ -22,7 +22,7 @@ _MAX_NS: Final = 2**63 - 1
 def parse_duration_ms(text: str) -> int:
     """Reads Go duration text into milliseconds, rounding a part of a millisecond up.
 
-    Raises ValueError for anything else, such as a number without a unit, a negative duration or one over 292 years.
+    Raises ValueError for anything else: a number without a unit, a negative duration, one over 292 years.
     """
     if text == "0":
         return 0

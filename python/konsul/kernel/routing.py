@@ -124,12 +124,12 @@ class _Each:
     def empty(self) -> Any:
         return self._container() if self._empty is ... else self._empty
 
-    def __call__(self, value: Any) -> Any:
-        if type(value) is not self._container:
-            raise ValueError
-        if isinstance(value, dict):
+    def __call__(self, value: object) -> Any:
+        if type(value) is dict and self._container is dict:
             return {name: self._one(item) for name, item in value.items()}
-        return [self._one(item) for item in value]
+        if type(value) is list and self._container is list:
+            return [self._one(item) for item in value]
+        raise ValueError
 
     def _one(self, item: object) -> Any:
         return self._item.empty if item is None else self._item(item)
@@ -183,7 +183,7 @@ def is_msgpack(content_type: str) -> bool:
 
 
 def decode_json(body: bytes, content_type: str, *, message: str = INVALID_BODY) -> object:
-    """Decodes a JSON body. Raises Invalid(message) for another content type or text that is not one JSON value."""
+    """Decodes a JSON body. Raises Invalid(message) for another content type or anything but one value."""
     if not is_json(content_type):
         raise Invalid(message)
     try:

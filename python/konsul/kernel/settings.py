@@ -22,7 +22,7 @@ class HttpSettings(Settings):
         "KONSUL_HOST",
         TEXT,
         default="",
-        doc="Listen host. Empty: loopback while nothing authenticates requests; `0.0.0.0` for all interfaces.",
+        doc="Listen host. Empty: loopback while nothing authenticates requests; `0.0.0.0`: every interface.",
     )
     port: int = setting(
         "KONSUL_PORT",
@@ -35,7 +35,7 @@ class HttpSettings(Settings):
         "KONSUL_HTTP_MAX_BODY_BYTES",
         BYTES,
         default=None,
-        doc="Largest request body; beyond it 413. Unset: 4MiB, or twice KONSUL_KV_MAX_VALUE_BYTES if that is more.",
+        doc="Largest request body; beyond it 413. Unset: 4MiB, or twice the largest value if that is more.",
         check=between(KIB, GIB, "1KiB to 1GiB"),
     )
     max_header_bytes: int = setting(
@@ -153,7 +153,7 @@ class StorageSettings(Settings):
         "KONSUL_PERSISTENCE_TYPE",
         one_of("durable", "memory", "badger"),
         default="durable",
-        doc="`durable`: log and state in the data directory. `memory`: gone at exit. `badger`: old name of `durable`.",
+        doc="`durable`: kept in the data directory. `memory`: gone at exit. `badger`: old name of `durable`.",
     )
     data_dir: str = setting("KONSUL_DATA_DIR", TEXT, default="./data", doc="The data directory.")
     sync_writes: bool = setting(
@@ -253,8 +253,8 @@ class RaftSettings(Settings):
         heartbeat = format_duration_ms(self.heartbeat_timeout_ms)
         election = format_duration_ms(self.election_timeout_ms)
         return (
-            f"KONSUL_RAFT_HEARTBEAT_TIMEOUT ({heartbeat}) is over a fifth of KONSUL_RAFT_ELECTION_TIMEOUT ({election}): "
-            "expected at least five heartbeats in an election timeout"
+            f"KONSUL_RAFT_HEARTBEAT_TIMEOUT ({heartbeat}) is over a fifth of KONSUL_RAFT_ELECTION_TIMEOUT "
+            f"({election}): expected at least five heartbeats in an election timeout"
         )
 
 
@@ -269,5 +269,5 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
 
 
 def max_body_bytes(http: HttpSettings, kv: KvSettings) -> int:
-    """The body limit in force: a value must fit into a JSON body even when every byte of it needs an escape."""
+    """The body limit in force: unset, it leaves room for the largest value in a JSON body."""
     return http.max_body_bytes or max(4 * MIB, 2 * kv.max_value_bytes)

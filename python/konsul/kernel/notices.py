@@ -1,0 +1,113 @@
+"""What the start log says about KONSUL_* variables that no setting claims: later, elsewhere, or unknown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from konsul.kernel.config import CONFIG_FILE, PREFIX
+
+LATER_PREFIXES: Final = (
+    "KONSUL_TLS_",
+    "KONSUL_TRACING_",
+    "KONSUL_METRICS_",
+    "KONSUL_DNS_",
+    "KONSUL_JWT_",
+    "KONSUL_ACL_",
+    "KONSUL_RBAC_",
+    "KONSUL_RATE_LIMIT_",
+    "KONSUL_AUDIT_",
+    "KONSUL_GRAPHQL_",
+    "KONSUL_ADMIN_UI_",
+    "KONSUL_WATCH_",
+    "KONSUL_RAFT_TLS_",
+    "KONSUL_RAFT_DISCOVERY_",
+    "KONSUL_MQTT_",
+)
+LATER: Final = frozenset(
+    (
+        "KONSUL_AUTH_ENABLED",
+        "KONSUL_REQUIRE_AUTH",
+        "KONSUL_REFRESH_EXPIRY",
+        "KONSUL_APIKEY_PREFIX",
+        "KONSUL_PUBLIC_PATHS",
+        "KONSUL_BACKUP_DIR",
+        "KONSUL_WAL_ENABLED",
+        "KONSUL_RAFT_ENABLED",
+        "KONSUL_RAFT_NODE_ID",
+        "KONSUL_RAFT_NODE_NAME",
+        "KONSUL_RAFT_BIND_ADDR",
+        "KONSUL_RAFT_ADVERTISE_ADDR",
+        "KONSUL_RAFT_DATA_DIR",
+        "KONSUL_RAFT_BOOTSTRAP",
+        "KONSUL_RAFT_PEERS",
+        "KONSUL_RAFT_JOIN",
+        "KONSUL_RAFT_LEADER_LEASE_TIMEOUT",
+        "KONSUL_RAFT_COMMIT_TIMEOUT",
+        "KONSUL_RAFT_MAX_APPEND_ENTRIES",
+        "KONSUL_RAFT_LOG_LEVEL",
+        "KONSUL_RAFT_QUORUM_CHECK_ENABLED",
+        "KONSUL_RAFT_LEADERSHIP_LEASE_ENFORCEMENT",
+        "KONSUL_RAFT_STEPDOWN_ON_PARTITION",
+        "KONSUL_RAFT_SNAPSHOT_RESTORE_ON_STARTUP",
+        "KONSUL_RAFT_SNAPSHOT_VALIDATION_ENABLED",
+        "KONSUL_RAFT_SNAPSHOT_CHECKSUM_ALGORITHM",
+        "KONSUL_RAFT_LISTEN_ADDR",
+        "KONSUL_RAFT_BOOTSTRAP_MODE",
+        "KONSUL_CLUSTER_ENABLED",
+        "KONSUL_NODE_ID",
+        "KONSUL_NODE_NAME",
+        "KONSUL_AGENT_MODE",
+        "KONSUL_MODE",
+        "KONSUL_CLOUD_ADDRESS",
+    )
+)
+"""Named by the contract for features that are not part of this server yet."""
+GUARDS: Final = frozenset(
+    (
+        "KONSUL_AUTH_ENABLED",
+        "KONSUL_REQUIRE_AUTH",
+        "KONSUL_ACL_ENABLED",
+        "KONSUL_TLS_ENABLED",
+        "KONSUL_TLS_AUTO_CERT",
+        "KONSUL_RATE_LIMIT_ENABLED",
+        "KONSUL_AUDIT_ENABLED",
+    )
+)
+"""Those that an operator sets to be protected: said more plainly."""
+ELSEWHERE: Final = frozenset(
+    (
+        "KONSUL_TOKEN",
+        "KONSUL_SERVER",
+        "KONSUL_ADDRESS",
+        "KONSUL_ADDR",
+        "KONSUL_URL",
+        "KONSUL_SERVER_ADDRESS",
+        "KONSUL_AGENT_ADDRESS",
+        "KONSUL_PROFILE",
+        "KONSUL_CLI_CONFIG",
+        "KONSUL_CA_CERT",
+        "KONSUL_API_KEY",
+        CONFIG_FILE,
+    )
+)
+"""Read by konsulctl, agents and demo scripts, which often share the server's environment."""
+
+
+def notices(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """One sentence per variable that is set and has no effect. Never the value: it may be a secret."""
+    known_names = set(known)
+    found: list[str] = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known_names or name in ELSEWHERE or not environ[name]:
+            continue
+        if name in GUARDS:
+            found.append(f"{name} is not used yet: this server does not have that protection")
+        elif name in LATER or name.startswith(LATER_PREFIXES):
+            found.append(f"{name} is not used yet")
+        else:
+            near = difflib.get_close_matches(name, known_names, 1, 0.8)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            found.append(f"{name} is not a setting of this server{hint}")
+    return found
