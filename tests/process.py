@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,11 +31,11 @@ class Server:
     """One server on `data_dir`. `settings`: `KONSUL_*` variables; `before`: put in front of the command."""
 
     def __init__(
-        self, data_dir: Path, *, port: int | None = None, before: tuple[str, ...] = (), **settings: str
-    ):
+        self, data_dir: Path, settings: Mapping[str, str] | None = None, *, before: tuple[str, ...] = ()
+    ) -> None:
         self.data_dir = data_dir
-        self.port = port or free_port()
-        self.settings = settings
+        self.port = free_port()
+        self.settings = dict(settings or {})
         self.before = before
         self.log = data_dir.with_name(data_dir.name + ".log")
         self.process: subprocess.Popen[bytes] | None = None
@@ -74,7 +75,7 @@ class Server:
         """
         self.launch()
         until(self._ready_or_gone, f"the server on port {self.port}", READY_S)
-        if self.running() is False:
+        if not self.running():
             raise AssertionError(f"the server ended with {self.exit_status()}:\n{self.output()[-4000:]}")
 
     def _ready_or_gone(self) -> bool:

@@ -10,7 +10,7 @@ ABSENT = None
 
 @dataclass
 class Key:
-    """One key as its only writer knows it: what it holds for certain, and may hold since an answer was lost."""
+    """One key as its only writer knows it: what it surely holds, and may hold since an answer was lost."""
 
     value: str | None = ABSENT
     index: int | None = None

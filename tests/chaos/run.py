@@ -48,7 +48,7 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
     """Kills the server `kills` times. The seed decides writes and moments, the machine decides the rest."""
     rng = random.Random(seed)
     record = Record()
-    server = Server(folder / "data", **SETTINGS)
+    server = Server(folder / "data", SETTINGS)
     done = 0
     try:
         while done < kills and not record.problems:
