@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from konsul.kernel.command import AnyVerb
 
 if TYPE_CHECKING:
+    from konsul.engine import Shape
     from konsul.kernel.config import Settings
     from konsul.kernel.lifecycle import Service
     from konsul.kernel.metrics import Metric
@@ -30,6 +31,8 @@ class Feature:
     services: tuple[type[Service], ...] = ()
     config: type[Settings] | None = None
     metrics: tuple[Metric, ...] = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Compiled answers for routes the HTTP front serves by itself, by the name the front knows."""
 
 
 def load(word: str) -> Feature:

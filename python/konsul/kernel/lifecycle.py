@@ -1,4 +1,4 @@
-"""Background work of features: started after the engine, stopped before it, on every node or where this one leads."""
+"""Background work of features: started after the engine and stopped before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEADERSHIP_POLL_S: Final = 0.5
 
 
 class Service(Protocol):
-    """Work that goes on in the background. `start` returns at once; `stop` returns when the work has ended."""
+    """Work in the background. `start` returns at once, `stop` when the work has ended."""
 
     name: ClassVar[str]
     runs: ClassVar[Literal["everywhere", "on-leader"]]

@@ -1,4 +1,4 @@
-"""Metrics: what features declare, what the core, the HTTP front and the pipeline counted, as one Prometheus page.
+"""What features declare and what core, HTTP front and pipeline counted, as one Prometheus page.
 
 Nothing is counted twice: hot paths bump plain integers, and a scrape turns them into samples.
 """
@@ -83,7 +83,7 @@ class Declared(Protocol):
 
 
 Metric: TypeAlias = "Declared | MetricWrapperBase"
-"""What `Feature.metrics` holds: a declaration of this module, or a prometheus-client metric with `registry=None`."""
+"""What `Feature.metrics` holds: a declaration of this module or a prometheus-client metric without a registry."""
 
 
 @dataclass(frozen=True, slots=True)

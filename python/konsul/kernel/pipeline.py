@@ -132,7 +132,7 @@ class Pipeline:
                 self.audit(context, verb, resources, outcome)
 
 
-def _touched(verb: Verb[..., object], kwargs: Mapping[str, object]) -> list[tuple[str, str]]:
+def _touched(verb: AnyVerb, kwargs: Mapping[str, object]) -> list[tuple[str, str]]:
     """`(need, resource)` for all a call touches; a verb with several needs passes such pairs itself."""
     value = kwargs.get(verb.resource) if verb.resource is not None else None
     if value is None:

@@ -1,0 +1,136 @@
+"""The application behind the front: every feature's routes, and every failure in its proper shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from konsul.doors.http.answers import INTERNAL_MESSAGE, PHRASES, conflict_body, standard_body
+from konsul.errors import Conflict, DiskFull, KonsulError
+from konsul.kernel.logging import logger
+from konsul.kernel.node import VERSION
+
+if TYPE_CHECKING:
+    from konsul.kernel.node import Kernel
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_RETRY: Final = {"retry-after": "1"}
+_DISK_FULL: Final = "the disk is full: writes are refused until space returns, reads go on"
+
+
+def create_app(kernel: Kernel) -> FastAPI:
+    """The FastAPI application of the kernel's features. Mount it behind a front, which prepares path and identity."""
+    app = FastAPI(title="Konsul", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.kernel = kernel
+    app.add_middleware(_Unexpected)
+    app.add_exception_handler(KonsulError, _refused)
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    for feature in kernel.features:
+        if feature.router is not None:
+            app.router.routes.extend(feature.router.routes)
+    return app
+
+
+def request_id(scope: Scope) -> str:
+    """The id the front gave the request."""
+    return str(scope.get("konsul", {}).get("request_id", ""))
+
+
+def client_path(scope: Scope) -> str:
+    """The path as the client sent it: neither decoded nor stripped."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def standard(scope: Scope, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer of the shape STD."""
+    body = standard_body(status, message, request_id(scope), client_path(scope))
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _text(status: int, text: str, headers: Any = None) -> Response:
+    return Response(text, status, headers, media_type="text/plain")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What a command or query refused, by the error catalogue."""
+    assert isinstance(error, KonsulError)  # noqa: S101 - registered for this class only
+    scope, status = request.scope, error.http_status
+    if isinstance(error, Conflict):
+        body = conflict_body(str(error), request_id(scope), client_path(scope))
+        return Response(body, status, media_type="application/json")
+    if status == 500:
+        logger().error("request failed", request_id=request_id(scope), error=str(error), exc_info=error)
+        return standard(scope, status, INTERNAL_MESSAGE)
+    message = _DISK_FULL if isinstance(error, DiskFull) else str(error)
+    return standard(scope, status, message, _RETRY if status == 503 else None)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    """No such path or no such method: plain texts, as the first Konsul answered."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    scope = request.scope
+    if error.status_code == 404:
+        return _text(404, f"Cannot {scope['method']} {client_path(scope)}")
+    if error.status_code == 405:
+        return _text(405, PHRASES[405], {"allow": ", ".join(_allowed(scope))})
+    return standard(scope, error.status_code, str(error.detail))
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    """A query parameter that FastAPI could not read."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    names = sorted({str(problem["loc"][-1]) for problem in error.errors()})
+    return standard(request.scope, 400, f"invalid value for {', '.join(names)}")
+
+
+def _allowed(scope: Scope) -> list[str]:
+    """Every method some route answers on this path, in a fixed order."""
+    found: set[str] = set()
+    for route in scope["app"].routes:
+        match, _ = route.matches({**scope, "method": ""})
+        if match is not Match.NONE and route.methods:
+            found |= route.methods
+    if "GET" in found:
+        found.add("HEAD")
+    return [method for method in _METHODS if method in found]
+
+
+class _Unexpected:
+    """Answers 500 for a defect, logs it with the request id, and lets the server live."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            logger().error(
+                "request failed",
+                request_id=request_id(scope),
+                method=scope.get("method"),
+                path=scope.get("path"),
+                error=type(error).__name__,
+                exc_info=error,
+            )
+            # With the head gone, only cutting the connection tells the client that the body is not whole.
+            if begun or scope["type"] != "http":
+                raise
+            await standard(scope, 500, INTERNAL_MESSAGE)(scope, receive, send)

@@ -1,0 +1,99 @@
+"""The node as its doors see it: engine, configuration, pipeline, features and metrics in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from konsul.engine import Engine
+from konsul.kernel.lifecycle import Services
+from konsul.kernel.metrics import Metrics
+from konsul.kernel.pipeline import Pipeline
+from konsul.kernel.schema import Row, compile_schema
+
+if TYPE_CHECKING:
+    from konsul.kernel.config import Config
+    from konsul.kernel.feature import Feature
+
+VERSION: Final = version("konsul")
+BEHIND_MAX: Final = 1_000
+"""Committed entries that may wait to be applied: under load there are always some."""
+
+
+@dataclass(slots=True)
+class Kernel:
+    """One node. Built by the composition root; `phase` says how far its life has come."""
+
+    engine: Engine
+    config: Config
+    features: tuple[Feature, ...]
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    phase: Literal["starting", "serving", "stopping"] = "starting"
+    started_at_s: float = field(default_factory=time.monotonic)
+    metrics: Metrics = field(init=False)
+    services: Services = field(init=False)
+
+    def __post_init__(self) -> None:
+        declared = [metric for feature in self.features for metric in feature.metrics]
+        node_id = str(self.engine.options.node_id)
+        self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
+        services = [kind(self) for feature in self.features for kind in feature.services]
+        self.services = Services(services, self.leads)
+
+    def tables(self) -> list[type[Row]]:
+        """Every table of every feature."""
+        return [row for feature in self.features for row in feature.tables]
+
+    async def start(self) -> None:
+        """Starts the engine with the features' schema, then their services. Raises StartFailed."""
+        await self.engine.start(compile_schema(self.tables()))
+        try:
+            await self.services.start()
+        except BaseException:
+            await self.engine.stop(0)
+            raise
+        self.phase = "serving"
+
+    async def stop(self, grace_ms: int) -> None:
+        """Stops the services, then the engine."""
+        self.phase = "stopping"
+        await self.services.stop()
+        await self.engine.stop(grace_ms)
+
+    def leads(self) -> bool:
+        """True while this node is the leader."""
+        return bool(self.engine.status()["role"] == "leader")
+
+    def uptime_ms(self) -> int:
+        """Time since the process was composed."""
+        return round((time.monotonic() - self.started_at_s) * 1_000)
+
+    def readiness(self) -> str | None:
+        """Why the node should get no traffic now, or None when it should."""
+        if self.phase != "serving":
+            return f"the node is {self.phase}"
+        return unready(self.engine.status())
+
+    def ready(self) -> bool:
+        """True when the node should get traffic."""
+        return self.readiness() is None
+
+
+def unready(status: Mapping[str, Any]) -> str | None:
+    """What in the engine's status keeps a node from being ready, or None."""
+    if status["role"] != "leader":
+        return "no leader"
+    behind = status["commit_index"] - status["applied_index"]
+    if behind > BEHIND_MAX:
+        return f"{behind} committed log entries are not applied yet"
+    if status["disk"]["stalled"]:
+        return "the disk does not answer"
+    return None
+
+
+def settings_of(features: Iterable[Feature]) -> list[Any]:
+    """The settings groups that features bring."""
+    return [feature.config for feature in features if feature.config is not None]
