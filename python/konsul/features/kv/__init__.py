@@ -1,0 +1,1 @@
+"""The key-value store: bytes under keys, with compare-and-set, TTL, prefixes, batches and transactions."""

@@ -1,0 +1,25 @@
+"""The key-value feature, declared."""
+
+from __future__ import annotations
+
+from konsul.features.kv import batch, commands, queries, routes, tables, transaction
+from konsul.features.kv.metrics import METRICS
+from konsul.kernel.feature import Feature
+
+feature = Feature(
+    name="kv",
+    tables=(tables.Entry,),
+    commands=(
+        commands.set_,
+        commands.delete,
+        commands.delete_prefix,
+        batch.set_many,
+        batch.delete_many,
+        batch.set_many_cas,
+        batch.delete_many_cas,
+        transaction.transact,
+    ),
+    queries=(queries.get, queries.get_json, queries.list_keys, queries.list_rows, batch.get_many),
+    router=routes.router,
+    metrics=METRICS,
+)

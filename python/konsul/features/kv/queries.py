@@ -1,0 +1,143 @@
+"""Reads of single keys and listings. The core writes a listing; it passes through here page by page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from konsul.engine import JsonPage, Row
+from konsul.errors import Invalid, NotFound
+from konsul.features.kv.keys import check_key, check_prefix
+from konsul.features.kv.tables import METADATA, PLAIN, Entry
+from konsul.kernel.command import query
+from konsul.kernel.context import Context
+from konsul.kernel.settings import KvSettings
+
+LIMIT_MAX: Final = 10_000
+"""Most items a listing with `limit` answers; without one it streams them all."""
+PAGE_MAX_BYTES: Final = 8 << 20
+"""A page of rows ends before its limit once it has reached this."""
+
+Fetch: TypeAlias = Callable[[bytes | None, int], JsonPage]
+"""(after, limit) -> one page of the core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A JSON array of keys or rows, in byte order of the keys.
+
+    `index` is the index of the state before the first page was read: nothing at or before it is missing.
+    `after` is the key to continue after, when a limit cut the listing.
+    """
+
+    index: int
+    first: bytes
+    after: bytes | None
+    rest: AsyncIterator[bytes] | None
+    """The chunks that follow `first`, or None if it is the whole text."""
+
+
+@query("kv.get", needs="kv:read", resource="key")
+async def get(ctx: Context, *, key: str) -> Row:
+    """The row of one key, its cells in the order of `tables.Entry`.
+
+    Raises:
+        Invalid: the key breaks a rule. NotFound: it is absent.
+    """
+    row = ctx.engine.get(Entry.table_id, check_key(key))
+    if row is None:
+        raise NotFound("Key not found")
+    return row
+
+
+@query("kv.get_json", needs="kv:read", resource="key")
+async def get_json(ctx: Context, *, key: str, metadata: bool = False) -> bytes:
+    """One key as JSON text, as `get`."""
+    text = ctx.engine.get_json(METADATA if metadata else PLAIN, check_key(key))
+    if text is None:
+        raise NotFound("Key not found")
+    return text
+
+
+@query("kv.list", needs="kv:list", resource="prefix")
+async def list_keys(
+    ctx: Context, *, prefix: str = "", separator: str = "", after: str | None = None, limit: int | None = None
+) -> Listing:
+    """The keys with `prefix` that come after `after`; with a `separator` cut as `Core.keys_json` says.
+
+    Raises:
+        Invalid: `limit` is not in 1..`LIMIT_MAX`, or a text cannot be part of a key.
+    """
+    stored, cut = check_prefix(prefix), check_prefix(separator)
+
+    def fetch(start: bytes | None, count: int) -> JsonPage:
+        return ctx.engine.keys_json(Entry.table_id, stored, cut, start, count)
+
+    index = _index(ctx)
+    start = None if after is None else check_prefix(after)
+    if limit is None:
+        return _everything(index, fetch, start, LIMIT_MAX)
+    page = fetch(start, _checked(limit))
+    return Listing(index, page.json, page.after, None)
+
+
+@query("kv.list_rows", needs="kv:read", resource="prefix")
+async def list_rows(
+    ctx: Context, *, prefix: str = "", after: str | None = None, limit: int | None = None
+) -> Listing:
+    """The keys with `prefix` with their values and metadata; with a limit, as many as fit `PAGE_MAX_BYTES`.
+
+    Raises:
+        Invalid: as `list_keys`.
+    """
+    stored = check_prefix(prefix)
+
+    def fetch(start: bytes | None, count: int) -> JsonPage:
+        return ctx.engine.scan_json(METADATA, stored, (), start, count)
+
+    index = _index(ctx)
+    start = None if after is None else check_prefix(after)
+    # The core gathers a whole page before it answers, so its rows are few where values may be large.
+    step = max(1, min(1_000, (64 << 20) // ctx.config.of(KvSettings).max_value_bytes))
+    if limit is None:
+        return _everything(index, fetch, start, step)
+    _checked(limit)
+    parts: list[bytes] = []
+    size = count = 0
+    while True:
+        page = fetch(start, min(step, limit - count))
+        parts.append(page.json[1:-1])
+        start, count, size = page.after, count + page.count, size + len(page.json)
+        if start is None or count >= limit or size >= PAGE_MAX_BYTES:
+            text = b"[%b]" % b",".join(part for part in parts if part)
+            return Listing(index, text, start, None)
+
+
+def _index(ctx: Context) -> int:
+    return int(ctx.engine.status()["index"])
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= LIMIT_MAX:
+        raise Invalid(f"limit must be between 1 and {LIMIT_MAX}")
+    return limit
+
+
+def _everything(index: int, fetch: Fetch, after: bytes | None, step: int) -> Listing:
+    page = fetch(after, step)
+    if page.after is None:
+        return Listing(index, page.json, None, None)
+    return Listing(index, page.json[:-1], None, _following(fetch, page.after, step))
+
+
+async def _following(fetch: Fetch, after: bytes | None, step: int) -> AsyncIterator[bytes]:
+    """The chunks after the first page, up to and with the closing bracket."""
+    while after is not None:
+        await asyncio.sleep(0)  # a long listing gives the loop back between pages
+        page = fetch(after, step)
+        after = page.after
+        if page.count:
+            yield b"," + page.json[1:-1]
+    yield b"]"
