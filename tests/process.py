@@ -31,13 +31,18 @@ class Server:
     """One server on `data_dir`. `settings`: `KONSUL_*` variables; `before`: put in front of the command."""
 
     def __init__(
-        self, data_dir: Path, settings: Mapping[str, str] | None = None, *, before: tuple[str, ...] = ()
+        self,
+        data_dir: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        before: tuple[str, ...] = (),
+        log: Path | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.settings = dict(settings or {})
         self.before = before
-        self.log = data_dir.with_name(data_dir.name + ".log")
+        self.log = log or data_dir.with_name(f"{data_dir.name}-{self.port}.log")
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

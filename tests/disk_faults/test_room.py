@@ -1,0 +1,105 @@
+"""A full disk refuses writes and nothing else; a read-only or taken data directory stops the start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.ask import ask, put, value_of
+from tests.disk_faults.disks import free_bytes, inside, may_mount, on_tmpfs, read_only, take
+from tests.process import Server
+from tests.waiting import until
+
+MIB = 1 << 20
+BALLAST = "ballast"
+
+
+def assert_full_and_then_not(server: Server, ballast: Path, size: int) -> None:
+    """Reads before, during and after; writes before and after."""
+    assert put(server.port, "before", "1").status == 200
+    take(ballast, size)
+    until(lambda: put(server.port, "during", "2").status == 507, "a full disk")
+    refused = put(server.port, "during", "2")
+    assert refused.json()["error"] == "Insufficient Storage"
+    assert value_of(server.port, "before") == "1"
+    assert ask(server.port, "DELETE", "/kv/before").status == 507
+    assert ask(server.port, "GET", "/health/live").status == 200
+    ballast.unlink()
+    until(lambda: put(server.port, "after", "3").status == 200, "room again")
+    assert (value_of(server.port, "before"), value_of(server.port, "after")) == ("1", "3")
+
+
+def test_below_the_reserve_writes_are_refused_and_come_back_with_the_room(tmp_path: Path) -> None:
+    room = 512 * MIB
+    reserve = free_bytes(tmp_path) - room
+    server = Server(tmp_path / "data", {"KONSUL_DISK_RESERVE_BYTES": str(reserve)})
+    with server:
+        assert_full_and_then_not(server, tmp_path / BALLAST, 2 * room)
+
+
+@pytest.mark.parametrize("size_mib", [64] if may_mount() else [])
+def test_a_disk_without_a_free_byte_loses_nothing(tmp_path: Path, size_mib: int) -> None:
+    settings = {"KONSUL_DISK_RESERVE_BYTES": "0", "KONSUL_RAFT_SEGMENT_BYTES": "1MiB"}
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with Server(disk / "data", settings, before=on_tmpfs(disk, size_mib)) as server:
+        mounted = inside(server, disk)
+        assert put(server.port, "before", "1").status == 200
+        ballast = mounted / BALLAST
+        take(ballast, free_bytes(mounted))
+        written = {}
+        for number in range(400):
+            answer = put(server.port, f"k{number}", "x" * 20_000)
+            if answer.status != 200:
+                assert answer.status == 507, answer
+                break
+            written[f"k{number}"] = "x" * 20_000
+        else:
+            raise AssertionError("the disk never became full")
+        assert all(value_of(server.port, key) == value for key, value in written.items())
+        ballast.unlink()
+        until(lambda: put(server.port, "after", "3").status == 200, "room again")
+        assert all(value_of(server.port, key) == value for key, value in written.items())
+
+
+def unwritable(folder: Path) -> Server:
+    """A server that cannot write its data directory: only a mount stops root, its mode anybody else."""
+    if os.geteuid() != 0:
+        folder.mkdir(mode=0o555)
+        return Server(folder)
+    if may_mount():
+        folder.mkdir()
+        return Server(folder, before=read_only(folder))
+    return Server(Path("/proc/konsul"), log=folder.with_suffix(".log"))
+
+
+def test_a_read_only_data_directory_stops_the_start_with_its_name(tmp_path: Path) -> None:
+    server = unwritable(tmp_path / "data")
+    server.launch()
+    assert server.exit_status() == 1
+    assert str(server.data_dir) in server.output()
+    assert "writable" in server.output()
+    assert "Traceback" not in server.output()
+
+
+def test_a_second_process_is_turned_away_and_the_first_goes_on(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as first:
+        second = Server(tmp_path / "data")
+        second.launch()
+        assert second.exit_status() == 1
+        assert str(second.data_dir) in second.output()
+        assert "another" in second.output()
+        assert "Traceback" not in second.output()
+        assert put(first.port, "still", "here").status == 200
+
+
+def test_a_taken_port_stops_the_start_with_its_number(tmp_path: Path) -> None:
+    with Server(tmp_path / "one") as first:
+        second = Server(tmp_path / "two")
+        second.port = first.port
+        second.launch()
+        assert second.exit_status() == 1
+        assert str(first.port) in second.output()
+        assert "Traceback" not in second.output()
