@@ -43,9 +43,9 @@ def load(word: str) -> Feature:
     return declared
 
 
-def load_all(words: Iterable[str]) -> tuple[Feature, ...]:
-    """The features in the given order. Raises TypeError on a verb that two of them bring."""
-    features = tuple(load(word) for word in words)
+def load_all(words: Iterable[str | Feature]) -> tuple[Feature, ...]:
+    """The features in order, given by word or as themselves. Raises TypeError on a verb two of them bring."""
+    features = tuple(word if isinstance(word, Feature) else load(word) for word in words)
     owners: dict[str, str] = {}
     for feature in features:
         for verb in (*feature.commands, *feature.queries):

@@ -83,7 +83,7 @@ class Declared(Protocol):
 
 
 Metric: TypeAlias = "Declared | MetricWrapperBase"
-"""What `Feature.metrics` holds: a declaration of this module or a prometheus-client metric without a registry."""
+"""What `Feature.metrics` holds: a declaration from here, or a prometheus-client metric without a registry."""
 
 
 @dataclass(frozen=True, slots=True)

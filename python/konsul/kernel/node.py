@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -92,8 +92,3 @@ def unready(status: Mapping[str, Any]) -> str | None:
     if status["disk"]["stalled"]:
         return "the disk does not answer"
     return None
-
-
-def settings_of(features: Iterable[Feature]) -> list[Any]:
-    """The settings groups that features bring."""
-    return [feature.config for feature in features if feature.config is not None]

@@ -1,4 +1,4 @@
-"""Query parameters that several features read: switches, unsigned integers, durations, the consistency of a read."""
+"""Query parameters that several features read: switches, integers, durations, the consistency of a read."""
 
 from __future__ import annotations
 

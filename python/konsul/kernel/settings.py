@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from konsul.kernel.config import Settings, at_least, between, setting
 from konsul.kernel.duration import format_duration_ms
@@ -59,7 +59,7 @@ class HttpSettings(Settings):
         doc="Time requests in flight get to finish when the server is stopped.",
         check=between(0, _DAY_MS, "0 to 24h"),
     )
-    access_log: str = setting(
+    access_log: Literal["all", "errors", "off"] = setting(
         "KONSUL_ACCESS_LOG",
         one_of("all", "errors", "off"),
         default="all",
@@ -76,7 +76,7 @@ class LogSettings(Settings):
         default="info",
         doc="Least level written.",
     )
-    format: str = setting(
+    format: Literal["text", "json"] = setting(
         "KONSUL_LOG_FORMAT", one_of("text", "json"), default="text", doc="One JSON object per line, or text."
     )
 

@@ -1,0 +1,1 @@
+"""The composition root: feature list, kernel, doors, run."""

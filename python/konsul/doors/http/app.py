@@ -25,7 +25,7 @@ _DISK_FULL: Final = "the disk is full: writes are refused until space returns, r
 
 
 def create_app(kernel: Kernel) -> FastAPI:
-    """The FastAPI application of the kernel's features. Mount it behind a front, which prepares path and identity."""
+    """The FastAPI application of the kernel's features; a front before it prepares path and identity."""
     app = FastAPI(title="Konsul", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.kernel = kernel
     app.add_middleware(_Unexpected)

@@ -13,8 +13,8 @@ _BROKEN: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 def normalise(raw: bytes) -> str:
     """The path that routes match: `/v1` off, trailing slashes off, then percent-decoded once.
 
-    Slashes go before decoding, so that a key may end with an encoded one. Raises ValueError for a broken escape and
-    for bytes that are not UTF-8.
+    Slashes go before decoding, so that a key may end with an encoded one. Raises ValueError for a broken
+    escape and for bytes that are not UTF-8.
     """
     if raw[:3].lower() == b"/v1" and raw[3:4] in (b"", b"/"):
         raw = raw[3:]

@@ -1,7 +1,7 @@
-"""The front in plain Python: what it does to a request is the definition; the compiled front must do the same.
+"""The front in plain Python: what it does to a request, the compiled front must do the same way.
 
-Used where the compiled one is not wanted, and as its oracle in tests/contract. It has no short cuts: every route is
-answered by the application.
+Used where the compiled one is not wanted, and as its oracle in tests/contract. It has no short cuts: every
+route is answered by the application.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Answer(Exception):
 
 
 class PlainFront:
-    """One ASGI callable for every request: id, limits, CORS, path, counters, access log; then the application."""
+    """One ASGI callable for every request: id, limits, CORS, path, counters, log; then the application."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class PlainFront:
         began_s = time.perf_counter()
         headers = {name.lower(): value for name, value in reversed(scope["headers"])}
         client = scope.get("client")
-        about = {
+        about: dict[str, Any] = {
             "request_id": _request_id(headers.get(b"x-request-id", b"")),
             "identity": ANONYMOUS,
             "client": client[0] if client else "",
@@ -242,9 +242,11 @@ class _Watched:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *self._headers]
+            given: Headers = list(message.get("headers", ()))
             # A preflight answer has its own CORS headers already.
-            message = {**message, "headers": list(dict(reversed(headers)).items())[::-1]}
+            names = {name for name, _ in given}
+            added = [header for header in self._headers if header[0] not in names]
+            message = {**message, "headers": given + added}
         elif message["type"] == "http.response.body":
             if self._head:
                 message = {**message, "body": b""}

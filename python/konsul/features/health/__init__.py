@@ -1,0 +1,1 @@
+"""Probes that tell the truth about this node."""

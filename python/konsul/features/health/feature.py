@@ -1,0 +1,8 @@
+"""The health feature, declared."""
+
+from __future__ import annotations
+
+from konsul.features.health import routes
+from konsul.kernel.feature import Feature
+
+feature = Feature(name="health", router=routes.router)

@@ -1,0 +1,69 @@
+"""What `/health` says: the fields existing clients read, and how log and disk are."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from konsul.kernel.duration import format_duration_ms
+from konsul.kernel.logging import rfc3339_now
+from konsul.kernel.node import VERSION
+
+if TYPE_CHECKING:
+    from konsul.kernel.node import Kernel
+
+_STATM: Final = Path("/proc/self/statm")
+
+
+def health(kernel: Kernel) -> dict[str, Any]:
+    """The body of `GET /health`. `status` is degraded while the node would not be called ready."""
+    status = kernel.engine.status()
+    wrong = kernel.readiness()
+    sick = kernel.services.health()
+    body: dict[str, Any] = {
+        "status": "degraded" if wrong or sick or writes_refused(status) else "healthy",
+        "version": VERSION,
+        "uptime": format_duration_ms(kernel.uptime_ms()),
+        "timestamp": rfc3339_now(),
+        "services": _services(kernel),
+        "kv_store": {"total_keys": _rows(kernel, "kv")},
+        "system": _system(),
+        "raft": {name: value for name, value in status.items() if name != "disk"},
+        "disk": status["disk"],
+    }
+    if wrong:
+        body["reason"] = wrong
+    if sick:
+        body["background"] = sick
+    return body
+
+
+def writes_refused(status: Mapping[str, Any]) -> bool:
+    """True while the disk is too full for writes; such a node still serves reads and stays ready."""
+    return bool(status["disk"]["full"])
+
+
+def _rows(kernel: Kernel, table_name: str) -> int:
+    return sum(kernel.engine.count(row.table_id) for row in kernel.tables() if row.table_name == table_name)
+
+
+def _services(kernel: Kernel) -> dict[str, int]:
+    # An expired service is deleted the moment its lease ends, so none is ever waiting to be purged.
+    active = _rows(kernel, "services")
+    return {"total": active, "active": active, "expired": 0}
+
+
+def _system() -> dict[str, int]:
+    """The nearest equivalents of the first Konsul's runtime figures, under its names."""
+    page_bytes = resource.getpagesize()
+    total_pages, resident_pages = _STATM.read_text().split()[:2]
+    return {
+        "goroutines": len(asyncio.all_tasks()),
+        "memory_alloc_bytes": int(resident_pages) * page_bytes,
+        "memory_sys_bytes": int(total_pages) * page_bytes,
+        "num_gc": sum(generation["collections"] for generation in gc.get_stats()),
+    }

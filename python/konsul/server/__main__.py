@@ -1,0 +1,5 @@
+"""`python -m konsul.server`."""
+
+from konsul.server.main import main
+
+main()

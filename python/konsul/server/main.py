@@ -1,0 +1,166 @@
+"""The composition root: configuration -> engine -> kernel -> application -> front -> listener."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import uvloop
+
+from konsul.doors.http.app import create_app
+from konsul.engine import Engine, Options
+from konsul.errors import KonsulError
+from konsul.features import FEATURES
+from konsul.kernel import logging, settings
+from konsul.kernel.config import Config, ConfigError, declarations, load
+from konsul.kernel.feature import Feature, load_all
+from konsul.kernel.node import VERSION, Kernel
+from konsul.kernel.notices import notices
+from konsul.server.arguments import parse, reference
+from konsul.server.front import make_front
+from konsul.server.listener import Listener, probe_address
+
+_LOOPBACK: Final = "127.0.0.1"
+
+
+def main() -> None:
+    """The console script `konsul`."""
+    sys.exit(serve())
+
+
+def serve(
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    features: Sequence[str | Feature] = FEATURES,
+) -> int:
+    """Runs one node until a signal stops it; returns the exit status. `features`: words or features."""
+    found = load_all(features)
+    groups = [*settings.GROUPS, *(feature.config for feature in found if feature.config is not None)]
+    environ = os.environ if environ is None else environ
+    command, flags = parse(sys.argv[1:] if argv is None else argv, declarations(groups))
+    if command == "reference":
+        print(reference(declarations(groups)))
+        return 0
+    try:
+        config = load(groups, environ=environ, flags=flags, notice=notices)
+    except ConfigError as error:
+        print(f"Failed to load configuration: invalid configuration: {error}", file=sys.stderr)
+        return 1
+    log = config.of(settings.LogSettings)
+    logging.configure(log.level, log.format)
+    return uvloop.run(_run(config, found))
+
+
+def engine_options(config: Config) -> Options:
+    """The core's options."""
+    storage, raft = config.of(settings.StorageSettings), config.of(settings.RaftSettings)
+    return Options(
+        data_dir=storage.data_dir,
+        backend="durable" if storage.backend == "durable" else "memory",
+        heartbeat_ms=raft.heartbeat_timeout_ms,
+        election_ms=raft.election_timeout_ms,
+        snapshot_interval_ms=raft.snapshot_interval_ms,
+        snapshot_threshold_entries=raft.snapshot_threshold,
+        snapshot_retention=raft.snapshot_retention,
+        trailing_entries=raft.trailing_logs,
+        segment_bytes=raft.segment_bytes,
+        inflight_max_entries=raft.inflight_max_entries,
+        inflight_max_bytes=raft.inflight_max_bytes,
+        disk_reserve_bytes=storage.reserve_bytes,
+        map_max_bytes=storage.map_max_bytes,
+        sync_writes=storage.sync_writes,
+    )
+
+
+async def _run(config: Config, features: tuple[Feature, ...]) -> int:
+    began_s = time.monotonic()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _raise_file_limit()
+    _announce(config)
+    http = config.of(settings.HttpSettings)
+    host = http.host or _LOOPBACK
+    try:
+        # Before the data directory is opened: a taken port must not cost a recovery, nor touch any file.
+        probe_address(host, http.port)
+        kernel = Kernel(Engine(engine_options(config)), config, features)
+        await kernel.start()
+    except KonsulError as error:
+        logging.logger().error("start failed", error=str(error))
+        return 1
+    return await _serve(kernel, host, http, began_s, stop)
+
+
+async def _serve(
+    kernel: Kernel, host: str, http: settings.HttpSettings, began_s: float, stop: asyncio.Event
+) -> int:
+    log = logging.logger()
+    front = make_front(kernel, create_app(kernel))
+    kernel.metrics.front = front
+    listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
+    status = 0
+    front.start()
+    try:
+        await listener.start()
+        took_ms = round((time.monotonic() - began_s) * 1_000)
+        log.info("ready", address=listener.address, version=VERSION, pid=os.getpid(), took_ms=took_ms)
+        await stop.wait()
+        log.info("stopping", grace_ms=http.stop_grace_ms)
+    except KonsulError as error:
+        log.error("start failed", error=str(error))
+        status = 1
+    kernel.phase = "stopping"
+    left = await front.drain(http.stop_grace_ms)
+    if left:
+        log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)
+    await listener.stop()
+    await kernel.stop(http.stop_grace_ms)
+    front.close()
+    log.info("stopped")
+    return status
+
+
+def _announce(config: Config) -> None:
+    """What was decided, before anything is opened."""
+    log = logging.logger()
+    http, storage = config.of(settings.HttpSettings), config.of(settings.StorageSettings)
+    level = config.of(settings.LogSettings)
+    durable = storage.backend == "durable"
+    log.info(
+        "starting",
+        version=VERSION,
+        address=f"{http.host or _LOOPBACK}:{http.port}",
+        log_level=level.level,
+        log_format=level.format,
+        persistence_enabled=durable,
+        persistence_type=storage.backend,
+        data_dir=storage.data_dir if durable else None,
+    )
+    if not http.host:
+        log.info(
+            "listening on loopback only, because requests are not authenticated; set KONSUL_HOST to change that"
+        )
+    if not durable:
+        log.warning("data is kept in memory and is gone when the node stops")
+    if storage.persistence_type == "badger":
+        log.info("KONSUL_PERSISTENCE_TYPE badger is the old name of durable")
+    if not storage.sync_writes:
+        log.warning("KONSUL_SYNC_WRITES is off: a failing machine may lose writes that were answered")
+    if "KONSUL_CLEANUP_INTERVAL" in config.sources:
+        log.info("KONSUL_CLEANUP_INTERVAL has no effect: a service expires the moment its lease ends")
+    for notice in config.notices:
+        log.warning(notice)
+
+
+def _raise_file_limit() -> None:
+    """As many open connections as the system allows this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
