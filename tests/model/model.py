@@ -267,11 +267,11 @@ class Model:
         if raw.code == shape.INDEX:
             return b"%020d" % self.at if as_key else self.at
         if raw.code == shape.NOW:
-            return self.clock + int.from_bytes(raw.data, "big", signed=True)
+            return as_time(self.clock + int.from_bytes(raw.data, "big", signed=True))
         if raw.code == shape.SELF:
             return turn.me
         column, plus_now = raw.data
-        return turn.parent[column] + self.clock if plus_now else turn.parent[column]
+        return as_time(self.clock + (turn.parent[column] or 0)) if plus_now else turn.parent[column]
 
     def _check_unique(self, table: int, key: bytes, cells: Cells) -> None:
         for position, column in enumerate(self.tables[table].columns):
@@ -288,6 +288,10 @@ class Model:
 
 def as_bytes(key: str | bytes) -> bytes:
     return key.encode() if isinstance(key, str) else key
+
+
+def as_time(ms: int) -> int:
+    return max(0, min(ms, 2**63 - 1))
 
 
 def is_keep(raw: Cell) -> bool:

@@ -85,9 +85,17 @@ def decode(schema: bytes) -> dict[int, Table]:
 
 
 def _table(raw: dict[str, Any]) -> Table:
+    # A ref needs to find its rows, so its column is indexed whether declared or not.
+    implied = {r["column"]: "each" if r["each"] else "single" for r in raw["refs"]}
     columns = tuple(
-        Column(position, c["name"], c["kind"], c["default"], c["index"])
-        for position, c in enumerate(raw["columns"])
+        Column(
+            at,
+            c["name"],
+            c["kind"],
+            c["default"],
+            implied.get(at, "none") if c["index"] == "none" else c["index"],
+        )
+        for at, c in enumerate(raw["columns"])
     )
     refs = tuple(
         Ref(
