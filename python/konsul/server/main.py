@@ -144,9 +144,7 @@ def _announce(config: Config) -> None:
         data_dir=storage.data_dir if durable else None,
     )
     if not http.host:
-        log.info(
-            "listening on loopback only, because requests are not authenticated; set KONSUL_HOST to change that"
-        )
+        log.info("on loopback only, because requests are not authenticated; KONSUL_HOST changes that")
     if not durable:
         log.warning("data is kept in memory and is gone when the node stops")
     if storage.persistence_type == "badger":
