@@ -176,7 +176,7 @@ async def _delete_prefix(ctx: Context, prefix: str, cas: str | None) -> Response
 
 def _as_prefix(request: Request, key: str) -> str:
     """Gives back the slash that was stripped from the path: `/kv/app/?recurse` must not reach `apple`."""
-    raw_path: bytes = request.scope.get("raw_path") or b""
+    raw_path: bytes = (request.scope.get("raw_path") or b"").partition(b"?")[0]
     return key + "/" if raw_path.endswith(b"/") else key
 
 

@@ -1,0 +1,111 @@
+"""Registering, keeping alive and deregistering instances."""
+
+from __future__ import annotations
+
+from konsul.errors import Conflict, KonsulError, NotFound
+from konsul.features.catalog.metrics import METADATA_KEYS, TAGS
+from konsul.features.catalog.rules import Service, check_service
+from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
+from konsul.kernel import entry
+from konsul.kernel.command import command
+from konsul.kernel.context import Context
+from konsul.kernel.settings import ServiceSettings
+
+NOT_FOUND = "Service not found"
+
+
+@command("service.register", needs="service:register", resource="name")
+async def register(ctx: Context, *, name: str, service: Service, cas: int | None = None) -> int:
+    """Registers one instance, replacing the one with its id, and returns its modify_index. `name` is the service's.
+
+    Its lease begins now; without a heartbeat it is gone when the configured TTL is over.
+
+    Raises:
+        Invalid: the service breaks a rule.
+        NotFound: `cas` > 0 and the instance is absent. Conflict: `cas` and its modify_index differ.
+    """
+    del name
+    check_service(service, ctx.config.of(ServiceSettings))
+    key = instance_key(service.name, service.id)
+    try:
+        applied = await ctx.engine.put(Instance.table_id, key, cells(ctx, service), cas)
+    except Conflict as conflict:
+        raise refusal(service.name, cas or 0, conflict.current) from None
+    TAGS.observe(len(service.tags))
+    METADATA_KEYS.observe(len(service.meta))
+    return applied.index
+
+
+@command("service.deregister", needs="service:deregister", resource="name")
+async def deregister(ctx: Context, *, name: str, id: str | None = None, cas: int | None = None) -> None:
+    """Removes one instance; without `id` the one called like its service. Absent is fine without `cas`.
+
+    Raises:
+        NotFound: `cas` is given and the instance is absent. Conflict: `cas` and its modify_index differ.
+    """
+    key = instance_key(name, id)
+    if not is_possible(key):
+        if cas is not None:
+            raise NotFound(NOT_FOUND)
+        return
+    guards = [] if cas is None else [entry.exists(Instance, key), entry.at(Instance, key, cas)]
+    try:
+        await ctx.engine.commit(entry.encode([entry.case(guards, [entry.delete(Instance, key)])]))
+    except Conflict as conflict:
+        raise refusal(name, cas or 0, conflict.current) from None
+
+
+@command("service.deregister_all", needs="service:deregister", resource="name")
+async def deregister_all(ctx: Context, *, name: str) -> None:
+    """Removes every instance of a service in one entry."""
+    prefix = instances_prefix(name)
+    if is_possible(prefix):
+        op = entry.delete_prefix(Instance, prefix)
+        await ctx.engine.commit(entry.encode([entry.case([], [op])]))
+
+
+@command("service.heartbeat", needs="service:write", resource="name", audit=False)
+async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
+    """Renews the lease of one instance; nothing enters the log.
+
+    Raises:
+        NotFound: there is no such instance.
+    """
+    key = instance_key(name, id)
+    if not is_possible(key):
+        raise NotFound(NOT_FOUND)
+    try:
+        await ctx.engine.renew(Instance.table_id, key)
+    except NotFound:
+        raise NotFound(NOT_FOUND) from None
+
+
+def cells(ctx: Context, service: Service) -> bytes:
+    """The packed cells of an instance."""
+    own_id = service.id if service.id != service.name else None
+    return entry.cells(
+        service.name,
+        own_id or None,
+        service.address,
+        service.port,
+        service.tags,
+        service.meta,
+        service.checks,
+        ctx.config.of(ServiceSettings).ttl_ms,
+    )
+
+
+def is_possible(key: bytes) -> bool:
+    """False for a key no instance can have; asking the engine for it would be an error instead of an absence."""
+    return len(key) <= 1_024
+
+
+def refusal(name: str, expected: int, current: int) -> KonsulError:
+    """The error of a compare-and-set that did not hold: `current` 0 means that the instance is absent."""
+    if current == 0:
+        return NotFound(NOT_FOUND)
+    return Conflict(
+        f"CAS conflict for service '{name}': expected ModifyIndex {expected}, but current is {current}",
+        key=name.encode(),
+        current=current,
+    )

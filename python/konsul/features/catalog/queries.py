@@ -1,0 +1,196 @@
+"""Finding services: by name, all of them, and by tag and metadata through the table's indexes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import msgpack
+import orjson
+
+from konsul.engine import Row
+from konsul.errors import Invalid, NotFound
+from konsul.features.catalog.commands import NOT_FOUND, is_possible
+from konsul.features.catalog.metrics import QUERIES, QUERY_RESULTS, QUERY_SECONDS
+from konsul.features.catalog.tables import SERVICE, Instance, instance_key, instances_prefix
+from konsul.kernel.command import query
+from konsul.kernel.context import Context
+
+QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
+PAGE: Final = 1_000
+MAX_FILTERS: Final = 128
+_INDEXED_MAX_BYTES: Final = 760
+"""What an index holds, less its escapes; nothing longer can match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One instance as JSON text with what the node knows. `expires_in_ms` None: its lease has just ended."""
+
+    service: bytes
+    create_index: int
+    modify_index: int
+    expires_in_ms: int | None
+
+
+@query("service.get", needs="service:read", resource="name")
+async def get(ctx: Context, *, name: str) -> bytes:
+    """The instance called like its service, else the first by id, as JSON text.
+
+    Raises:
+        NotFound: the service has no instance.
+    """
+    text = _text(ctx, name)
+    if text is None:
+        raise NotFound(NOT_FOUND)
+    return text
+
+
+@query("service.get_metadata", needs="service:read", resource="name")
+async def get_metadata(ctx: Context, *, name: str) -> Known:
+    """As `get`, with indices and the end of its lease."""
+    key = _representative(ctx, name)
+    if key is not None:
+        row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
+        if row is not None and text is not None:
+            return _known(ctx, key, row, text)
+    raise NotFound(NOT_FOUND)
+
+
+@query("service.list", needs="service:list")
+async def list_services(ctx: Context) -> bytes:
+    """Every instance as one JSON array, by name, then by id."""
+    return _array(_pages(ctx, b"", ()))
+
+
+@query("service.instances", needs="service:read", resource="name")
+async def instances(ctx: Context, *, name: str) -> bytes:
+    """Every instance of one service as one JSON array, by id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    prefix = instances_prefix(name)
+    pages = _pages(ctx, prefix, ()) if is_possible(prefix) else []
+    if not any(count for _, count in pages):
+        raise NotFound(NOT_FOUND)
+    return _array(pages)
+
+
+@query("service.instances_metadata", needs="service:read", resource="name")
+async def instances_metadata(ctx: Context, *, name: str) -> list[Known]:
+    """As `instances`, each with its indices and the end of its lease."""
+    prefix = instances_prefix(name)
+    found: list[Known] = []
+    after: bytes | None = None
+    while is_possible(prefix):
+        page = ctx.engine.scan(Instance.table_id, prefix, (), after, PAGE)
+        for key, row in page.rows:
+            text = ctx.engine.get_json(SERVICE, key)
+            if text is not None:
+                found.append(_known(ctx, key, row, text))
+        after = page.after
+        if after is None:
+            break
+    if not found:
+        raise NotFound(NOT_FOUND)
+    return found
+
+
+@query("service.query", needs="service:list")
+async def find(
+    ctx: Context, *, kind: QueryType, tags: Sequence[str] = (), metadata: Sequence[tuple[str, str]] = ()
+) -> tuple[bytes, int]:
+    """Instances that have every tag and every metadata pair, as one JSON array by name, and their number.
+
+    Raises:
+        Invalid: more than `MAX_FILTERS` filters.
+    """
+    began_s = time.perf_counter()
+    status = "error"
+    try:
+        if len(tags) + len(metadata) > MAX_FILTERS:
+            raise Invalid(f"too many filters: {len(tags) + len(metadata)} (max {MAX_FILTERS})")
+        pairs = [f"{key}={value}" for key, value in metadata]
+        where = _where("tags", tags) + _where("meta", pairs)
+        pages = _pages(ctx, b"", where) if all(map(_is_indexable, (*tags, *pairs))) else []
+        count = sum(number for _, number in pages)
+        QUERY_RESULTS.labels(kind).observe(count)
+        status = "success"
+        return _array(pages), count
+    finally:
+        QUERIES.labels(kind, status).inc()
+        QUERY_SECONDS.labels(kind).observe(time.perf_counter() - began_s)
+
+
+@query("service.batch_get", needs="service:read", resource="names")
+async def get_many(ctx: Context, *, names: Sequence[str]) -> tuple[Mapping[str, bytes], list[str]]:
+    """The services found, as JSON text by name, and the names that were not; see `batch.check_names`."""
+    found: dict[str, bytes] = {}
+    missing: list[str] = []
+    for name in names:
+        if name in found:
+            continue
+        text = _text(ctx, name)
+        if text is None:
+            missing.append(name)
+        else:
+            found[name] = text
+    return found, missing
+
+
+def _representative(ctx: Context, name: str) -> bytes | None:
+    """The key of the instance that stands for its service: the one called like it, else the first by id."""
+    key, prefix = instance_key(name), instances_prefix(name)
+    if is_possible(key) and ctx.engine.get(Instance.table_id, key) is not None:
+        return key
+    if not is_possible(prefix):
+        return None
+    page = ctx.engine.scan(Instance.table_id, prefix, (), None, 1)
+    return page.rows[0][0] if page.rows else None
+
+
+def _text(ctx: Context, name: str) -> bytes | None:
+    key = _representative(ctx, name)
+    return None if key is None else ctx.engine.get_json(SERVICE, key)
+
+
+def _known(ctx: Context, key: bytes, row: Row, text: bytes) -> Known:
+    left_ms = ctx.engine.lease_ms(Instance.table_id, key)
+    return Known(text, row.create_index, row.modify_index, left_ms)
+
+
+def _is_indexable(text: str) -> bool:
+    return len(text.encode()) <= _INDEXED_MAX_BYTES and "\0" not in text
+
+
+def _where(column: str, values: Sequence[str]) -> list[tuple[int, bytes]]:
+    return [(Instance.column(column), msgpack.packb(value)) for value in dict.fromkeys(values)]
+
+
+def _pages(ctx: Context, prefix: bytes, where: Sequence[tuple[int, bytes]]) -> list[tuple[bytes, int]]:
+    """Every page of a scan as `(members of a JSON array, count)`."""
+    pages: list[tuple[bytes, int]] = []
+    after: bytes | None = None
+    while True:
+        page = ctx.engine.scan_json(SERVICE, prefix, where, after, PAGE)
+        pages.append((page.json[1:-1], page.count))
+        after = page.after
+        if after is None:
+            return pages
+
+
+def _array(pages: Sequence[tuple[bytes, int]]) -> bytes:
+    return b"[%b]" % b",".join(text for text, count in pages if count)
+
+
+def as_object(known: Known, expires_at: str) -> bytes:
+    """The `?metadata=true` form of an instance."""
+    return b'{"create_index":%d,"expires_at":%b,"modify_index":%d,"service":%b}' % (
+        known.create_index,
+        orjson.dumps(expires_at),
+        known.modify_index,
+        known.service,
+    )

@@ -1,0 +1,172 @@
+"""Registering and finding services. Batches have a file of their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import Query, Request, Response
+
+from konsul.errors import Invalid
+from konsul.features.catalog import batch_routes, documents
+from konsul.features.catalog.bodies import SERVICE_WITH_CAS, document, service_of
+from konsul.features.catalog.commands import deregister, deregister_all, heartbeat, register
+from konsul.features.catalog.queries import (
+    Known,
+    QueryType,
+    as_object,
+    find,
+    get,
+    get_metadata,
+    instances,
+    instances_metadata,
+    list_services,
+)
+from konsul.kernel.context import Context
+from konsul.kernel.parameters import Cas, Consistency, Consistent, Metadata, is_on, settle, u64
+from konsul.kernel.routing import Ctx, Router, json_response, read_members
+
+_META: Final = "meta."
+InstanceId = Annotated[
+    str | None, Query(description="The instance; without it the one called like its service.")
+]
+Tags = Annotated[list[str], Query(description="Tags the service must have, all of them; repeatable.")]
+
+router = Router(tags=["services"])
+router.include_router(batch_routes.router)
+
+
+@router.put("/register", openapi_extra=documents.REGISTER)
+async def register_route(ctx: Ctx, request: Request) -> Response:
+    """Registers one instance of a service, replacing the one with its id."""
+    body = await read_members(request, SERVICE_WITH_CAS)
+    service = service_of(body)
+    index = await ctx.run(register, name=service.name, service=service, cas=body["cas"])
+    return json_response(
+        b'{"message":"service registered","modify_index":%d,"service":%b}' % (index, document(service))
+    )
+
+
+router.add_api_route(
+    "/register",
+    register_route,
+    methods=["POST"],
+    openapi_extra=documents.REGISTER,
+    operation_id="register_by_post",
+)
+
+
+@router.delete("/deregister/{name}")
+async def deregister_route(
+    ctx: Ctx,
+    name: str,
+    id: InstanceId = None,
+    cas: Cas = None,
+    all: Annotated[str | None, Query(description="On: every instance of the service.")] = None,
+) -> Response:
+    """Removes one instance of a service, or all of them. Absent is fine, unless `cas` is given."""
+    expected = u64(cas, "Invalid CAS parameter")
+    if not is_on(all):
+        await ctx.run(deregister, name=name, id=id, cas=expected)
+    elif id is not None or expected is not None:
+        raise Invalid("all cannot be combined with id or cas")
+    else:
+        await ctx.run(deregister_all, name=name)
+    return json_response({"message": "service deregistered", "name": name})
+
+
+@router.put("/heartbeat/{name}")
+async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Response:
+    """Keeps one instance alive for another TTL. Indices stay as they are."""
+    await ctx.run(heartbeat, name=name, id=id)
+    return json_response({"message": "heartbeat updated", "service": name})
+
+
+@router.get("/services")
+async def list_route(ctx: Ctx, consistent: Consistent = None, consistency: Consistency = None) -> Response:
+    """Lists every instance of every service, by name and id."""
+    refused = await settle(ctx, consistent, consistency)
+    return refused or json_response(await ctx.run(list_services))
+
+
+@router.get("/services/query")
+async def query_route(ctx: Ctx, request: Request, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
+    """Finds services by tags and by `meta.<key>=<value>`, all of which must hold."""
+    wanted = [*tags, *tag]
+    items = request.query_params.multi_items()
+    pairs = [(name.removeprefix(_META), value) for name, value in items if name.startswith(_META)]
+    if not wanted and not pairs:
+        raise Invalid("At least one tag or metadata filter must be specified")
+    return await _found(ctx, "combined", wanted, pairs)
+
+
+@router.get("/services/query/tags")
+async def query_tags_route(ctx: Ctx, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
+    """Finds services that have every tag."""
+    wanted = [*tags, *tag]
+    if not wanted:
+        raise Invalid("At least one tag must be specified")
+    return await _found(ctx, "tags", wanted, [])
+
+
+@router.get("/services/query/metadata")
+async def query_metadata_route(ctx: Ctx, request: Request) -> Response:
+    """Finds services by metadata: every query parameter is a pair that must hold."""
+    pairs = request.query_params.multi_items()
+    if not pairs:
+        raise Invalid("At least one metadata filter must be specified")
+    return await _found(ctx, "metadata", [], pairs)
+
+
+@router.get("/services/{name}")
+async def get_route(
+    ctx: Ctx,
+    name: str,
+    metadata: Metadata = None,
+    consistent: Consistent = None,
+    consistency: Consistency = None,
+) -> Response:
+    """Reads a service: its instance of the same name, else the first by id."""
+    refused = await settle(ctx, consistent, consistency)
+    if refused:
+        return refused
+    if metadata == "true":
+        return json_response(_with_expiry(await ctx.run(get_metadata, name=name)))
+    text = await ctx.run(get, name=name)
+    return json_response(text)
+
+
+@router.get("/services/{name}/instances")
+async def instances_route(
+    ctx: Ctx,
+    name: str,
+    metadata: Metadata = None,
+    consistent: Consistent = None,
+    consistency: Consistency = None,
+) -> Response:
+    """Lists every instance of one service, by id."""
+    refused = await settle(ctx, consistent, consistency)
+    if refused:
+        return refused
+    if metadata == "true":
+        known = await ctx.run(instances_metadata, name=name)
+        return json_response(b"[%b]" % b",".join(map(_with_expiry, known)))
+    text = await ctx.run(instances, name=name)
+    return json_response(text)
+
+
+async def _found(ctx: Context, kind: QueryType, tags: list[str], metadata: list[tuple[str, str]]) -> Response:
+    services, count = await ctx.run(find, kind=kind, tags=tags, metadata=metadata)
+    asked: dict[str, Any] = {}
+    if kind != "metadata":
+        asked["tags"] = tags
+    if kind != "tags":
+        asked["metadata"] = dict(metadata)
+    return json_response(b'{"count":%d,"query":%b,"services":%b}' % (count, orjson.dumps(asked), services))
+
+
+def _with_expiry(known: Known) -> bytes:
+    """Leases live in the leader's memory as a rest of time, so the moment is worked out when asked for."""
+    moment = datetime.now(UTC) + timedelta(milliseconds=known.expires_in_ms or 0)
+    return as_object(known, moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
