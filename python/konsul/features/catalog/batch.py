@@ -41,8 +41,8 @@ async def register_many(ctx: Context, *, names: Sequence[str], candidates: Seque
     """Registers up to `MAX_SERVICES` instances, each by itself. `names` are the candidates' names.
 
     Raises:
-        Invalid: none or too many. NoLeader, Busy, DiskFull, Timeout, Stopping: the node cannot write now; some
-            may be registered.
+        Invalid: none or too many. NoLeader, Busy, DiskFull, Timeout, Stopping: the node cannot write now, but
+            some may be registered.
     """
     check_services(names)
     outcomes = await asyncio.gather(*(_register(ctx, candidate) for candidate in candidates))

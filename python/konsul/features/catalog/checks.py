@@ -55,9 +55,8 @@ def complete(definitions: Sequence[Any], service: str, instance: str) -> bytes |
         completed.append({name: value for name, value in check.items() if value})
     ids = [check["id"] for check in completed]
     if len(set(ids)) != len(ids):
-        raise Invalid(
-            f"check validation failed: duplicate check id: {next(i for i in ids if ids.count(i) > 1)}"
-        )
+        twice = next(one for one in ids if ids.count(one) > 1)
+        raise Invalid(f"check validation failed: duplicate check id: {twice}")
     return orjson.dumps(completed) if completed else None
 
 

@@ -16,7 +16,7 @@ NOT_FOUND = "Service not found"
 
 @command("service.register", needs="service:register", resource="name")
 async def register(ctx: Context, *, name: str, service: Service, cas: int | None = None) -> int:
-    """Registers one instance, replacing the one with its id, and returns its modify_index. `name` is the service's.
+    """Registers one instance, replacing the one with its id; returns its modify_index. `name`: the service's.
 
     Its lease begins now; without a heartbeat it is gone when the configured TTL is over.
 
@@ -96,7 +96,7 @@ def cells(ctx: Context, service: Service) -> bytes:
 
 
 def is_possible(key: bytes) -> bool:
-    """False for a key no instance can have; asking the engine for it would be an error instead of an absence."""
+    """False for a key no instance can have; the engine would refuse it instead of finding nothing."""
     return len(key) <= 1_024
 
 

@@ -87,7 +87,10 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 async def list_route(ctx: Ctx, consistent: Consistent = None, consistency: Consistency = None) -> Response:
     """Lists every instance of every service, by name and id."""
     refused = await settle(ctx, consistent, consistency)
-    return refused or json_response(await ctx.run(list_services))
+    if refused:
+        return refused
+    text = await ctx.run(list_services)
+    return json_response(text)
 
 
 @router.get("/services/query")

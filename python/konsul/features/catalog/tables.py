@@ -8,7 +8,7 @@ from konsul.engine import Shape
 from konsul.kernel.schema import Row, index, json_column, key, lease, table
 
 SEPARATOR: Final = " "
-"""Between name and id in a key. Below every character of a name, so keys sort as names do: `web` before `web-1`."""
+"""Between name and id in a key. Below every character of a name, so that `web` sorts before `web-1`."""
 
 
 @table("services", id=2)

@@ -1,6 +1,6 @@
 """Transactions: check, set, delete and get over several keys, all or nothing.
 
-Checks and expected indices look at the state before the transaction, gets at what its earlier operations left.
+Checks and expected indices look at the state before the transaction, gets at what earlier operations left.
 """
 
 from __future__ import annotations
