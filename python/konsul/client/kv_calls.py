@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from konsul.client.model import (
     BatchResult,
@@ -78,7 +79,8 @@ def delete_prefix(prefix: str) -> Call[None]:
     everything."""
     if not prefix:
         raise Invalid("prefix is required")
-    request = Request("DELETE", key_path(prefix), "DELETE /kv/{key}", flag("recurse", True), repeatable=True)
+    params = (("prefix", prefix), *flag("recurse", True))
+    request = Request("DELETE", "/kv/", "DELETE /kv/", params, repeatable=True)
     return Call(request, lambda _: None)
 
 
@@ -92,7 +94,7 @@ def keys_page(prefix: str, separator: str | None, limit: int, after: str | None)
         *option("after", after),
     )
     request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True)
-    return Call(request, lambda answer: _page([str(key) for key in answer.json()], limit, str))
+    return Call(request, lambda answer: _page(answer, str))
 
 
 def rows_page(prefix: str, limit: int, after: str | None) -> Call[Page[KeyValue]]:
@@ -104,9 +106,7 @@ def rows_page(prefix: str, limit: int, after: str | None) -> Call[Page[KeyValue]
         *option("after", after),
     )
     request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True)
-    return Call(
-        request, lambda answer: _page([row(item) for item in answer.json()], limit, lambda item: item.key)
-    )
+    return Call(request, lambda answer: _page(answer, row))
 
 
 def get_many(keys: Iterable[str], progress: Callable[[int], None] = lambda _: None) -> Flow[BatchValues]:
@@ -199,8 +199,9 @@ def _json(members: Mapping[str, Any]) -> bytes:
     return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _page(items: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
-    return Page(tuple(items), key(items[-1]) if len(items) >= limit else None)
+def _page(answer: Answer, read: Callable[[Any], T]) -> Page[T]:
+    after = answer.headers.get("x-konsul-next-after")
+    return Page(tuple(read(item) for item in answer.json()), None if after is None else unquote(after))
 
 
 def _chunks(items: Iterable[T], size: Callable[[T], int]) -> Iterable[list[T]]:

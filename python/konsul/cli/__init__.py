@@ -1,0 +1,1 @@
+"""konsulctl: the command line. It speaks through the client and never loads the server."""

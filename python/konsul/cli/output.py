@@ -1,0 +1,111 @@
+"""Results on stdout in the form asked for, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from konsul.cli.options import Form
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under headings."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+class Printer:
+    """Writes results, acknowledgements, warnings and errors. Colours appear on terminals only."""
+
+    def __init__(self, form: Form, *, quiet: bool, color: bool) -> None:
+        self.form = form
+        self.quiet = quiet
+        self._color = color
+
+    def show(self, document: Any, *, text: str, table: Table | None = None, raw: bytes | None = None) -> None:
+        """A result: `document` for json and yaml, `text` for people, `table` and `raw` where they make
+        sense."""
+        if self.form is Form.JSON:
+            typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        elif self.form is Form.YAML:
+            import yaml
+
+            typer.echo(yaml.safe_dump(document, allow_unicode=True, sort_keys=False), nl=False)
+        elif self.form is Form.TABLE and table is not None:
+            self._table(table)
+        elif self.form is Form.RAW and raw is not None:
+            self.bytes(raw)
+        elif text:
+            typer.echo(text)
+
+    def done(self, text: str, document: Any) -> None:
+        """An acknowledgement: silent when quiet."""
+        if not self.quiet:
+            self.show(document, text=text)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Lines of text as they come; for listings longer than memory."""
+        for line in lines:
+            typer.echo(line)
+
+    def bytes(self, value: bytes) -> None:
+        """Bytes exactly as they are."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+
+    def warn(self, message: str) -> None:
+        """A warning on stderr; silent when quiet."""
+        if not self.quiet:
+            typer.echo(f"{self._style('Warning:', 'yellow', sys.stderr)} {message}", err=True)
+
+    def error(self, head: str, cause: str) -> None:
+        """An error on stderr."""
+        typer.echo(f"{self._style(head, 'red', sys.stderr)} {cause}", err=True)
+
+    def mark(self, text: str, good: bool) -> str:
+        """A status word, green or red on a terminal."""
+        return self._style(text, "green" if good else "red", sys.stdout)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A progress bar on stderr, when that is a terminal and quiet is not asked for."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, no_color=not self._color)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda count: bar.advance(task, count)
+
+    def _table(self, table: Table) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        width = None if sys.stdout.isatty() else 1_000_000
+        console = Console(
+            file=sys.stdout, no_color=not self._color, width=width, highlight=False, markup=False
+        )
+        grid = Grid(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+        for column in table.columns:
+            grid.add_column(column, no_wrap=not sys.stdout.isatty(), overflow="fold")
+        for row in table.rows:
+            grid.add_row(*(Text(str(cell)) for cell in row))
+        console.print(grid, soft_wrap=not sys.stdout.isatty())
+
+    def _style(self, text: str, color: str, stream: Any) -> str:
+        return typer.style(text, fg=color, bold=True) if self._color and stream.isatty() else text

@@ -1,0 +1,86 @@
+"""One run of konsulctl: the flags in force, the client on first use, the printer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from konsul.cli import options
+from konsul.cli.options import Flags
+from konsul.cli.output import Printer
+from konsul.cli.profiles import Profiles
+from konsul.errors import KonsulError, NotFound
+
+if TYPE_CHECKING:
+    from konsul.client import Client
+
+
+class Session:
+    """What an action works with: `client`, `out`, and the flags."""
+
+    def __init__(self, flags: Flags) -> None:
+        self.flags = flags
+        color = not (flags.on("no_color") or os.environ.get("NO_COLOR"))
+        self.out = Printer(flags.form, quiet=flags.on("quiet"), color=color)
+        self._client: Client | None = None
+
+    @cached_property
+    def profile(self) -> dict[str, Any]:
+        """The settings of the profile in force. Raises NotFound or Invalid when it cannot be used."""
+        profiles = Profiles.load()
+        for warning in profiles.warnings:
+            self.out.warn(warning)
+        return profiles.chosen(self.flags.text("profile", {}))
+
+    @property
+    def client(self) -> Client:
+        """The client, made on first use: `--help` and `version --client` never pay for httpx."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
+
+    def connect(self) -> Client:
+        """A client with the settings in force."""
+        settings = options.settings(self.flags, self.profile)
+        if not settings.tls_verify and settings.address.startswith("https://"):
+            self.out.warn("the server's certificate is not checked (--tls-skip-verify)")
+        _without_httpx_command_line()
+        from konsul.client import Client
+
+        return Client(settings)
+
+    def complain(self, what: str, error: KonsulError) -> None:
+        """Says on stderr what failed and why."""
+        self.out.error(f"Error {what}:", cause_of(error))
+
+    def close(self) -> None:
+        """Let connections go."""
+        if self._client is not None:
+            self._client.close()
+
+
+def cause_of(error: KonsulError) -> str:
+    """The cause as a person reads it; a refusal names the server's reason phrase and its request id."""
+    answer = error.__cause__
+    status = getattr(answer, "status", None)
+    if answer is None or status is None:
+        return str(error)
+    message = str(getattr(answer, "message", ""))
+    if isinstance(error, NotFound):
+        return message[:1].lower() + message[1:]
+    reason = str(getattr(answer, "error", ""))
+    text = message if not reason or reason in message else f"{reason} - {message}"
+    request_id = getattr(answer, "request_id", "")
+    return f"server error: {text}" + (f" (request {request_id})" if request_id else "")
+
+
+def _without_httpx_command_line() -> None:
+    """httpx imports its own command line with rich, pygments and click: 190 of its 320 ms, for nothing
+    here."""
+    if "httpx" not in sys.modules:
+        stand_in = ModuleType("httpx._main")
+        stand_in.main = lambda: None  # type: ignore[attr-defined]
+        sys.modules.setdefault("httpx._main", stand_in)
