@@ -1,0 +1,66 @@
+"""Every command of the README's tour works as it is printed, against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process import Server
+from tests.tidy.tree import ROOT
+
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PORT = "localhost:8888"
+
+
+def shown(page: str) -> list[str]:
+    """The commands of a page's console blocks, in order."""
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("tour") / "data") as started:
+        yield started
+
+
+def run(command: str, port: int, home: Path) -> str:
+    words = shlex.split(command.replace(PORT, f"127.0.0.1:{port}"))
+    bin_dir = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+        "KONSUL_SERVER": f"http://127.0.0.1:{port}",
+        "HOME": str(home),
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_shown_commands_work(server: Server, tmp_path: Path, page: str) -> None:
+    commands = shown(page)
+    assert len(commands) >= 5, "the page shows hardly anything"
+    for command in commands:
+        run(command, server.port, tmp_path)
+
+
+def test_the_tour_says_what_it_promises(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as fresh:
+        answers = {command: run(command, fresh.port, tmp_path) for command in shown("README.md")}
+    first, row, _, port_value, listing, won, lost, *_ = answers.values()
+    assert json.loads(first) == {"key": "app/db", "message": "key set", "modify_index": 1}
+    assert json.loads(row)["value"] == "postgres"
+    assert port_value == "5432\n"
+    assert "app/db" in listing
+    assert json.loads(won)["message"] == "key set"
+    assert json.loads(lost)["error"] == "CAS conflict"
