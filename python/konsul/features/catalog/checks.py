@@ -35,8 +35,8 @@ _NAMESPACE: Final = uuid.UUID("5b1d5c8e-8f5e-4c0b-9d55-3f2f4a6c7e10")
 def complete(definitions: Sequence[Any], service: str, instance: str) -> bytes | None:
     """The definitions as JSON text with `id`, `name` and `service_id` filled in and empty members left out.
 
-    A missing id is derived from the instance and the check's place and name, so that registering the same service
-    again names the same checks.
+    A missing id is derived from the instance and the check's place and name, so that registering the same
+    service again names the same checks.
 
     Raises:
         Invalid: too many, of the wrong type, or with a duration that cannot be one.

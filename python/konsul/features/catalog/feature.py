@@ -28,4 +28,5 @@ feature = Feature(
     ),
     router=routes.router,
     metrics=METRICS,
+    shapes={"service": tables.SERVICE},
 )

@@ -22,4 +22,5 @@ feature = Feature(
     queries=(queries.get, queries.get_json, queries.list_keys, queries.list_rows, batch.get_many),
     router=routes.router,
     metrics=METRICS,
+    shapes={"kv": tables.PLAIN, "kv_metadata": tables.METADATA},
 )
