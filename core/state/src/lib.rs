@@ -1,1 +1,33 @@
-//! Konsul state.
+//! The replicated table engine: entries in, rows out, the same bytes on every replica.
+//!
+//! Pure by law: no clock, no randomness, no files, no threads, no hash maps with random order (`clippy.toml`).
+//! The formats are in `docs/reference/entries.md`; where things lie in the store is in [`keys`].
+
+pub mod apply;
+pub mod cell;
+mod define;
+pub mod digest;
+pub mod entry;
+mod filter;
+mod frame;
+mod index;
+mod journal;
+pub mod json;
+mod json_text;
+pub mod keys;
+pub mod memory;
+pub mod msgpack;
+mod ops;
+pub mod read;
+mod refusal;
+pub mod row;
+mod rows;
+pub mod schema;
+mod schema_check;
+mod schema_codec;
+pub mod snapshot;
+mod snapshot_read;
+pub mod store;
+mod vocabulary;
+
+pub use refusal::{Refusal, code};
