@@ -75,7 +75,7 @@ class Model:
         for number, (guards, ops) in enumerate(decoded):
             if all(self._holds(guard) for guard in guards):
                 return self._apply_case(number, ops)
-        _, table, key, *_ = decoded[-1][0][0]
+        _, table, key, *_ = next(guard for guard in decoded[-1][0] if not self._holds(guard))
         row = self.state[table].get(as_bytes(key))
         return CONFLICT, 0, row.modify if row else 0, as_bytes(key)
 

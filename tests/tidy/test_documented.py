@@ -57,8 +57,3 @@ def test_every_konsulctl_command_is_in_its_reference() -> None:
     text = page("cli")
     assert [command for command in commands() if f"`{command}" not in text] == []
 
-
-def test_every_metric_is_in_its_reference() -> None:
-    text = page("metrics")
-    names = [metric.name for feature in load_all(FEATURES) for metric in feature.metrics]
-    assert [name for name in names if name not in text] == []

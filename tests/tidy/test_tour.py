@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ask import ask
 from tests.process import Server
 from tests.tidy.tree import ROOT
 
@@ -64,3 +65,11 @@ def test_the_tour_says_what_it_promises(tmp_path: Path) -> None:
     assert "app/db" in listing
     assert json.loads(won)["message"] == "key set"
     assert json.loads(lost)["error"] == "CAS conflict"
+
+
+def test_every_metric_of_a_running_server_is_in_its_reference(server: Server) -> None:
+    ask(server.port, "GET", "/kv")
+    families = re.findall(r"^# TYPE (konsul_\w+) ", ask(server.port, "GET", "/metrics").body.decode(), re.M)
+    text = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    assert len(families) > 10
+    assert [name for name in families if f"`{name}`" not in text] == []
