@@ -84,21 +84,31 @@ class Model:
         self.clock = max(self.clock, now_ms)
         self.at += 1
         expired = 0
-        for number, table in self.tables.items():
-            if table.expires is None:
-                continue
-            rows = self.state[number]
-            times = {key: self._cells(number, row)[table.expires] for key, row in rows.items()}
-            due = [(time, key) for key, time in times.items() if time is not None and time <= self.clock]
-            for _, key in sorted(due):
-                if expired == limit:
-                    break
-                if key in rows:
-                    self._delete(number, key, Turn())
-                    expired += 1
-        if not expired:
-            self.at -= 1
+        for number in self.tables:
+            due = self._due(number)[:limit]
+            limit -= len(due)
+            for time, key in due:
+                # A reaction to an earlier one may have removed this row or given it more time.
+                if (time, key) in self._due(number):
+                    expired += self._expire(number, key)
+        self.at -= not expired
         return expired
+
+    def _due(self, table: int) -> list[tuple[int, bytes]]:
+        column = self.tables[table].expires
+        if column is None:
+            return []
+        times = {key: self._cells(table, row)[column] for key, row in self.state[table].items()}
+        return sorted((time, key) for key, time in times.items() if time is not None and time <= self.clock)
+
+    def _expire(self, table: int, key: bytes) -> int:
+        before = copy.deepcopy(self.state)
+        try:
+            self._delete(table, key, Turn())
+        except Refused:
+            self.state = before
+            return 0
+        return 1
 
     def define(self, schema: bytes) -> None:
         """Takes a new schema in place of the old one; `Refused` if it is not an addition to it."""
