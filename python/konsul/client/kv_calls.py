@@ -170,7 +170,7 @@ def transaction(operations: Sequence[Operation]) -> Call[TransactionResult]:
 def row(document: Mapping[str, Any]) -> KeyValue:
     """A stored key from its JSON form."""
     value = document.get("value", "")
-    raw = base64.b64decode(value) if document.get("encoding") == "base64" else _bytes(value)
+    raw = base64.b64decode(value, validate=True) if document.get("encoding") == "base64" else _bytes(value)
     return KeyValue(
         str(document["key"]),
         raw,
@@ -244,10 +244,12 @@ def _operation(one: Operation) -> dict[str, Any]:
         step["index"] = one.index
     if one.flags is not None:
         step["flags"] = one.flags
+    if one.ttl is not None:
+        step["ttl"] = one.ttl
     return step
 
 
 def _transaction(answer: Answer) -> TransactionResult:
     document = answer.json()
-    rows = [row(item) for item in document.get("results", []) if item.get("type") == "get"]
+    rows = [row(item) for item in document.get("results", []) if item.get("found")]
     return TransactionResult(int(document.get("modify_index", 0)), tuple(rows))

@@ -114,6 +114,7 @@ class Operation:
     value: bytes | None = None
     index: int | None = None
     flags: int | None = None
+    ttl: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,15 +46,13 @@ class Settings:
     observe: Callable[[Observation], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        address = self.address.rstrip("/")
-        if "://" not in address:
-            address = f"http://{address}"
+        address = self.address if "://" in self.address else f"http://{self.address}"
         url = urlsplit(address)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise Invalid(f"server address {self.address!r} is not an http:// or https:// URL")
         if bool(self.client_cert) != bool(self.client_key):
             raise Invalid("client certificate and client key must be given together")
-        object.__setattr__(self, "address", address)
+        object.__setattr__(self, "address", address.rstrip("/"))
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -1,0 +1,50 @@
+"""Both clients offer the same, and importing the package costs nothing."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
+from konsul.client.sync import KV, Client, Services
+
+PAIRS = [(Client, AsyncClient), (KV, AsyncKV), (Services, AsyncServices)]
+NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer")
+
+
+def offered(kind: type) -> dict[str, list[tuple[str, str, object]]]:
+    """Public methods with their parameters."""
+    return {
+        name: [(p.name, str(p.kind), p.annotation) for p in inspect.signature(method).parameters.values()]
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize(("blocking", "waiting"), PAIRS)
+def test_same_methods_and_parameters(blocking: type, waiting: type) -> None:
+    assert offered(blocking) == offered(waiting)
+
+
+@pytest.mark.parametrize(("blocking", "waiting"), PAIRS)
+def test_same_words_about_them(blocking: type, waiting: type) -> None:
+    for name in offered(blocking):
+        assert inspect.getdoc(getattr(blocking, name)) == inspect.getdoc(getattr(waiting, name))
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    source = f"import konsul.client, sys; print([m for m in {NEVER_EARLY} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    import konsul.client
+
+    for name in konsul.client.MODULE_OF:
+        assert getattr(konsul.client, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute"):
+        konsul.client.nothing  # noqa: B018
