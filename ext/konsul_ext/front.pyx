@@ -1,35 +1,366 @@
-"""The front: one ASGI callable for every request."""
+"""The front: one callable for every request. What it is for stands in front.pyi and in the README."""
+
+import asyncio
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
+
+from konsul_ext.access_log cimport AccessLog
+from konsul_ext.batch cimport batch_delete, batch_get, batch_set
+from konsul_ext.head cimport BAD_PATH, BODY_TOO_LARGE, PREFLIGHT, TOO_LONG, read_head, read_path
+from konsul_ext.kv cimport kv_delete, kv_get, kv_put
+from konsul_ext.moment cimport monotonic_ns
+from konsul_ext.outgoing cimport Incoming, Outgoing
+from konsul_ext.series cimport Series
+from konsul_ext.services cimport service_deregister, service_get, service_heartbeat
+from konsul_ext.site cimport DELETE, GET, HEAD, POST, PUT
+
+from konsul_ext.direct import Direct
+from konsul_ext.series import BOUNDS_S
+
+cdef list PREFLIGHT_HEADERS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET,POST,PUT,DELETE,OPTIONS"),
+    (b"access-control-allow-headers", b"Origin,Content-Type,Accept,Authorization,X-API-Key"),
+    (b"access-control-max-age", b"3600"),
+    (b"access-control-expose-headers", b"Content-Length"),
+    (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers, Origin"),
+]
 
 
 cdef class Front:
     """See front.pyi."""
 
-    cdef object core, waiting, app
-    cdef object series
-
-    def __init__(self, core, dict waiting, app, *, shapes=None, int kv_table=1, int service_table=2,
-                 Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
-                 Py_ssize_t max_value_bytes=524288, Py_ssize_t max_key_bytes=1024,
-                 int body_timeout_ms=30000, int write_timeout_ms=5000, str access_log="all",
-                 str log_format="json", int log_fd=2, Py_ssize_t log_buffer_bytes=4194304, ready=None,
-                 identify=None, limit=None, authorise=None, audit=None):
-        self.core = core
-        self.waiting = waiting
+    def __init__(self, core, dict waiting, app, *, raise_for=None, render=None, shapes=None, kv_refusal=None, tally=None,
+                 int kv_table=1, int service_table=2, Py_ssize_t max_head_bytes=4096,
+                 Py_ssize_t max_body_bytes=4194304, Py_ssize_t max_value_bytes=524288,
+                 Py_ssize_t max_key_bytes=1024, int body_timeout_ms=30000, int write_timeout_ms=5000,
+                 str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
+                 Py_ssize_t log_buffer_bytes=4194304, ready=None, identify=None, limit=None, authorise=None, audit=None):
+        cdef Site site = Site()
+        # Without words for refusals there are no native routes.
+        shapes = shapes if shapes and raise_for and render and kv_refusal else {}
+        site.commit, site.put, site.renew, site.get, site.get_json = (
+            core.commit, core.put, core.renew, core.get, core.get_json)
+        site.waiting = waiting
+        site.raise_for, site.render, site.kv_refusal, site.tally = raise_for, render, kv_refusal, tally
+        site.kv_shape = shapes.get("kv")
+        site.kv_metadata_shape = shapes.get("kv_metadata")
+        site.service_shape = shapes.get("service")
+        site.kv_table, site.service_table = kv_table, service_table
+        site.max_head_bytes, site.max_body_bytes = max_head_bytes, max_body_bytes
+        site.max_value_bytes, site.max_key_bytes = max_value_bytes, max_key_bytes
+        site.body_timeout_ns = <long long>body_timeout_ms * 1000000
+        site.write_timeout_ms = write_timeout_ms
+        site.identify, site.limit, site.authorise, site.audit = identify, limit, authorise, audit
+        site.series = Series()
+        site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)
+        site.to_app = self._to_app
+        self.site = site
         self.app = app
+        self._tasks = set()
+        self._sweep_s = min(1.0, body_timeout_ms / 4000)
+        self._guarded = identify is not None or limit is not None
+        self._kv = site.series.route("/kv/{key}")
+        self._service = site.series.route("/services/{name}")
+        self._heartbeat = site.series.route("/heartbeat/{name}")
+        self._deregister = site.series.route("/deregister/{name}")
+        self._batch_get = site.series.route("/batch/kv/get")
+        self._batch_set = site.series.route("/batch/kv/set")
+        self._batch_delete = site.series.route("/batch/kv/delete")
+        self._unmatched = site.series.route("unmatched")
 
-    def __call__(self, dict scope, receive, send):
-        scope["konsul"] = {"request_id": "0", "identity": None, "client": scope["client"][0], "route": None}
-        return self.app(scope, receive, send)
+    # Life
 
     def start(self):
-        pass
-
-    def snapshot(self):
-        return {"in_flight": 0, "bucket_bounds": [], "requests": [], "operations": [], "series_dropped": 0,
-                "log_lines": 0, "log_lines_dropped": 0}
-
-    async def drain(self, int grace_ms):
-        return 0
+        """See front.pyi."""
+        self.site.loop = asyncio.get_running_loop()
+        self.site.log.start()
+        self._sweep()
 
     def close(self):
-        pass
+        """See front.pyi."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self.site.log.close()
+
+    async def drain(self, grace_ms):
+        """See front.pyi."""
+        cdef Site site = self.site
+        idle = asyncio.Event()
+        site.loop = asyncio.get_running_loop()
+        site.when_idle = idle.set
+        site.draining = True
+        if site.in_flight:
+            try:
+                async with asyncio.timeout(grace_ms / 1000):
+                    await idle.wait()
+            except TimeoutError:
+                pass
+        site.when_idle = None
+        return site.in_flight
+
+    def direct(self, loop):
+        """See front.pyi."""
+        self.site.loop = loop
+        return Direct(self, loop)
+
+    def snapshot(self):
+        """See front.pyi."""
+        cdef Site site = self.site
+        return {
+            "in_flight": site.in_flight, "bucket_bounds": list(BOUNDS_S), "requests": site.series.requests(),
+            "operations": site.series.operations(), "series_dropped": site.series.dropped,
+            "log_lines": site.log.lines, "log_lines_dropped": site.log.lines_dropped,
+        }
+
+    def _sweep(self):
+        """Ends requests whose body takes too long. `reading` is in order of arrival, so the first sound one ends it."""
+        cdef Exchange ex
+        cdef long long now = monotonic_ns()
+        for each in list(self.site.reading):
+            ex = each
+            if now - ex.reading_since_ns < self.site.body_timeout_ns:
+                break
+            ex.expire()
+        self._sweeper = self.site.loop.call_later(self._sweep_s, self._sweep)
+
+    # In: from an ASGI server, or straight from the server's callbacks (Direct)
+
+    def __call__(self, dict scope, receive, send):
+        """Serves one request or connection."""
+        if scope["type"] == "http":
+            return self._serve_asgi(scope, receive, send)
+        return self._serve_websocket(scope, receive, send)
+
+    cdef int serve(self, dict scope, object proto, object watcher) except -1:
+        """Serves one request whose answer goes to `proto`. Returns at once."""
+        cdef Exchange ex = self._open(scope, proto, watcher)
+        try:
+            self._begin(ex)
+        except Exception as error:
+            ex.crash(error)
+        return 0
+
+    async def _serve_asgi(self, dict scope, receive, send):
+        cdef Exchange ex = self._open(scope, None, None)
+        try:
+            self._begin(ex)
+            async with asyncio.timeout(self.site.body_timeout_ns / 1e9 if ex.reading_since_ns else None):
+                while ex.reading_since_ns and ex.body is None and not ex.answered:
+                    ex.take(await receive())
+            if not ex.answered and not ex.fell:
+                ex.future = asyncio.get_running_loop().create_future()
+                await ex.future
+        except TimeoutError:
+            ex.expire()
+        except Exception as error:
+            ex.crash(error)
+        finally:
+            if not ex.answered and not ex.fell:
+                ex.status = 499
+                ex.finish()
+        if ex.start is not None:
+            await send(ex.start)
+            await send(ex.tail)
+        elif not ex.answered:
+            await self._run_app(ex, receive, send)
+
+    cdef Exchange _open(self, dict scope, object proto, object watcher):
+        cdef Exchange ex = Exchange.__new__(Exchange)
+        ex.begun_ns = monotonic_ns()
+        ex.site = self.site
+        ex.scope = scope
+        ex.proto = proto
+        ex.watcher = watcher
+        ex.route = self._unmatched
+        self.site.in_flight += 1
+        return ex
+
+    cdef int _begin(self, Exchange ex) except -1:
+        """Everything before a route."""
+        cdef int head = read_head(ex)
+        if self.site.draining:
+            ex.close = True
+            ex.retry = True
+            return ex.refuse(503, b"the node is stopping")
+        if head == TOO_LONG:
+            ex.close = True
+            return ex.respond_text(431, b"Request Header Fields Too Large")
+        if head == PREFLIGHT:
+            ex.origin = False
+            return ex.respond(204, PREFLIGHT_HEADERS.copy(), b"")
+        if read_path(ex) == BAD_PATH:
+            return ex.refuse(400, b"the path is not percent-encoded UTF-8")
+        if head == BODY_TOO_LARGE:
+            ex.close = True
+            return ex.respond_text(413, b"Request Entity Too Large")
+        if self._guarded and not self._admit(ex):
+            return 0
+        return self._dispatch(ex)
+
+    cdef int _admit(self, Exchange ex) except -1:
+        """The identify and limit slots; 0 if one of them refused."""
+        try:
+            if self.site.identify is not None:
+                ex.identity = self.site.identify(dict(ex.scope["headers"]), ex.client)
+            if self.site.limit is not None:
+                self.site.limit(ex.identity, ex.client)
+        except Exception as error:
+            ex.refuse_with(error)
+            return 0
+        return 1
+
+    cdef int _dispatch(self, Exchange ex) except -1:
+        """Native routes in their plain spelling; everything else is the application's."""
+        cdef const char* path = PyBytes_AS_STRING(ex.path)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(ex.path)
+        cdef int method = ex.method
+        if size > 4 and memcmp(path, "/kv/", 4) == 0:
+            ex.route = self._kv
+            if method == GET or method == HEAD:
+                return kv_get(ex)
+            if method == PUT:
+                return kv_put(ex)
+            if method == DELETE:
+                return kv_delete(ex)
+        elif size > 10 and memcmp(path, "/services/", 10) == 0:
+            ex.route = self._service
+            if method == GET or method == HEAD:
+                return service_get(ex, 10)
+        elif size > 11 and memcmp(path, "/heartbeat/", 11) == 0:
+            ex.route = self._heartbeat
+            if method == PUT:
+                return service_heartbeat(ex, 11)
+        elif size > 12 and memcmp(path, "/deregister/", 12) == 0:
+            ex.route = self._deregister
+            if method == DELETE:
+                return service_deregister(ex, 12)
+        elif size > 10 and method == POST and memcmp(path, "/batch/kv/", 10) == 0:
+            return self._dispatch_batch(ex)
+        return ex.fall()
+
+    cdef int _dispatch_batch(self, Exchange ex) except -1:
+        if ex.path == b"/batch/kv/get":
+            ex.route = self._batch_get
+            return batch_get(ex)
+        if ex.path == b"/batch/kv/set":
+            ex.route = self._batch_set
+            return batch_set(ex)
+        if ex.path == b"/batch/kv/delete":
+            ex.route = self._batch_delete
+            return batch_delete(ex)
+        return ex.fall()
+
+    # On: to the application
+
+    def _to_app(self, Exchange ex):
+        """Runs the application once the body is whole; what a native route had begun is forgotten."""
+        ex.route = self._unmatched
+        ex.verb = -1
+        if ex.body is None and ex.declared != 0:
+            ex.need_body(&_whole)
+        elif ex.proto is not None:
+            self.site.loop.call_soon_threadsafe(self._spawn, ex)
+
+    def _spawn(self, Exchange ex):
+        task = self.site.loop.create_task(
+            self._run_app(ex, Incoming(self.site.loop, ex.proto), Outgoing(self.site.loop, ex.proto)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    cdef dict _about(self, Exchange ex):
+        return {
+            "request_id": ex.request_id.decode(), "identity": ex.identity, "client": ex.client, "route": None,
+        }
+
+    async def _run_app(self, Exchange ex, receive, send):
+        cdef dict about = self._about(ex)
+        scope = ex.scope
+        if ex.identity is None:
+            del about["identity"]
+        scope["konsul"] = about
+        scope["path"] = ex.path.decode()
+        scope.setdefault("root_path", "")
+        scope.setdefault("state", {})
+        watched = Watched.__new__(Watched)
+        (<Watched>watched).ex = ex
+        (<Watched>watched).receive = receive
+        (<Watched>watched).send = send
+        try:
+            await self.app(scope, (<Watched>watched).incoming, (<Watched>watched).outgoing)
+        except Exception:
+            # The application has logged it. With its answer begun, only a cut connection tells the client.
+            if ex.proto is None:
+                raise
+        finally:
+            if about["route"] is not None:
+                ex.route = self.site.series.route(about["route"].replace(":path}", "}"))
+            if ex.proto is not None:
+                ex.watcher.done()
+            ex.finish()
+
+    async def _serve_websocket(self, dict scope, receive, send):
+        """Connections that stay: the application's, with the same preparation as a request."""
+        if scope["type"] != "websocket" or self.site.draining:
+            await send({"type": "websocket.close", "code": 1012})
+            return
+        scope["method"] = "GET"
+        cdef Exchange ex = self._open(scope, None, None)
+        try:
+            read_head(ex)
+            if read_path(ex) == BAD_PATH:
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            about = self._about(ex)
+            if self._guarded:
+                about["identity"] = self.site.identify(dict(scope["headers"]), ex.client)
+            else:
+                del about["identity"]
+            scope["konsul"] = about
+            scope["path"] = ex.path.decode()
+            del scope["method"]
+            await self.app(scope, receive, send)
+        finally:
+            ex.status = 101
+            ex.finish()
+
+
+cdef int _whole(Exchange ex) except -1:
+    return ex.fall()
+
+
+cdef class Watched:
+    """The application's two callables: the body it has not read itself, and an answer noted on its way out."""
+
+    cdef Exchange ex
+    cdef object receive, send
+    cdef bint replayed
+
+    def incoming(self):
+        """ASGI receive: the whole body once, then whatever the server says."""
+        if self.replayed:
+            return self.receive()
+        self.replayed = True
+        body = self.ex.body if self.ex.body is not None else b""
+        return _now({"type": "http.request", "body": body, "more_body": False})
+
+    def outgoing(self, dict message):
+        """ASGI send."""
+        cdef Exchange ex = self.ex
+        if message["type"] == "http.response.start":
+            ex.answered = True
+            ex.status = message["status"]
+            message = dict(message)
+            message["headers"] = [*message.get("headers", ()), *ex.own_headers()]
+        elif message["type"] == "http.response.body":
+            if ex.method == HEAD:
+                message = dict(message)
+                message["body"] = b""
+            ex.size += len(message.get("body", b""))
+        return self.send(message)
+
+
+async def _now(value):
+    return value

@@ -1,0 +1,54 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from konsul_ext.site cimport Site
+
+cdef class Exchange
+
+ctypedef int (*Step)(Exchange ex) except -1
+ctypedef int (*Then)(Exchange ex, tuple completion) except -1
+
+cdef class Exchange:
+    cdef Site site
+    # Who asks: the ASGI scope; `proto` and `watcher` are the server's when it drives the front directly, else None
+    cdef dict scope
+    cdef object proto, watcher, future
+    # What its head said
+    cdef str method_name, client
+    cdef int method
+    cdef bytes raw_path, path, query, request_id, content_type, user_agent, accept
+    cdef bint origin, retry
+    cdef bint close
+    cdef Py_ssize_t declared  # content-length; 0: no body; -1: length unknown
+    cdef object identity
+    # Its body
+    cdef bytes body
+    cdef list chunks
+    cdef Py_ssize_t received
+    cdef Step step
+    # Its answer
+    cdef Then then
+    cdef object subject
+    cdef uint64_t expected
+    cdef int route, verb
+    cdef int64_t begun_ns, reading_since_ns
+    cdef bint answered, fell, finished
+    cdef dict start, tail
+    cdef int status
+    cdef int64_t size
+
+    cdef int need_body(self, Step step) except -1
+    cdef int receive(self) except -1
+    cdef int take(self, dict message) except -1
+    cdef int body_done(self) except -1
+    cdef int wait_for(self, object ticket, Then then) except -1
+    cdef bytes sent_path(self)
+    cdef int fall(self) except -1
+    cdef int respond(self, int status, list headers, bytes body) except -1
+    cdef int respond_json(self, int status, bytes body) except -1
+    cdef int respond_text(self, int status, bytes body) except -1
+    cdef int refuse(self, int status, bytes message) except -1
+    cdef int refuse_with(self, object error) except -1
+    cdef int count(self, int outcome) except -1
+    cdef int crash(self, object error) except -1
+    cdef int finish(self) except -1
+    cdef list own_headers(self)

@@ -1,0 +1,234 @@
+"""One request between its first byte and its last: body, wait for the log, answer, and what is noted about it.
+
+Driven from two sides: directly by the HTTP server's callbacks (`proto` set), or by an ASGI coroutine in `front`.
+Every entry point catches: whatever goes wrong becomes an answer.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from konsul_ext.buffer cimport Buffer, put, put_json
+from konsul_ext.moment cimport monotonic_ns, put_time
+from konsul_ext.site cimport HEAD
+
+cdef tuple JSON = (b"content-type", b"application/json")
+cdef tuple TEXT = (b"content-type", b"text/plain; charset=utf-8")
+cdef tuple CLOSE = (b"connection", b"close")
+cdef tuple RETRY = (b"retry-after", b"1")
+cdef tuple SERVER = (b"server", b"konsul")
+cdef list CORS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-max-age", b"3600"),
+    (b"access-control-expose-headers", b"Content-Length"),
+]
+cdef dict REASONS = {
+    400: b"Bad Request", 404: b"Not Found", 408: b"Request Timeout", 413: b"Request Entity Too Large",
+    500: b"Internal Server Error", 503: b"Service Unavailable",
+}
+cdef str START = "http.response.start"
+cdef str BODY = "http.response.body"
+
+
+cdef class Exchange:
+    """See the module. `set_result` and `done` make it what the engine expects of a future."""
+
+    # Body
+
+    cdef int need_body(self, Step step) except -1:
+        """Calls `step` once the whole body is in `body`."""
+        self.step = step
+        if self.body is not None:
+            return step(self)
+        if self.declared == 0:
+            self.body = b""
+            return step(self)
+        self.reading_since_ns = monotonic_ns()
+        if self.proto is None:
+            return 0
+        self.site.reading[self] = None
+        return self.receive()
+
+    cdef int receive(self) except -1:
+        self.proto.receive().add_done_callback(self)
+        return 0
+
+    def __call__(self, future):
+        """The server has the next piece of the body."""
+        try:
+            if not self.answered:
+                self.take(future.result())
+        except Exception as error:
+            self.crash(error)
+
+    cdef int take(self, dict message) except -1:
+        """One ASGI message: asks for more, or goes on when the body is whole."""
+        cdef bytes piece
+        cdef bint more
+        if message["type"] != "http.request":
+            self.status = 499  # the client is gone: nobody reads an answer
+            self.answered = True
+            if self.watcher is not None:
+                self.watcher.done()
+            return self.finish()
+        piece = message.get("body", b"")
+        more = message.get("more_body", False)
+        self.received += len(piece)
+        if self.received > self.site.max_body_bytes:
+            self.close = True
+            return self.respond_text(413, b"Request Entity Too Large")
+        if self.received == self.declared or not more:
+            if self.chunks is None:
+                self.body = piece
+            else:
+                self.chunks.append(piece)
+                self.body = b"".join(self.chunks)
+                self.chunks = None
+            return self.body_done()
+        if piece:
+            if self.chunks is None:
+                self.chunks = []
+            self.chunks.append(piece)
+        return self.receive() if self.proto is not None else 0
+
+    cdef int body_done(self) except -1:
+        self.site.reading.pop(self, None)
+        return self.step(self)
+
+    def expire(self):
+        """The body took too long."""
+        self.close = True
+        self.refuse(408, b"the request body did not arrive in time")
+
+    # The log's answer
+
+    cdef int wait_for(self, object ticket, Then then) except -1:
+        """`then` gets the completion of `ticket`. Must follow the submission without a chance to lose the GIL."""
+        self.site.waiting[ticket] = self
+        self.then = then
+        return 0
+
+    def done(self):
+        """False until answered, as of a future."""
+        return self.answered
+
+    def set_result(self, tuple completion):
+        """The engine's answer."""
+        try:
+            self.then(self, completion)
+        except Exception as error:
+            self.crash(error)
+
+    # Ways out
+
+    cdef int fall(self) except -1:
+        """Hands the request to the application."""
+        self.fell = True
+        self.site.to_app(self)
+        return 0
+
+    cdef int respond_json(self, int status, bytes body) except -1:
+        return self.respond(status, [JSON], body)
+
+    cdef int respond_text(self, int status, bytes body) except -1:
+        return self.respond(status, [TEXT], body)
+
+    cdef int refuse(self, int status, bytes message) except -1:
+        """The standard error body."""
+        cdef Buffer* b = &self.site.scratch
+        cdef bytes path = self.sent_path()
+        cdef bytes reason = REASONS[status]
+        put(b, '{"error":"', 10)
+        put(b, PyBytes_AS_STRING(reason), PyBytes_GET_SIZE(reason))
+        put(b, '","message":"', 13)
+        put_json(b, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+        put(b, '","request_id":"', 16)
+        put_json(b, PyBytes_AS_STRING(self.request_id), PyBytes_GET_SIZE(self.request_id))
+        put(b, '","timestamp":"', 15)
+        put_time(b, &self.site.stamp)
+        put(b, '","path":"', 10)
+        put_json(b, PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path))
+        put(b, '"}', 2)
+        return self.respond(status, [JSON], self.site.scratch_bytes())
+
+    cdef int refuse_with(self, object error) except -1:
+        """The answer the application would give to the same error."""
+        status, headers, body = self.site.render(error, self.request_id.decode(), self.sent_path().decode())
+        return self.respond(status, list(headers), body)
+
+    cdef bytes sent_path(self):
+        """The path as the client sent it, as text: what error bodies show."""
+        return self.raw_path if self.raw_path.isascii() else self.raw_path.decode("latin-1").encode()
+
+    cdef list own_headers(self):
+        """What every answer carries, whoever made it."""
+        cdef list headers = [(b"x-request-id", self.request_id), SERVER]
+        if self.close:
+            headers.append(CLOSE)
+        if self.origin:
+            headers.extend(CORS)
+        return headers
+
+    cdef int respond(self, int status, list headers, bytes body) except -1:
+        """Sends the answer, once; whoever comes second is ignored."""
+        if self.answered:
+            return 0
+        self.answered = True
+        self.status = status
+        self.size = PyBytes_GET_SIZE(body)
+        headers.append((b"x-request-id", self.request_id))
+        headers.append(SERVER)
+        if self.close:
+            headers.append(CLOSE)
+        if self.retry:
+            headers.append(RETRY)
+        if self.origin:
+            headers.extend(CORS)
+        if self.method == HEAD and status != 204:
+            headers.append((b"content-length", b"%d" % self.size))
+            body = b""
+            self.size = 0
+        cdef dict start = {"type": START, "status": status, "headers": headers}
+        cdef dict tail = {"type": BODY, "body": body}
+        self.finish()
+        if self.proto is not None:
+            self.proto.send(start)
+            self.proto.send(tail)
+            return 0
+        self.start = start
+        self.tail = tail
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+        return 0
+
+    cdef int count(self, int outcome) except -1:
+        """Counts the operation of a native route; `verb` below 0 counts nothing."""
+        if self.verb >= 0:
+            self.site.series.count(self.verb, outcome)
+        return 0
+
+    cdef int crash(self, object error) except -1:
+        """A defect of ours: the client gets 500, the log gets the trace."""
+        logging.getLogger("konsul.front").error("request crashed", exc_info=error)
+        if not self.answered:
+            self.refuse(500, b"Internal server error")
+        return 0
+
+    cdef int finish(self) except -1:
+        """Notes the finished request: metrics, access log, in flight."""
+        cdef Site site = self.site
+        cdef int64_t took_ns
+        if self.finished:
+            return 0
+        self.finished = True
+        if self.reading_since_ns:
+            site.reading.pop(self, None)
+        took_ns = monotonic_ns() - self.begun_ns
+        if self.route >= 0:
+            site.series.observe(self.route, self.method, self.status, took_ns)
+        site.log.line(self.request_id, self.method_name, self.raw_path, self.status, took_ns, self.size,
+                      self.client, self.user_agent)
+        site.in_flight -= 1
+        if site.in_flight == 0 and site.when_idle is not None:
+            site.loop.call_soon_threadsafe(site.when_idle)
+        return 0

@@ -1,0 +1,120 @@
+"""Services over HTTP in the common case: one instance, called like its service. The rest is the application's."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+from konsul_ext.buffer cimport Buffer, pack_array, put
+from konsul_ext.kv cimport allow, pack_step, refused, submit_failed
+from konsul_ext.site cimport ERROR, NOT_FOUND, SERVICE_DEREGISTER, SERVICE_GET, SUCCESS, Site
+
+cdef enum:
+    NAME_MAX_BYTES = 128
+
+cdef str HEARTBEAT = "service.heartbeat"
+
+
+cdef bytes _name(Exchange ex, Py_ssize_t prefix):
+    """The name in the path if it is a possible one and the request has no query, else None."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(ex.path) - prefix
+    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(ex.path) + prefix
+    cdef Py_ssize_t at
+    cdef uint8_t c
+    if ex.query or not 0 < size <= NAME_MAX_BYTES:
+        return None
+    for at in range(size):
+        c = data[at]
+        if not (48 <= c <= 57 or 65 <= (c & 0xDF) <= 90 or c == c"." or c == c"_" or c == c"-"):
+            return None
+    return PyBytes_FromStringAndSize(<const char*>data, size)
+
+
+cdef bytes _key(bytes name):
+    """The instance called like its service; see konsul.features.catalog.tables.instance_key."""
+    return b"%b %b" % (name, name)
+
+
+cdef int service_get(Exchange ex, Py_ssize_t prefix) except -1:
+    """GET /services/{name}."""
+    cdef bytes name = _name(ex, prefix)
+    if name is None or name == b"query" or ex.site.service_shape is None:
+        return ex.fall()
+    ex.verb = SERVICE_GET
+    if not allow(ex, "service:read", name):
+        return 0
+    try:
+        found = ex.site.get_json(ex.site.service_shape, _key(name))
+    except Exception as error:
+        return submit_failed(ex, error)
+    if found is None:
+        return ex.fall()  # perhaps it has instances of other names
+    ex.count(SUCCESS)
+    return ex.respond_json(200, found)
+
+
+cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
+    """PUT /heartbeat/{name}."""
+    cdef bytes name = _name(ex, prefix)
+    if name is None or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
+        return ex.fall()
+    ex.verb = -1
+    if not allow(ex, "service:write", name):
+        return 0
+    ex.subject = name
+    try:
+        ticket = ex.site.renew(ex.site.service_table, _key(name), ex.site.write_timeout_ms)
+    except Exception as error:
+        return submit_failed(ex, error)
+    return ex.wait_for(ticket, &_renewed)
+
+
+cdef int _renewed(Exchange ex, tuple completion) except -1:
+    cdef Buffer* b = &ex.site.scratch
+    cdef bytes name = ex.subject
+    cdef int status = completion[1]
+    outcome = "success" if status == 0 else "not_found" if status == 2 else "error"
+    ex.site.tally.add(HEARTBEAT, outcome, name.decode())
+    if status == 2:
+        return ex.refuse(404, b"Service not found")
+    if status != 0:
+        return refused(ex, completion)
+    put(b, '{"message":"heartbeat updated","service":"', 42)
+    put(b, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    put(b, '"}', 2)
+    return ex.respond_json(200, ex.site.scratch_bytes())
+
+
+cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
+    """DELETE /deregister/{name}."""
+    cdef Site site = ex.site
+    cdef Buffer* b = &site.scratch
+    cdef bytes name = _name(ex, prefix)
+    cdef bytes key
+    if name is None or site.audit is not None or site.service_shape is None:
+        return ex.fall()
+    ex.verb = SERVICE_DEREGISTER
+    if not allow(ex, "service:deregister", name):
+        return 0
+    ex.subject = name
+    key = _key(name)
+    pack_array(b, 1)
+    pack_array(b, 2)
+    pack_array(b, 0)
+    pack_array(b, 1)
+    pack_step(b, 3, 3, site.service_table, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    try:
+        ticket = site.commit(site.scratch_bytes(), site.write_timeout_ms)
+    except Exception as error:
+        return submit_failed(ex, error)
+    return ex.wait_for(ticket, &_deregistered)
+
+
+cdef int _deregistered(Exchange ex, tuple completion) except -1:
+    cdef Buffer* b = &ex.site.scratch
+    cdef bytes name = ex.subject
+    if completion[1] != 0:
+        return refused(ex, completion)
+    ex.count(SUCCESS)
+    put(b, '{"message":"service deregistered","name":"', 42)
+    put(b, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    put(b, '"}', 2)
+    return ex.respond_json(200, ex.site.scratch_bytes())

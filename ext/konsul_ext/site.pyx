@@ -1,0 +1,67 @@
+"""What all requests of one front share: the core, what features gave, limits, counters. Held by every Exchange."""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memcpy
+
+from konsul_ext.buffer cimport shrink
+
+cdef enum:
+    SCRATCH_KEEP_BYTES = 1 << 20
+
+
+cdef class Site:
+    """Filled by `Front`; nothing here decides anything."""
+
+    def __cinit__(self):
+        cdef bytes entropy = os.urandom(32)
+        memcpy(self.seed, PyBytes_AS_STRING(entropy), 32)
+        self.stamp.second = -1
+        self.reading = {}
+
+    def __dealloc__(self):
+        shrink(&self.scratch, 0)
+
+    cdef bytes new_request_id(self):
+        """A version 4 UUID from xoshiro256**: unique among requests, which is all a request id must be (it guards
+        nothing, so it need not be unpredictable). https://prng.di.unimi.it/xoshiro256starstar.c"""
+        cdef uint64_t halves[2]
+        cdef uint64_t* s = &self.seed[0]
+        cdef uint64_t moved, byte
+        cdef int half, at, nibble = 0
+        cdef bytes text = PyBytes_FromStringAndSize(NULL, 36)
+        cdef char* into = PyBytes_AS_STRING(text)
+        cdef const char* digits = "0123456789abcdef"
+        for half in range(2):
+            moved = s[1] * 5
+            halves[half] = ((moved << 7) | (moved >> 57)) * 9
+            moved = s[1] << 17
+            s[2] ^= s[0]
+            s[3] ^= s[1]
+            s[1] ^= s[2]
+            s[0] ^= s[3]
+            s[2] ^= moved
+            s[3] = (s[3] << 45) | (s[3] >> 19)
+        halves[0] = (halves[0] & <uint64_t>0xFFFFFFFFFFFF0FFF) | 0x4000
+        halves[1] = (halves[1] & <uint64_t>0x3FFFFFFFFFFFFFFF) | <uint64_t>0x8000000000000000
+        for at in range(36):
+            if at == 8 or at == 13 or at == 18 or at == 23:
+                into[at] = c"-"
+                continue
+            into[at] = digits[(halves[nibble >> 4] >> (60 - 4 * (nibble & 15))) & 15]
+            nibble += 1
+        return text
+
+    cdef object error(self, int code, str message):
+        """The exception of a core's status code, made by the engine's own doorway."""
+        try:
+            self.raise_for((0, code, 0, 0, message.encode()))
+        except Exception as error:
+            return error
+
+    cdef bytes scratch_bytes(self):
+        """What was written into `scratch`, which is empty afterwards."""
+        cdef bytes text = PyBytes_FromStringAndSize(self.scratch.data, self.scratch.size)
+        shrink(&self.scratch, SCRATCH_KEEP_BYTES)
+        return text
