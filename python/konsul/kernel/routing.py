@@ -60,6 +60,10 @@ class Router(APIRouter):
     def __init__(self, *, tags: list[str] | None = None) -> None:
         super().__init__(tags=list(tags or ()), route_class=Route, redirect_slashes=False)
 
+    def include_router(self, router: APIRouter) -> None:  # type: ignore[override]
+        """Takes over another router's routes as they are, so that `routes` lists every one of a feature."""
+        self.routes.extend(router.routes)
+
 
 async def context(request: Request) -> Context:
     """The request's Context, from what the front put into the scope."""

@@ -73,7 +73,7 @@ class PlainFront:
         self._counters = Counters()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._draining = False
+        self.draining = False
 
     def start(self) -> None:
         """Nothing to start; the compiled front has threads here."""
@@ -87,7 +87,7 @@ class PlainFront:
 
     async def drain(self, grace_ms: int) -> int:
         """Refuses new requests and waits for those in flight. Returns how many were left after `grace_ms`."""
-        self._draining = True
+        self.draining = True
         try:
             async with asyncio.timeout(grace_ms / 1_000):
                 await self._idle.wait()
@@ -156,7 +156,7 @@ class PlainFront:
             body = standard_body(status, message, about["request_id"], raw.decode("latin-1"))
             return _Answer(status, JSON, body, extra)
 
-        if self._draining:
+        if self.draining:
             raise standard(503, STOPPING_MESSAGE, _CLOSE + _RETRY)
         if _head_bytes(scope, raw) > self._max_head_bytes:
             raise _Answer(431, TEXT, PHRASES[431].encode(), _CLOSE)

@@ -1,0 +1,58 @@
+"""Fixtures for every room of the tests: a real server on a free port with a temporary data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.process import Server
+
+SMALL: dict[str, str] = {
+    "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
+    "KONSUL_LOG_FORMAT": "json",
+    "KONSUL_DISK_RESERVE_BYTES": "1MiB",
+}
+"""Settings that keep a test server light."""
+
+
+class LiveServer(Server):
+    """A test server that also says where it is, and can be killed and started again."""
+
+    @property
+    def base_url(self) -> str:
+        """Where clients find it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        assert self.process is not None
+        return self.process.pid
+
+    def restart(self) -> None:
+        """SIGKILL, then a new process on the same data, ready when this returns."""
+        self.kill()
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """One server for a module's tests."""
+    with LiveServer(tmp_path_factory.mktemp("server") / "data", SMALL) as running:
+        yield running
+
+
+@pytest.fixture
+def http(server: LiveServer) -> Iterator[httpx.Client]:
+    """A client of the module's server."""
+    with httpx.Client(base_url=server.base_url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def fresh_dir(tmp_path: Path) -> Path:
+    """A data directory that does not exist yet."""
+    return tmp_path / "data"

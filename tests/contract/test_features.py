@@ -1,0 +1,42 @@
+"""Every feature keeps the promises that features make, whatever it does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from konsul.features import FEATURES
+from konsul.kernel.command import VERBS, AnyVerb
+from konsul.kernel.feature import Feature, load_all
+from konsul.kernel.routing import Route
+
+ALL = load_all(FEATURES)
+DECLARED = [verb for feature in ALL for verb in (*feature.commands, *feature.queries)]
+
+
+def test_no_verb_of_a_feature_is_left_out_of_its_declaration() -> None:
+    from_features = {
+        name for name, verb in VERBS.items() if verb.call.__module__.startswith("konsul.features.")
+    }
+    assert from_features == {verb.name for verb in DECLARED}
+
+
+@pytest.mark.parametrize("verb", DECLARED, ids=lambda verb: verb.name)
+def test_a_verb_is_named_documented_and_authorised(verb: AnyVerb) -> None:
+    assert re.fullmatch(r"[a-z]+(\.[a-z_]+)+", verb.name)
+    assert re.fullmatch(r"[a-z]+:[a-z]+", verb.needs)
+    assert verb.doc
+
+
+@pytest.mark.parametrize("verb", [v for v in DECLARED if v.kind == "command"], ids=lambda verb: verb.name)
+def test_a_command_is_audited(verb: AnyVerb) -> None:
+    assert verb.audit or "heartbeat" in verb.name
+
+
+@pytest.mark.parametrize("feature", ALL, ids=lambda feature: feature.name)
+def test_a_route_is_documented_and_ignores_case(feature: Feature) -> None:
+    for route in feature.router.routes if feature.router else ():
+        assert isinstance(route, Route)
+        assert route.path_regex.flags & re.IGNORECASE
+        assert route.description or route.summary, route.path
