@@ -1,7 +1,10 @@
-//! Konsul disk: the durable half of a node. The log ([`wal`]), the applied state on LMDB, snapshots, and the data
-//! directory they live in.
+//! Konsul disk: the durable half of a node. The data directory ([`datadir`]) and what lives in it: the log ([`wal`]), the
+//! applied state ([`lmdb`]) and [`snapshots`]. [`files`] is the disk as the log sees it.
 
+pub mod datadir;
 pub mod files;
+pub mod lmdb;
+pub mod snapshots;
 pub mod wal;
 
 /// A random number from the operating system, for salts and ids.

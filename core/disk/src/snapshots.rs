@@ -1,0 +1,208 @@
+//! Snapshot files: written beside, synced, renamed; the newest few kept.
+//!
+//! A name is `<index>-<term>.snapshot` in decimal, so that a listing sorts by age. What is inside, and its checksums,
+//! is the caller's: [`Snapshots::load`] offers the files newest first until one reads.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const BUFFER_BYTES: usize = 1 << 20;
+const SUFFIX: &str = ".snapshot";
+const UNFINISHED: &str = ".tmp";
+
+/// One finished snapshot file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// The last log index it covers, and that entry's term.
+    pub index: u64,
+    pub term: u64,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// What [`Snapshots::load`] came to.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The newest snapshot that reads, with what the reader made of it; `None` if there is none.
+    pub found: Option<(SnapshotFile, T)>,
+    /// One line for each newer file that did not read.
+    pub notes: Vec<String>,
+}
+
+/// The directory of snapshots.
+#[derive(Debug)]
+pub struct Snapshots {
+    dir: PathBuf,
+    retain: usize,
+}
+
+impl Snapshots {
+    /// Opens `dir`, creating it (mode 0700) if absent, and removes unfinished files. `retain` (at least 1) files are
+    /// kept.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn open(dir: &Path, retain: usize) -> io::Result<Snapshots> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        for item in fs::read_dir(dir)? {
+            let path = item?.path();
+            if path.to_string_lossy().ends_with(UNFINISHED) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(Snapshots { dir: dir.to_path_buf(), retain: retain.max(1) })
+    }
+
+    /// Writes a snapshot and removes those beyond `retain`. One at a time; it is durable when this returns.
+    ///
+    /// # Errors
+    /// What `write` or the disk says. Nothing is left behind then, and older snapshots are intact.
+    pub fn save(
+        &self,
+        index: u64,
+        term: u64,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<SnapshotFile> {
+        let path = self.dir.join(format!("{index:020}-{term:020}{SUFFIX}"));
+        let unfinished = path.with_extension(&UNFINISHED[1..]);
+        let bytes =
+            match fill(&unfinished, write).and_then(|bytes| fs::rename(&unfinished, &path).map(|()| bytes)) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    // Its room may be what is missing; a failure here is of no further interest.
+                    let _ = fs::remove_file(&unfinished);
+                    return Err(error);
+                }
+            };
+        File::open(&self.dir)?.sync_all()?;
+        for old in self.newest_first()?.into_iter().skip(self.retain) {
+            fs::remove_file(old.path)?;
+        }
+        Ok(SnapshotFile { index, term, path, bytes })
+    }
+
+    /// The finished snapshots, newest first.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn newest_first(&self) -> io::Result<Vec<SnapshotFile>> {
+        let mut found = Vec::new();
+        for item in fs::read_dir(&self.dir)? {
+            let item = item?;
+            if let Some((index, term)) = item.file_name().to_str().and_then(position) {
+                found.push(SnapshotFile { index, term, path: item.path(), bytes: item.metadata()?.len() });
+            }
+        }
+        found.sort_by_key(|file| std::cmp::Reverse((file.index, file.term)));
+        Ok(found)
+    }
+
+    /// Reads the newest snapshot that `read` accepts, falling back to older ones.
+    ///
+    /// # Errors
+    /// If the directory cannot be read. A file that cannot be opened or read is a note, not an error.
+    pub fn load<T, E: std::fmt::Display>(
+        &self,
+        mut read: impl FnMut(&SnapshotFile, &mut dyn Read) -> Result<T, E>,
+    ) -> io::Result<Loaded<T>> {
+        let mut notes = Vec::new();
+        for file in self.newest_first()? {
+            let outcome = match file.open() {
+                Ok(mut content) => read(&file, &mut content).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match outcome {
+                Ok(made) => return Ok(Loaded { found: Some((file, made)), notes }),
+                Err(why) => notes.push(format!("snapshot {} does not read: {why}", file.path.display())),
+            }
+        }
+        Ok(Loaded { found: None, notes })
+    }
+}
+
+impl SnapshotFile {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn open(&self) -> io::Result<impl Read + Send + use<>> {
+        Ok(io::BufReader::with_capacity(BUFFER_BYTES, File::open(&self.path)?))
+    }
+}
+
+fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<u64> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, file);
+    write(&mut buffered)?;
+    let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+fn position(name: &str) -> Option<(u64, u64)> {
+    let (index, term) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    Some((index.parse().ok()?, term.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a directory")
+    }
+
+    fn text(_: &SnapshotFile, content: &mut dyn Read) -> Result<String, String> {
+        let mut text = String::new();
+        content.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        if text.starts_with("good") { Ok(text) } else { Err("not good".into()) }
+    }
+
+    fn save(snapshots: &Snapshots, index: u64, text: &str) {
+        snapshots.save(index, 2, |out| out.write_all(text.as_bytes())).expect("saves");
+    }
+
+    #[test]
+    fn the_newest_that_reads_is_loaded_and_old_ones_go() {
+        let dir = temporary();
+        let snapshots = Snapshots::open(dir.path(), 2).expect("opens");
+        assert!(snapshots.load(text).expect("lists").found.is_none());
+        for index in [9, 10, 100] {
+            save(&snapshots, index, &format!("good {index}"));
+        }
+        let kept: Vec<u64> = snapshots.newest_first().expect("lists").iter().map(|file| file.index).collect();
+        assert_eq!(kept, [100, 10]);
+        let (file, found) = snapshots.load(text).expect("lists").found.expect("reads");
+        assert_eq!((file.index, file.term, file.bytes, found.as_str()), (100, 2, 8, "good 100"));
+    }
+
+    #[test]
+    fn a_damaged_newest_falls_back_with_a_note() {
+        let dir = temporary();
+        let snapshots = Snapshots::open(dir.path(), 2).expect("opens");
+        save(&snapshots, 1, "good one");
+        save(&snapshots, 2, "bad");
+        let loaded = snapshots.load(text).expect("lists");
+        assert_eq!(loaded.found.expect("the older").0.index, 1);
+        assert!(loaded.notes[0].contains("not good"), "{:?}", loaded.notes);
+    }
+
+    #[test]
+    fn an_unfinished_one_leaves_no_trace() {
+        let dir = temporary();
+        let snapshots = Snapshots::open(dir.path(), 1).expect("opens");
+        save(&snapshots, 1, "good");
+        let failing = snapshots.save(2, 2, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(failing.expect_err("refused").to_string(), "no more");
+        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1);
+        fs::write(dir.path().join("7-1.tmp"), "left by a crash").expect("writes");
+        let snapshots = Snapshots::open(dir.path(), 1).expect("opens");
+        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1);
+        assert_eq!(snapshots.newest_first().expect("lists").len(), 1);
+    }
+}
