@@ -67,7 +67,7 @@ def read() -> Locked:
 
 
 def check(tables: Iterable[type[Row]]) -> list[str]:
-    """Every difference between lock file and declarations, with what to do about it; empty when they agree."""
+    """Every difference between lock file and declarations, with what to do; empty when they agree."""
     locked, declared = read(), describe(tables)
     broken = breaks(locked, declared)
     if broken:

@@ -1,4 +1,4 @@
-"""`python -m konsul.server.schema_lock [--write]`: checks or updates the lock file of the built-in features."""
+"""`python -m konsul.server.schema_lock [--write]`: checks or updates the lock file of stored tables."""
 
 from __future__ import annotations
 
