@@ -13,22 +13,16 @@ from typing import Any, cast
 import msgpack
 
 from tests.model import shape
+from tests.model.shape import Refused as Refused
 
 APPLIED, CONFLICT, NOT_FOUND, INVALID, TOO_LARGE, LIMIT_REACHED, DUPLICATE = range(7)
+UNSUPPORTED = 12
 DEPTH_MAX = 8
 INDEX_VALUE_MAX = 768
 
 Cell = Any
 Cells = list[Cell]
 Answer = tuple[int, int, int, bytes]
-
-
-class Refused(Exception):
-    """The entry may not be applied: nothing of it stays. `code` is a code of `konsul.errors`."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
-        self.code = code
 
 
 @dataclass
@@ -69,8 +63,8 @@ class Model:
         decoded = msgpack.unpackb(cases, strict_map_key=False)
         try:
             shape.check_cases(self.tables, decoded)
-        except ValueError as error:
-            return INVALID, 0, 0, str(error).encode()
+        except Refused as refused:
+            return refused.code, 0, 0, str(refused).encode()
         self.clock = max(self.clock, now_ms)
         for number, (guards, ops) in enumerate(decoded):
             if all(self._holds(guard) for guard in guards):

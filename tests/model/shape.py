@@ -11,10 +11,19 @@ import msgpack
 EXISTS, ABSENT, AT, IS, IS_NOT, LE = range(6)
 PUT, PATCH, ADD, DELETE, DELETE_PREFIX = range(5)
 INDEX, NOW, KEEP, SELF, PARENT = range(1, 6)
+INVALID, TOO_LARGE, UNSUPPORTED = 3, 4, 12
 KEY_MAX = 1024
 CASES_MAX, STEPS_MAX = 256, 4096
 RANGE = {"u64": (0, 2**64 - 1), "i64": (-(2**63), 2**63 - 1)}
 PYTHON = {"bool": bool, "text": str, "bytes": bytes, "list": list, "map": dict, "json": bytes}
+
+
+class Refused(Exception):
+    """The entry may not be applied: nothing of it stays. `code` is a code of `konsul.errors`."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -132,18 +141,18 @@ def migration_problem(old: dict[int, Table], new: dict[int, Table]) -> str | Non
 
 
 def check_cases(tables: dict[int, Table], cases: Any) -> None:
-    """Raises ValueError for cases that may not enter the log."""
+    """Raises Refused for cases that may not enter the log."""
     if not isinstance(cases, list) or not 1 <= len(cases) <= CASES_MAX:
-        raise ValueError("an entry has 1 to 256 cases")
+        raise Refused(INVALID, "an entry has 1 to 256 cases")
     if sum(len(guards) + len(ops) for guards, ops in cases) > STEPS_MAX:
-        raise ValueError("an entry has at most 4,096 guards and ops")
+        raise Refused(INVALID, "an entry has at most 4,096 guards and ops")
     for guards, ops in cases:
         for kind, number, key, *rest in guards:
             table = _known(tables, number, key)
             if kind not in (EXISTS, ABSENT, AT, IS, IS_NOT, LE):
-                raise ValueError("unknown guard")
+                raise Refused(INVALID, "unknown guard")
             if kind in (IS, IS_NOT, LE) and not _column(table, rest[0]).takes(rest[1], (INDEX, NOW)):
-                raise ValueError("a guard's value is of another kind than its column")
+                raise Refused(INVALID, "a guard's value is of another kind than its column")
         for op in ops:
             _check_op(tables, op)
 
@@ -155,32 +164,34 @@ def _check_op(tables: dict[int, Table], op: list[Any]) -> None:
     placeholders: tuple[int, ...] = (INDEX, NOW)
     if kind == PUT:
         if len(rest[0]) > len(table.columns):
-            raise ValueError("more cells than columns")
+            raise Refused(INVALID, "more cells than columns")
         pairs = list(enumerate(rest[0]))
         placeholders = (INDEX, NOW, KEEP)
     elif kind == PATCH:
         pairs = [(column, cell) for column, cell in rest[0]]
     elif kind == ADD:
         if _column(table, rest[0]).kind not in RANGE:
-            raise ValueError("only numbers can be added to")
+            raise Refused(INVALID, "only numbers can be added to")
     elif kind not in (DELETE, DELETE_PREFIX):
-        raise ValueError("unknown op")
+        raise Refused(INVALID, "unknown op")
     if not all(_column(table, column).takes(cell, placeholders) for column, cell in pairs):
-        raise ValueError("a cell is of another kind than its column")
+        raise Refused(INVALID, "a cell is of another kind than its column")
 
 
 def _known(tables: dict[int, Table], number: Any, key: Any) -> Table:
     if number not in tables:
-        raise ValueError("unknown table")
+        raise Refused(UNSUPPORTED, "unknown table")
     if isinstance(key, msgpack.ExtType):
         if key.code != INDEX:
-            raise ValueError("a key cannot be this placeholder")
-    elif not isinstance(key, (str, bytes)) or not 1 <= len(key) <= KEY_MAX:
-        raise ValueError("a key has 1 to 1,024 bytes")
+            raise Refused(INVALID, "a key cannot be this placeholder")
+    elif not isinstance(key, (str, bytes)) or not key:
+        raise Refused(INVALID, "a key is text or bytes, and not empty")
+    elif len(key.encode() if isinstance(key, str) else key) > KEY_MAX:
+        raise Refused(TOO_LARGE, "a key has at most 1,024 bytes")
     return tables[number]
 
 
 def _column(table: Table, position: Any) -> Column:
     if not isinstance(position, int) or not 0 <= position < len(table.columns):
-        raise ValueError("unknown column")
+        raise Refused(UNSUPPORTED, "unknown column")
     return table.columns[position]

@@ -168,22 +168,22 @@ def test_delete_prefix_takes_exactly_the_prefix(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "op",
+    ("op", "status"),
     [
-        [9, w.LOCKS, "k"],
-        [0, 99, "k", []],
-        [0, w.LOCKS, "", [b""]],
-        [0, w.LOCKS, "k" * 1025, [b""]],
-        [0, w.LOCKS, "k", [1]],
-        [0, w.LOCKS, "k", [b"", None, -1]],
-        [0, w.LOCKS, "k", [b"", None, 0, 0]],
-        [1, w.LOCKS, "k", [[7, b""]]],
-        [2, w.LOCKS, "k", 0, 1, None],
-        [0, w.LOCKS, w.ITSELF, [b""]],
+        ([9, w.LOCKS, "k"], m.INVALID),
+        ([0, 99, "k", []], m.UNSUPPORTED),
+        ([0, w.LOCKS, "", [b""]], m.INVALID),
+        ([0, w.LOCKS, "k" * 1025, [b""]], m.TOO_LARGE),
+        ([0, w.LOCKS, "k", [1]], m.INVALID),
+        ([0, w.LOCKS, "k", [b"", None, -1]], m.INVALID),
+        ([0, w.LOCKS, "k", [b"", None, 0, 0]], m.INVALID),
+        ([1, w.LOCKS, "k", [[7, b""]]], m.UNSUPPORTED),
+        ([2, w.LOCKS, "k", 0, 1, None], m.INVALID),
+        ([0, w.LOCKS, w.ITSELF, [b""]], m.INVALID),
     ],
 )
-def test_what_does_not_fit_the_schema_is_refused_whole(engine: Engine, op: list[Any]) -> None:
-    assert engine.apply(0, w.always(w.put(w.LOCKS, "fine", b""), op))[0] == m.INVALID
+def test_what_does_not_fit_the_schema_is_refused_whole(engine: Engine, op: list[Any], status: int) -> None:
+    assert engine.apply(0, w.always(w.put(w.LOCKS, "fine", b""), op))[0] == status
     assert keys(engine, w.LOCKS) == []
     assert engine.index() == 0
 
