@@ -31,7 +31,10 @@ def show(
     # The library writes the script when this variable asks for it; its function for that is not public.
     get_completion_inspect_parameters()
     os.environ[COMPLETE_VARIABLE] = f"source_{shell.value}"
-    ctx.find_root().command.main(args=[], prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
+    try:
+        ctx.find_root().command.main(args=[], prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
+    finally:
+        del os.environ[COMPLETE_VARIABLE]
 
 
 COMMANDS = (Single("completion", show),)

@@ -51,6 +51,9 @@ def run(args: list[str]) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         return _usage(error)
+    except SystemExit as ended:
+        # Completion ends so, whatever is asked of it.
+        return ended.code if isinstance(ended.code, int) else 0
     except typer.Abort:
         return INTERRUPTED_EXIT
     except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,8 @@ def add(ctx: typer.Context, name: Name) -> None:
     the path.
     """
     with doing(ctx, "adding profile") as session:
-        entry = {field: session.flags.given[field] for field in FIELDS if field in session.flags.given}
+        given = session.flags.given
+        entry = {field: _durable(field, given[field]) for field in FIELDS if field in given}
         if not entry:
             raise Invalid("give at least one of --server, --token-file, --ca-cert and so on")
         settings(session.flags, {})
@@ -77,6 +79,11 @@ def remove(ctx: typer.Context, name: Name) -> None:
             profiles.current = ""
         profiles.save()
         session.out.done(f"Successfully removed profile: {name}", {"profile": name})
+
+
+def _durable(field: str, value: Any) -> Any:
+    """Paths as they are from everywhere, for a profile is used from any folder."""
+    return os.path.abspath(value) if field.endswith(("_file", "_cert", "client_key")) else value
 
 
 def public(entry: dict[str, Any]) -> dict[str, Any]:

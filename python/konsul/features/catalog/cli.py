@@ -23,7 +23,8 @@ Id = Annotated[
     typer.Option("--id", metavar="ID", help="The instance; without it the one called like the service."),
 ]
 Cas = Annotated[
-    int | None, typer.Option("--cas", metavar="INDEX", help="Only at this modify index; 0: only if absent.")
+    int | None,
+    typer.Option("--cas", metavar="INDEX", min=0, help="Only at this modify index; 0: only if absent."),
 ]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; repeat for more.")]
 Meta = Annotated[

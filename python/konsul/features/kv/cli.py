@@ -23,7 +23,8 @@ COMMANDS = (kv, batch)
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key; slashes are part of it.")]
 Cas = Annotated[
-    int | None, typer.Option("--cas", metavar="INDEX", help="Only at this modify index; 0: only if absent.")
+    int | None,
+    typer.Option("--cas", metavar="INDEX", min=0, help="Only at this modify index; 0: only if absent."),
 ]
 File = Annotated[
     str | None, typer.Option("--file", metavar="FILE", help="Read from FILE; - is standard input.")
@@ -60,7 +61,9 @@ def set_(
     ] = None,
     file: File = None,
     cas: Cas = None,
-    flags: Annotated[int | None, typer.Option("--flags", metavar="N", help="64 bits of yours.")] = None,
+    flags: Annotated[
+        int | None, typer.Option("--flags", metavar="N", min=0, help="64 bits of yours.")
+    ] = None,
     ttl: Annotated[
         str | None, typer.Option("--ttl", metavar="TIME", help="Delete it after this time.")
     ] = None,
