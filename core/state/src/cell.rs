@@ -96,7 +96,7 @@ pub(crate) fn canonical(
     kind: CellKind,
     out: &mut Vec<u8>,
 ) -> Result<Option<Place>, Bad> {
-    let value = cursor.next()?;
+    let value = cursor.value()?;
     match (value, kind) {
         (Value::Ext(code, payload), _) => return Place::read(code, payload).map(Some),
         (Value::Nil, _) => msgpack::write_nil(out),
@@ -141,7 +141,7 @@ fn canonical_map(cursor: &mut Cursor<'_>, count: u32, out: &mut Vec<u8>) -> Resu
 }
 
 fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Bad> {
-    match cursor.next()? {
+    match cursor.value()? {
         Value::Text(bytes) => utf8(bytes),
         other => Err(wrong_kind(other, CellKind::Text)),
     }
@@ -171,7 +171,7 @@ fn wrong_kind(value: Value<'_>, kind: CellKind) -> Bad {
 
 /// A number cell; None if it is nil or holds something else.
 pub(crate) fn number(cell: &[u8]) -> Option<i128> {
-    match Cursor::new(cell).next() {
+    match Cursor::new(cell).value() {
         Ok(Value::Unsigned(n)) => Some(i128::from(n)),
         Ok(Value::Negative(n)) => Some(i128::from(n)),
         _ => None,
@@ -201,7 +201,7 @@ pub(crate) fn write_number(out: &mut Vec<u8>, kind: CellKind, number: i128) -> b
 
 /// The bytes of a text, bytes or json cell; None if it is nil or holds something else.
 pub(crate) fn payload(cell: &[u8]) -> Option<&[u8]> {
-    match Cursor::new(cell).next() {
+    match Cursor::new(cell).value() {
         Ok(Value::Text(bytes) | Value::Bytes(bytes)) => Some(bytes),
         _ => None,
     }

@@ -35,7 +35,7 @@ impl Values {
         }
         let mut cursor = Cursor::new(cell);
         let start = self.arena.len();
-        match cursor.next()? {
+        match cursor.value()? {
             Value::Nil => {}
             Value::Bool(flag) => self.push(if flag { b"true" } else { b"false" }),
             Value::Unsigned(number) => {

@@ -94,7 +94,7 @@ impl Shape {
                 Source::ModifyIndex => Value::Unsigned(row.modify_index()),
                 Source::Column(position) => {
                     let mut cursor = Cursor::new(cells.get(position)?);
-                    let value = cursor.next()?;
+                    let value = cursor.value()?;
                     if let Value::Array(_) | Value::Map(_) = value {
                         self.write_many(field, value, cursor, &mut first, out)?;
                         continue;

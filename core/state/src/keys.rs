@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn index_entries_of_one_value_never_mix_with_another() {
-        let values: [&[u8]; 8] = [b"", b"\0", b"\0\0", b"a", b"a\0", b"a\0\xff", b"a\xff", b"ab"];
+        let values: [&[u8]; 8] = [b"", b"\0", b"\0\0", b"a", b"a\0", b"a\0\xff", b"ab", b"a\xff"];
         let mut prefixes = Vec::new();
         for value in values {
             let mut out = Vec::new();

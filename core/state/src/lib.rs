@@ -31,3 +31,9 @@ pub mod store;
 mod vocabulary;
 
 pub use refusal::{Refusal, code};
+
+#[cfg(test)]
+extern crate self as konsul_state;
+#[cfg(test)]
+#[path = "../tests/sketch/mod.rs"]
+mod sketch;

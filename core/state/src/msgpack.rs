@@ -90,7 +90,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next value; its members follow if it is an array or a map.
-    pub fn next(&mut self) -> Result<Value<'a>, Malformed> {
+    pub fn value(&mut self) -> Result<Value<'a>, Malformed> {
         let marker = Marker::from_u8(self.number::<1>()?[0]);
         let value = match marker {
             Marker::FixPos(n) => Value::Unsigned(u64::from(n)),
@@ -158,7 +158,7 @@ impl<'a> Cursor<'a> {
         let mut left = 1_u64;
         while left > 0 {
             left -= 1;
-            match self.next()? {
+            match self.value()? {
                 Value::Array(count) => left += u64::from(count),
                 Value::Map(pairs) => left += 2 * u64::from(pairs),
                 _ => {}
@@ -176,7 +176,7 @@ impl<'a> Cursor<'a> {
 
     /// An array's head: how many members follow.
     pub fn array(&mut self) -> Result<u32, Malformed> {
-        match self.next()? {
+        match self.value()? {
             Value::Array(count) => Ok(count),
             _ => Err(Malformed("an array was expected")),
         }
@@ -184,7 +184,7 @@ impl<'a> Cursor<'a> {
 
     /// A map's head: how many pairs follow.
     pub fn map(&mut self) -> Result<u32, Malformed> {
-        match self.next()? {
+        match self.value()? {
             Value::Map(pairs) => Ok(pairs),
             _ => Err(Malformed("a map was expected")),
         }
@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
 
     /// A non-negative integer.
     pub fn unsigned(&mut self) -> Result<u64, Malformed> {
-        match self.next()? {
+        match self.value()? {
             Value::Unsigned(number) => Ok(number),
             _ => Err(Malformed("a non-negative integer was expected")),
         }
@@ -200,7 +200,7 @@ impl<'a> Cursor<'a> {
 
     /// UTF-8 text.
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
-        match self.next()? {
+        match self.value()? {
             Value::Text(bytes) => str::from_utf8(bytes).map_err(|_| Malformed("text is not UTF-8")),
             _ => Err(Malformed("text was expected")),
         }
@@ -208,7 +208,7 @@ impl<'a> Cursor<'a> {
 
     /// A bin.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        match self.next()? {
+        match self.value()? {
             Value::Bytes(bytes) => Ok(bytes),
             _ => Err(Malformed("bytes were expected")),
         }
@@ -285,7 +285,7 @@ mod tests {
             (&[0xd3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfb], Value::Negative(-5)),
             (&[0xfb], Value::Negative(-5)),
         ] {
-            assert_eq!(Cursor::new(bytes).next(), Ok(value));
+            assert_eq!(Cursor::new(bytes).value(), Ok(value));
         }
     }
 
@@ -294,7 +294,7 @@ mod tests {
         for bytes in
             [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xdf, 0, 0, 0, 9, 1], &[0xc6, 0, 1, 0, 0], &[0xd9]]
         {
-            assert!(Cursor::new(bytes).next().is_err(), "{bytes:?}");
+            assert!(Cursor::new(bytes).value().is_err(), "{bytes:?}");
         }
     }
 

@@ -84,7 +84,7 @@ fn name(cursor: &mut Cursor<'_>) -> Result<String, Bad> {
 }
 
 fn optional(cursor: &mut Cursor<'_>) -> Result<Option<u64>, Bad> {
-    match cursor.next()? {
+    match cursor.value()? {
         Value::Nil => Ok(None),
         Value::Unsigned(number) => Ok(Some(number)),
         _ => Err(Malformed("nil or a non-negative integer was expected").into()),
@@ -102,7 +102,7 @@ fn required_position(cursor: &mut Cursor<'_>) -> Result<u8, Bad> {
 }
 
 fn flag(cursor: &mut Cursor<'_>) -> Result<bool, Bad> {
-    match cursor.next()? {
+    match cursor.value()? {
         Value::Bool(flag) => Ok(flag),
         _ => Err(Malformed("true or false was expected").into()),
     }
@@ -170,8 +170,11 @@ fn read_ref(cursor: &mut Cursor<'_>) -> Result<Ref, Bad> {
     Ok(reference)
 }
 
-fn read_breaks_when(cursor: &mut Cursor<'_>) -> Result<Option<(u8, Box<[u8]>)>, Bad> {
-    match cursor.next()? {
+/// A column position and the value it is compared with.
+type Compared = (u8, Box<[u8]>);
+
+fn read_breaks_when(cursor: &mut Cursor<'_>) -> Result<Option<Compared>, Bad> {
+    match cursor.value()? {
         Value::Nil => Ok(None),
         Value::Array(2) => Ok(Some((required_position(cursor)?, cursor.raw()?.into()))),
         _ => Err(Malformed("breaks_when is nil or a column and a value").into()),

@@ -72,7 +72,7 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), Refusal> {
 }
 
 fn key<'a>(cursor: &mut Cursor<'a>, may_be_empty: bool) -> Result<Key<'a>, Bad> {
-    match cursor.next()? {
+    match cursor.value()? {
         Value::Text(bytes) | Value::Bytes(bytes) => {
             if !(may_be_empty && bytes.is_empty()) {
                 check_key(bytes)?;
@@ -146,7 +146,7 @@ fn delta(cursor: &mut Cursor<'_>) -> Result<i64, Bad> {
 }
 
 fn ceiling(cursor: &mut Cursor<'_>) -> Result<Option<i128>, Bad> {
-    match cursor.next()? {
+    match cursor.value()? {
         Value::Nil => Ok(None),
         Value::Unsigned(number) => Ok(Some(i128::from(number))),
         Value::Negative(number) => Ok(Some(i128::from(number))),

@@ -1,0 +1,431 @@
+//! Schemas, entries and a replica in few words, for tests, benches and fuzz targets.
+#![allow(dead_code)]
+
+use std::ops::ControlFlow;
+
+use konsul_state::apply::{Change, Outcome, Position, Tables};
+use konsul_state::digest::digest;
+use konsul_state::entry::{self, Kind};
+use konsul_state::memory::Memory;
+use konsul_state::msgpack::*;
+use konsul_state::row::Row;
+use konsul_state::store::{Read, Store, Write};
+use konsul_state::{Refusal, read, snapshot};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum V {
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    List(Vec<String>),
+    Map(Vec<(String, String)>),
+    Index,
+    Now(i64),
+    Keep,
+    Myself,
+    Parent(u8, bool),
+}
+
+impl From<&str> for V {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<i64> for V {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<&[&str]> for V {
+    fn from(items: &[&str]) -> Self {
+        Self::List(items.iter().map(|item| (*item).into()).collect())
+    }
+}
+
+fn ext(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
+    out.extend_from_slice(&[0xc7, payload.len() as u8, kind]);
+    out.extend_from_slice(payload);
+}
+
+pub fn value(out: &mut Vec<u8>, value: &V) {
+    match value {
+        V::Nil => write_nil(out),
+        V::Bool(flag) => write_bool(out, *flag),
+        V::Int(number) => write_signed(out, *number),
+        V::Text(text) => write_text(out, text.as_bytes()),
+        V::Bytes(bytes) => write_bytes(out, bytes),
+        V::List(items) => {
+            write_array(out, items.len());
+            items.iter().for_each(|item| write_text(out, item.as_bytes()));
+        }
+        V::Map(pairs) => {
+            write_map(out, pairs.len());
+            for (name, value) in pairs {
+                write_text(out, name.as_bytes());
+                write_text(out, value.as_bytes());
+            }
+        }
+        V::Index => ext(out, 1, &[]),
+        V::Now(plus_ms) => ext(out, 2, &plus_ms.to_be_bytes()),
+        V::Keep => ext(out, 3, &[]),
+        V::Myself => ext(out, 4, &[]),
+        V::Parent(column, plus_now) => ext(out, 5, &[*column, u8::from(*plus_now)]),
+    }
+}
+
+pub fn row_cells(cells: &[V]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_array(&mut out, cells.len());
+    cells.iter().for_each(|cell| value(&mut out, cell));
+    out
+}
+
+fn step(number: u64, table: u16, key: impl Into<V>, members: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_array(&mut out, members);
+    write_unsigned(&mut out, number);
+    write_unsigned(&mut out, u64::from(table));
+    value(&mut out, &key.into());
+    out
+}
+
+fn compared(number: u64, table: u16, key: impl Into<V>, column: u64, with: impl Into<V>) -> Vec<u8> {
+    let mut out = step(number, table, key, 5);
+    write_unsigned(&mut out, column);
+    value(&mut out, &with.into());
+    out
+}
+
+pub fn exists(table: u16, key: impl Into<V>) -> Vec<u8> {
+    step(0, table, key, 3)
+}
+
+pub fn absent(table: u16, key: impl Into<V>) -> Vec<u8> {
+    step(1, table, key, 3)
+}
+
+pub fn at(table: u16, key: impl Into<V>, index: u64) -> Vec<u8> {
+    let mut out = step(2, table, key, 4);
+    write_unsigned(&mut out, index);
+    out
+}
+
+pub fn is(table: u16, key: impl Into<V>, column: u64, with: impl Into<V>) -> Vec<u8> {
+    compared(3, table, key, column, with)
+}
+
+pub fn is_not(table: u16, key: impl Into<V>, column: u64, with: impl Into<V>) -> Vec<u8> {
+    compared(4, table, key, column, with)
+}
+
+pub fn le(table: u16, key: impl Into<V>, column: u64, with: impl Into<V>) -> Vec<u8> {
+    compared(5, table, key, column, with)
+}
+
+pub fn put(table: u16, key: impl Into<V>, cells: &[V]) -> Vec<u8> {
+    let mut out = step(0, table, key, 4);
+    out.extend_from_slice(&row_cells(cells));
+    out
+}
+
+pub fn patch(table: u16, key: impl Into<V>, cells: &[(u64, V)]) -> Vec<u8> {
+    let mut out = step(1, table, key, 4);
+    write_array(&mut out, cells.len());
+    for (column, cell) in cells {
+        write_array(&mut out, 2);
+        write_unsigned(&mut out, *column);
+        value(&mut out, cell);
+    }
+    out
+}
+
+pub fn add(table: u16, key: impl Into<V>, column: u64, delta: i64, ceiling: Option<i64>) -> Vec<u8> {
+    let mut out = step(2, table, key, 6);
+    write_unsigned(&mut out, column);
+    write_signed(&mut out, delta);
+    value(&mut out, &ceiling.map_or(V::Nil, V::Int));
+    out
+}
+
+pub fn delete(table: u16, key: impl Into<V>) -> Vec<u8> {
+    step(3, table, key, 3)
+}
+
+pub fn delete_prefix(table: u16, key: impl Into<V>) -> Vec<u8> {
+    step(4, table, key, 3)
+}
+
+pub fn array(items: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_array(&mut out, items.len());
+    items.iter().for_each(|item| out.extend_from_slice(item));
+    out
+}
+
+pub type Case = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
+pub fn cases(cases: &[Case]) -> Vec<u8> {
+    let cases: Vec<_> = cases.iter().map(|(guards, ops)| array(&[array(guards), array(ops)])).collect();
+    array(&cases)
+}
+
+pub fn always(ops: &[Vec<u8>]) -> Vec<u8> {
+    cases(&[(vec![], ops.to_vec())])
+}
+
+/// A schema under construction: the last table added is the one that the other calls are about.
+#[derive(Debug, Clone, Default)]
+pub struct Tab {
+    id: u64,
+    name: String,
+    columns: Vec<Vec<u8>>,
+    expires: Option<i64>,
+    lease: Option<i64>,
+    keep: Option<i64>,
+    refs: Vec<Vec<u8>>,
+}
+
+fn members(pairs: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_map(&mut out, pairs.len());
+    for (name, bytes) in pairs {
+        write_text(&mut out, name.as_bytes());
+        out.extend_from_slice(bytes);
+    }
+    out
+}
+
+pub fn one(cell: impl Into<V>) -> Vec<u8> {
+    let mut out = Vec::new();
+    value(&mut out, &cell.into());
+    out
+}
+
+impl Tab {
+    pub fn new(id: u16, name: &str) -> Self {
+        Self { id: u64::from(id), name: name.into(), ..Self::default() }
+    }
+
+    pub fn column(self, name: &str, kind: &str) -> Self {
+        self.with(name, kind, "none", V::Nil)
+    }
+
+    pub fn indexed(self, name: &str, kind: &str, index: &str) -> Self {
+        self.with(name, kind, index, V::Nil)
+    }
+
+    pub fn with(mut self, name: &str, kind: &str, index: &str, default: V) -> Self {
+        let pairs =
+            [("name", one(name)), ("kind", one(kind)), ("index", one(index)), ("default", one(default))];
+        self.columns.push(members(&pairs));
+        self
+    }
+
+    pub fn expires(mut self, column: i64) -> Self {
+        self.expires = Some(column);
+        self
+    }
+
+    pub fn lease(mut self, column: i64) -> Self {
+        self.lease = Some(column);
+        self
+    }
+
+    pub fn keep(mut self, rows: i64) -> Self {
+        self.keep = Some(rows);
+        self
+    }
+
+    /// A ref with one reaction.
+    pub fn points_at(self, column: i64, parent: i64, ops: &[Vec<u8>]) -> Self {
+        self.reference(column, parent, None, None, &[(V::Nil, ops.to_vec())])
+    }
+
+    pub fn reference(
+        mut self,
+        column: i64,
+        parent: i64,
+        breaks_when: Option<(i64, V)>,
+        choose_by: Option<i64>,
+        then: &[(V, Vec<Vec<u8>>)],
+    ) -> Self {
+        let nil_or = |number: Option<i64>| one(number.map_or(V::Nil, V::Int));
+        let then: Vec<_> = then.iter().map(|(when, ops)| array(&[one(when.clone()), array(ops)])).collect();
+        let each = breaks_when.is_some();
+        self.refs.push(members(&[
+            ("column", one(column)),
+            ("parent", one(parent)),
+            ("each", one(V::Bool(each))),
+            (
+                "breaks_when",
+                breaks_when.map_or(one(V::Nil), |(column, with)| array(&[one(column), one(with)])),
+            ),
+            ("choose_by", nil_or(choose_by)),
+            ("then", array(&then)),
+        ]));
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let nil_or = |number: Option<i64>| one(number.map_or(V::Nil, V::Int));
+        members(&[
+            ("id", one(self.id as i64)),
+            ("name", one(self.name.as_str())),
+            ("columns", array(&self.columns)),
+            ("expires", nil_or(self.expires)),
+            ("lease", nil_or(self.lease)),
+            ("keep", nil_or(self.keep)),
+            ("refs", array(&self.refs)),
+        ])
+    }
+}
+
+pub fn schema(tables: &[Tab]) -> Vec<u8> {
+    array(&tables.iter().map(Tab::bytes).collect::<Vec<_>>())
+}
+
+/// A node's applied state over memory: one transaction per entry.
+#[derive(Default)]
+pub struct Replica {
+    pub store: Memory,
+    pub tables: Tables,
+    pub changes: Vec<Change>,
+}
+
+impl Replica {
+    pub fn new(tables: &[Tab]) -> Self {
+        let mut replica = Self::default();
+        let outcome = replica.define(tables);
+        assert!(matches!(outcome, Outcome::Applied { index: 0, .. }), "{outcome:?}");
+        replica
+    }
+
+    pub fn entry(&mut self, now_ms: u64, kind: Kind, body: &[u8]) -> Outcome {
+        let mut entry = Vec::new();
+        entry::encode(now_ms, kind, body, &mut entry);
+        let mut w = self.store.write().unwrap();
+        let outcome = self.tables.apply(&mut w, &entry, &mut self.changes).unwrap();
+        let next = Position { index: self.tables.applied().index + 1, term: 1 };
+        self.tables.finish(&mut w, next).unwrap();
+        w.commit().unwrap();
+        outcome
+    }
+
+    pub fn define(&mut self, tables: &[Tab]) -> Outcome {
+        self.entry(0, Kind::Define, &schema(tables))
+    }
+
+    /// Validates and applies, as a node does.
+    pub fn apply(&mut self, now_ms: u64, cases: &[u8]) -> Outcome {
+        match entry::validate(&self.tables.schema(), cases) {
+            Ok(()) => self.entry(now_ms, Kind::Cases, cases),
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// Applies ops that must succeed; the entry's index.
+    pub fn must(&mut self, now_ms: u64, ops: &[Vec<u8>]) -> u64 {
+        match self.apply(now_ms, &always(ops)) {
+            Outcome::Applied { index, .. } => index,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The case that was applied; None for a conflict.
+    pub fn case(&mut self, now_ms: u64, cases: &[u8]) -> Option<u16> {
+        match self.apply(now_ms, cases) {
+            Outcome::Applied { case, .. } => Some(case),
+            Outcome::Conflict { .. } => None,
+            Outcome::Refused(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    pub fn refusal(&mut self, now_ms: u64, ops: &[Vec<u8>]) -> Refusal {
+        match self.apply(now_ms, &always(ops)) {
+            Outcome::Refused(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn pulse(&mut self, now_ms: u64, limit: u64) -> u32 {
+        match self.entry(now_ms, Kind::Pulse, &entry::pulse_body(limit)) {
+            Outcome::Applied { expired, .. } => expired,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn digest(&self) -> [u8; 16] {
+        digest(&self.store.read().unwrap()).unwrap()
+    }
+
+    pub fn has(&self, table: u16, key: &str) -> bool {
+        self.row(table, key).is_some()
+    }
+
+    pub fn row(&self, table: u16, key: &str) -> Option<Vec<u8>> {
+        read::get(&self.store.read().unwrap(), table, key.as_bytes()).unwrap().map(<[u8]>::to_vec)
+    }
+
+    /// A cell's msgpack; nil if the row is absent.
+    pub fn cell(&self, table: u16, key: &str, column: u8) -> Vec<u8> {
+        let schema = self.tables.schema();
+        match self.row(table, key) {
+            Some(row) => Row::new(&row).unwrap().cell(schema.table(table).unwrap(), column).unwrap().to_vec(),
+            None => one(V::Nil),
+        }
+    }
+
+    pub fn indices(&self, table: u16, key: &str) -> (u64, u64) {
+        let row = self.row(table, key).unwrap();
+        let row = Row::new(&row).unwrap();
+        (row.create_index(), row.modify_index())
+    }
+
+    pub fn keys(&self, table: u16) -> Vec<String> {
+        self.find(table, &[])
+    }
+
+    /// Keys of the rows that match index values.
+    pub fn find(&self, table: u16, filters: &[(u8, &[u8])]) -> Vec<String> {
+        let query = read::Query { table, prefix: b"", filters, after: None, limit: read::SCAN_ROWS_MAX };
+        let mut found = Vec::new();
+        let r = self.store.read().unwrap();
+        read::scan(&r, &self.tables.schema(), &query, &mut |key, _| {
+            found.push(String::from_utf8_lossy(key).into_owned());
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    /// Every pair in the store, whatever it is for.
+    pub fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut pairs = Vec::new();
+        let r = self.store.read().unwrap();
+        r.scan(b"", None, &mut |key, value| {
+            pairs.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        pairs
+    }
+
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        snapshot::write(&self.store.read().unwrap(), &self.tables, b"meta", &mut out).unwrap();
+        out
+    }
+
+    pub fn restore(bytes: &[u8]) -> Result<Self, snapshot::SnapshotError> {
+        let store = Memory::new();
+        let mut w = store.write().unwrap();
+        let (tables, meta) = snapshot::read(bytes, &mut w)?;
+        w.commit().unwrap();
+        assert_eq!(meta, b"meta");
+        Ok(Self { store, tables, changes: Vec::new() })
+    }
+}
