@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.model import world as w
 from tests.model.shape import ABSENT, AT, EXISTS, IS, IS_NOT, LE
 
-KEYS = st.sampled_from(["a", "b", "c", "a/b", "a/c", "\x00", "a\x00", "é"])
+KEYS = st.sampled_from(["a", "b", "a/b", "a\x00", "é"])
 NODES = st.sampled_from(["n1", "n2"])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])
 CHECKS = st.sampled_from(["c1", "c2"])
 STATUS = st.sampled_from(["passing", "critical"])
-TEXT = st.one_of(st.none(), st.sampled_from(["", "x", "y", "x=y", "\x00", "é" * 3]), st.just("z" * 800))
+TEXT = st.sampled_from(["x", "y", None, "", "x=y", "\x00", "é" * 3, "z" * 800])
 BLOB = st.sampled_from([b"", b"v", b"\x00\xff", b"w" * 300])
 MAYBE_NODE = st.one_of(st.none(), NODES)
 SMALL = st.integers(0, 60)
@@ -127,4 +127,5 @@ STEPS = st.one_of(
     st.builds(Step, SMALL, ENTRIES),
     st.builds(Step, st.integers(0, 90), st.none(), st.sampled_from([1, 2, 100])),
 )
-HISTORIES = st.lists(STEPS, min_size=1, max_size=40)
+HISTORIES = st.one_of(st.lists(STEPS, min_size=1, max_size=10), st.lists(STEPS, min_size=25, max_size=50))
+"""Short ones are found and shown first when something differs; long ones meet what needs many rows."""
