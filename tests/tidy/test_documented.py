@@ -56,4 +56,3 @@ def commands() -> Iterator[str]:
 def test_every_konsulctl_command_is_in_its_reference() -> None:
     text = page("cli")
     assert [command for command in commands() if f"`{command}" not in text] == []
-

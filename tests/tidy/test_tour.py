@@ -34,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def run(command: str, port: int, home: Path) -> str:
+    """What the command prints. Raises AssertionError, with everything it said, if it fails."""
     words = shlex.split(command.replace(PORT, f"127.0.0.1:{port}"))
     bin_dir = Path(sys.executable).parent
     environment = {
