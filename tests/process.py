@@ -28,7 +28,8 @@ def free_port() -> int:
 
 
 class Server:
-    """One server on `data_dir`. `settings`: `KONSUL_*` variables; `before`: put in front of the command."""
+    """One server on `data_dir`. `settings`: `KONSUL_*` variables; `before`: put in front of the command;
+    `module`: what is run."""
 
     def __init__(
         self,
@@ -37,11 +38,13 @@ class Server:
         *,
         before: tuple[str, ...] = (),
         log: Path | None = None,
+        module: str = "konsul.server",
     ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.settings = dict(settings or {})
         self.before = before
+        self.module = module
         self.log = log or data_dir.with_name(f"{data_dir.name}-{self.port}.log")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -65,7 +68,7 @@ class Server:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.before, sys.executable, "-m", "konsul.server"],
+                [*self.before, sys.executable, "-m", self.module],
                 env=kept | own | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

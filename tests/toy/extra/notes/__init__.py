@@ -1,0 +1,1 @@
+"""Notes: short texts by their authors, which readers may like."""
