@@ -54,27 +54,11 @@ def test_reads_and_what_they_print(ctl: Console, args: list[str], output: str) -
         (["get", "absent"], 3, "Error getting key: key not found\n"),
         (["set", "absent", "v", "--cas", "5"], 3, "Error setting key: key not found\n"),
         (["delete", "absent", "--cas", "5"], 3, "Error deleting key: key not found\n"),
-        (
-            ["set", "t/a", "v", "--cas", "0"],
-            4,
-            "Error setting key: server error: CAS conflict for key 't/a': expected",
-        ),
-        (
-            ["delete", "t/a", "--cas", "1"],
-            4,
-            "Error deleting key: server error: CAS conflict for key 't/a': expected",
-        ),
-        (
-            ["set", "t/a", "v", "--ttl", "soon"],
-            2,
-            "Error setting key: server error: Bad Request - Invalid TTL",
-        ),
+        (["set", "t/a", "v", "--cas", "0"], 4, "Error setting key: server error: CAS conflict for key 't/a'"),
+        (["delete", "t/a", "--cas", "0"], 4, "Error deleting key: server error: CAS conflict for key 't/a'"),
+        (["set", "t/a", "v", "--ttl", "x"], 2, "Error setting key: server error: Bad Request - Invalid TTL"),
         (["get", "k" * 1025], 2, "Error getting key: server error: Bad Request - "),
-        (
-            ["get", "a\x01", "--consistency", "sometimes"],
-            2,
-            "Error getting key: server error: Bad Request - ",
-        ),
+        (["get", "a", "--consistency", "odd"], 2, "Error getting key: server error: Bad Request - "),
     ],
 )
 def test_refusals_and_how_they_are_told(ctl: Console, args: list[str], code: int, errors: str) -> None:

@@ -26,16 +26,6 @@ class Terminal(io.TextIOWrapper):
         return bytes(self.content.getvalue()).decode()
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Both streams are one terminal."""
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    return screen
-
-
 def test_each_form(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     def shown(form: Form) -> bytes:
         Printer(form, quiet=False, color=False).show(
@@ -64,7 +54,11 @@ def test_colours_only_on_a_terminal_and_only_when_wanted(
         assert ("\x1b[" in screen.written()) is expected
 
 
-def test_a_progress_bar_on_a_terminal_only(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
     def worked(quiet: bool) -> None:
         with Printer(Form.TEXT, quiet=quiet, color=False).progress("writing", 10) as advance:
             advance(10)

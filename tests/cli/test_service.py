@@ -16,7 +16,7 @@ def _empty(server: LiveServer) -> Iterator[None]:
     yield
     with Client(server.base_url) as client:
         for one in client.services.list():
-            client.services.deregister(one.name, instance=one.instance)
+            client.services.deregister_all(one.name)
 
 
 def test_a_service_is_registered_listed_and_deregistered(ctl: Console) -> None:
@@ -69,6 +69,9 @@ def test_instances_and_queries(ctl: Console, server: LiveServer) -> None:
     ctl.ok("service", "heartbeat", "web", "--id", "w2")
     ctl.ok("service", "deregister", "web", "--id", "w1")
     assert [one["id"] for one in ctl.ok("service", "instances", "web", "--output", "json").json()] == ["w2"]
+    assert ctl("service", "deregister", "web", "--all", "--id", "w2").code == 2
+    ctl.ok("service", "deregister", "web", "--all")
+    assert ctl("service", "instances", "web").code == 3
 
 
 def test_compare_and_set(ctl: Console) -> None:

@@ -221,6 +221,10 @@ class AsyncServices:
         """Take one instance out."""
         return await self._client.call(service_calls.deregister(name, instance, cas))
 
+    async def deregister_all(self, name: str) -> None:
+        """Take every instance of a service out."""
+        await self._client.call(service_calls.deregister_all(name))
+
     async def heartbeat(self, name: str, *, instance: str | None = None) -> None:
         """Renew one instance's lease; NotFound when it is not registered."""
         await self._client.call(service_calls.heartbeat(name, instance))

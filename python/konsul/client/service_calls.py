@@ -34,6 +34,13 @@ def deregister(name: str, instance: str | None = None, cas: int | None = None) -
     )
 
 
+def deregister_all(name: str) -> Call[None]:
+    """Take every instance of a service out; none is a success."""
+    path = f"/deregister/{_name(name)}"
+    request = Request("DELETE", path, "DELETE /deregister/{name}", flag("all", True), repeatable=True)
+    return Call(request, lambda _: None)
+
+
 def heartbeat(name: str, instance: str | None = None) -> Call[None]:
     """Renew the lease of one instance. The result raises NotFound when it is not registered (any more)."""
     path = f"/heartbeat/{_name(name)}"

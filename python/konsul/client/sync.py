@@ -218,6 +218,10 @@ class Services:
         """Take one instance out."""
         return self._client.call(service_calls.deregister(name, instance, cas))
 
+    def deregister_all(self, name: str) -> None:
+        """Take every instance of a service out."""
+        self._client.call(service_calls.deregister_all(name))
+
     def heartbeat(self, name: str, *, instance: str | None = None) -> None:
         """Renew one instance's lease; NotFound when it is not registered."""
         self._client.call(service_calls.heartbeat(name, instance))

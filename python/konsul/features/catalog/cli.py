@@ -102,9 +102,21 @@ def query(ctx: typer.Context, tag: Tags = None, meta: Meta = None) -> None:
 
 
 @service.action("deregister")
-def deregister(ctx: typer.Context, name: Name, id: Id = None, cas: Cas = None) -> None:
+def deregister(
+    ctx: typer.Context,
+    name: Name,
+    id: Id = None,
+    cas: Cas = None,
+    all: Annotated[bool, typer.Option("--all", help="Every instance of the service.")] = False,
+) -> None:
     """Take an instance out; an absent one is a success."""
     with doing(ctx, "deregistering service") as session:
+        if all and (id or cas is not None):
+            raise Invalid("--all cannot be combined with --id or --cas")
+        if all:
+            session.client.services.deregister_all(name)
+            session.out.done(f"Successfully deregistered service: {name}", {"name": name})
+            return
         session.client.services.deregister(name, instance=id, cas=cas)
         session.out.done(f"Successfully deregistered service: {name}", {"name": name, "id": id or name})
 
