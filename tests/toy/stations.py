@@ -1,7 +1,7 @@
 """`python -m tests.toy.stations DATA_DIR`: the toy in one process, its pipeline's slots filled.
 
-A process of its own, because declaring the toy's verbs would show in every other test of this one. Prints what the
-slots saw as JSON.
+A process of its own, because the toy's verbs would otherwise be declared in the process of every other
+test. Prints what the slots saw as JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Slots:
         if resource == "secret":
             raise Forbidden(f"not for {identity.kind}")
 
-    def audit(self, context: object, verb: Any, resources: list[str], outcome: str) -> None:
+    def audit(self, _context: object, verb: Any, resources: list[str], outcome: str) -> None:
         """The audit slot."""
         self.audited.append((verb.name, resources, outcome))
 
