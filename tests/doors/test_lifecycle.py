@@ -47,7 +47,10 @@ def konsul(*arguments: str) -> subprocess.CompletedProcess[str]:
 def refused_start(server: LiveServer) -> str:
     """Starts a server that must not come up; returns what it said."""
     server.launch()
-    assert server.exit_status() == 1
+    try:
+        assert server.exit_status() == 1
+    finally:
+        server.kill()
     return server.output()
 
 

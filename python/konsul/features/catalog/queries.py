@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-import msgpack
 import orjson
 
 from konsul.engine import Row
@@ -20,7 +19,8 @@ from konsul.kernel.context import Context
 
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
-MAX_FILTERS: Final = 128
+MAX_FILTERS: Final = 32
+"""The most a scan of the core takes."""
 _INDEXED_MAX_BYTES: Final = 760
 """What an index holds, less its escapes; nothing longer can match."""
 
@@ -167,7 +167,7 @@ def _is_indexable(text: str) -> bool:
 
 
 def _where(column: str, values: Sequence[str]) -> list[tuple[int, bytes]]:
-    return [(Instance.column(column), msgpack.packb(value)) for value in dict.fromkeys(values)]
+    return [(Instance.column(column), value.encode()) for value in dict.fromkeys(values)]
 
 
 def _pages(ctx: Context, prefix: bytes, where: Sequence[tuple[int, bytes]]) -> list[tuple[bytes, int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgpack
-
 from konsul.errors import NotFound
 from konsul.features.notes.tables import NOTE, Note  # type: ignore[import-not-found]
 from konsul.kernel.command import query
@@ -22,5 +20,5 @@ async def get(ctx: Context, *, slug: str) -> bytes:
 @query("notes.by_author", needs="notes:list")
 async def by_author(ctx: Context, *, author: str) -> bytes:
     """The notes of one author as a JSON array, found through the index."""
-    where = [(Note.column("author"), msgpack.packb(author))]
+    where = [(Note.column("author"), author.encode())]
     return ctx.engine.scan_json(NOTE, where=where).json
