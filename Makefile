@@ -42,6 +42,7 @@ fix: build rust-tools ## rewrite what can be put right by a tool
 	@$(SOON) 120 $(RUN) ruff check --fix --quiet . || true
 	@$(SOON) 120 $(RUN) ruff format --quiet .
 	@$(SOON) 120 cargo fmt --all
+	@$(SOON) 120 $(RUN) python -m tests.tidy.pages
 
 bench: build ## requests per second, latencies and CPU per request against a real server
 	@$(SOON) 1800 $(RUN) python -m benches.doors

@@ -1,0 +1,100 @@
+"""The generated parts of the reference: between two marks stands what the program itself says.
+
+`python -m tests.tidy.pages` writes them (`make fix` does); a test fails while they differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from konsul.cli import discover
+from konsul.cli.command import Group, Single
+from konsul.cli.options import parameters
+from konsul.features import FEATURES
+from konsul.kernel import settings
+from konsul.kernel.config import declarations
+from konsul.kernel.feature import load_all
+from konsul.server.arguments import reference
+from tests.tidy.tree import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def settings_table() -> str:
+    groups = [*settings.GROUPS, *(f.config for f in load_all(FEATURES) if f.config is not None)]
+    return reference(declarations(groups))
+
+
+def command_tables() -> str:
+    return "\n\n".join(_group(group) for group in discover.groups())
+
+
+def global_flags_table() -> str:
+    return "\n".join(["| flag | what |", "| --- | --- |", *_flags(parameters(hidden=False))])
+
+
+def _group(group: Group | Single) -> str:
+    name = group.name
+    made: Any = group.build()
+    below = getattr(made, "commands", None)
+    commands = {f"{name} {word}": one for word, one in below.items()} if below is not None else {name: made}
+    rows = [row for words, one in commands.items() if not one.hidden for row in _command(words, one)]
+    return "\n".join(
+        [f"### {name}", _first_line(made.help), "", "| command | what |", "| --- | --- |", *rows]
+    )
+
+
+def _command(words: str, command: Any) -> Iterator[str]:
+    arguments = [one.metavar for one in command.params if one.param_type_name == "argument"]
+    usage = " ".join(["konsulctl", words, *filter(None, arguments)])
+    yield f"| `{usage}` | {_first_line(command.help)} |"
+    options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
+    yield from _flags(options)
+
+
+def _flags(options: list[Any]) -> Iterator[str]:
+    for one in options:
+        spelling = ", ".join(one.opts) + (f" {one.metavar}" if one.metavar else "")
+        yield f"| `{_escaped(spelling)}` | {_first_line(one.help)} |"
+
+
+def _first_line(text: str | None) -> str:
+    return _escaped(re.sub(r"\s+", " ", (text or "").split("\n\n")[0]).strip())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "config.md": {"settings": settings_table},
+    "cli.md": {"commands": command_tables, "flags": global_flags_table},
+}
+
+
+def marks(part: str) -> tuple[str, str]:
+    return f"<!-- generated: {part} -->\n", f"\n<!-- end: {part} -->"
+
+
+def renewed(page: Path) -> str:
+    """The page's text with its generated parts as the program says them now."""
+    text = page.read_text(encoding="utf-8")
+    for part, generate in PARTS[page.name].items():
+        start, end = marks(part)
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = before + start + generate() + end + after
+    return text
+
+
+def main() -> None:
+    for name in PARTS:
+        page = REFERENCE / name
+        page.write_text(renewed(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
