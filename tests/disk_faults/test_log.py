@@ -12,11 +12,12 @@ from tests.disk_faults.logfile import FRAME_BYTES, flip, frames, overwrite
 from tests.process import Server
 
 WRITES = 20
+LIGHT = {"KONSUL_RAFT_SEGMENT_BYTES": "1MiB"}
 
 
 def written(folder: Path) -> Server:
     """A server that took some writes and was killed."""
-    server = Server(folder / "data")
+    server = Server(folder / "data", LIGHT)
     with server:
         for number in range(WRITES):
             assert put(server.port, f"k{number}", f"value {number}").status == 200
@@ -68,7 +69,7 @@ def test_a_missing_segment_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_unsynced_writes_survive_a_kill_of_the_process(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", {"KONSUL_SYNC_WRITES": "false"})
+    server = Server(tmp_path / "data", LIGHT | {"KONSUL_SYNC_WRITES": "false"})
     with server:
         assert put(server.port, "k", "v").status == 200
         assert "KONSUL_SYNC_WRITES" in server.output(), "the operator is told what is at risk"

@@ -14,6 +14,7 @@ from tests.waiting import until
 
 MIB = 1 << 20
 BALLAST = "ballast"
+LIGHT = {"KONSUL_RAFT_SEGMENT_BYTES": "1MiB"}
 
 
 def assert_full_and_then_not(server: Server, ballast: Path, size: int) -> None:
@@ -34,14 +35,14 @@ def assert_full_and_then_not(server: Server, ballast: Path, size: int) -> None:
 def test_below_the_reserve_writes_are_refused_and_come_back_with_the_room(tmp_path: Path) -> None:
     room = 512 * MIB
     reserve = free_bytes(tmp_path) - room
-    server = Server(tmp_path / "data", {"KONSUL_DISK_RESERVE_BYTES": str(reserve)})
+    server = Server(tmp_path / "data", LIGHT | {"KONSUL_DISK_RESERVE_BYTES": str(reserve)})
     with server:
         assert_full_and_then_not(server, tmp_path / BALLAST, 2 * room)
 
 
 @pytest.mark.parametrize("size_mib", [64] if may_mount() else [])
 def test_a_disk_without_a_free_byte_loses_nothing(tmp_path: Path, size_mib: int) -> None:
-    settings = {"KONSUL_DISK_RESERVE_BYTES": "0", "KONSUL_RAFT_SEGMENT_BYTES": "1MiB"}
+    settings = LIGHT | {"KONSUL_DISK_RESERVE_BYTES": "0"}
     disk = tmp_path / "disk"
     disk.mkdir()
     with Server(disk / "data", settings, before=on_tmpfs(disk, size_mib)) as server:
@@ -85,7 +86,7 @@ def test_a_read_only_data_directory_stops_the_start_with_its_name(tmp_path: Path
 
 
 def test_a_second_process_is_turned_away_and_the_first_goes_on(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as first:
+    with Server(tmp_path / "data", LIGHT) as first:
         second = Server(tmp_path / "data")
         second.launch()
         assert second.exit_status() == 1
@@ -96,7 +97,7 @@ def test_a_second_process_is_turned_away_and_the_first_goes_on(tmp_path: Path) -
 
 
 def test_a_taken_port_stops_the_start_with_its_number(tmp_path: Path) -> None:
-    with Server(tmp_path / "one") as first:
+    with Server(tmp_path / "one", LIGHT) as first:
         second = Server(tmp_path / "two")
         second.port = first.port
         second.launch()
