@@ -9,8 +9,8 @@ from konsul.kernel.node import BEHIND_MAX, unready
 
 HEALTHY = {
     "role": "leader",
-    "commit_index": 7,
-    "applied_index": 7,
+    "stopping": False,
+    "raft": {"commit_index": 7, "applied_index": 7},
     "disk": {"full": False, "stalled": False},
 }
 
@@ -39,7 +39,11 @@ def test_health_counts_what_is_stored(http: httpx.Client) -> None:
     ("change", "reason"),
     [
         ({"role": "follower"}, "no leader"),
-        ({"commit_index": 8 + BEHIND_MAX}, f"{1 + BEHIND_MAX} committed log entries are not applied yet"),
+        ({"stopping": True}, "the node is stopping"),
+        (
+            {"raft": {"commit_index": 8 + BEHIND_MAX, "applied_index": 7}},
+            f"{1 + BEHIND_MAX} committed log entries are not applied yet",
+        ),
         ({"disk": {"full": False, "stalled": True}}, "the disk does not answer"),
     ],
 )

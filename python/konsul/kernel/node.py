@@ -84,9 +84,12 @@ class Kernel:
 
 def unready(status: Mapping[str, Any]) -> str | None:
     """What in the engine's status keeps a node from being ready, or None."""
+    if status["stopping"]:
+        return "the node is stopping"
     if status["role"] != "leader":
         return "no leader"
-    behind = status["commit_index"] - status["applied_index"]
+    raft = status["raft"]
+    behind = raft["commit_index"] - raft["applied_index"]
     if behind > BEHIND_MAX:
         return f"{behind} committed log entries are not applied yet"
     if status["disk"]["stalled"]:

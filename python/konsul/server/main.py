@@ -92,6 +92,8 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
         probe_address(host, http.port)
         kernel = Kernel(Engine(engine_options(config)), config, features)
         await kernel.start()
+        for note in kernel.engine.status()["notes"]:
+            logging.logger().warning("recovered", note=note)
     except KonsulError as error:
         logging.logger().error("start failed", error=str(error))
         return 1

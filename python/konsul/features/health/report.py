@@ -16,6 +16,7 @@ from konsul.kernel.node import VERSION
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
 
+_RAFT: Final = ("role", "term", "leader_id", "index", "waiting_entries")
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -32,7 +33,7 @@ def health(kernel: Kernel) -> dict[str, Any]:
         "services": _services(kernel),
         "kv_store": {"total_keys": _rows(kernel, "kv")},
         "system": _system(),
-        "raft": {name: value for name, value in status.items() if name != "disk"},
+        "raft": {name: status[name] for name in _RAFT} | status["raft"],
         "disk": status["disk"],
     }
     if wrong:
