@@ -127,3 +127,65 @@ fn check_steps(so_far: u32, more: u32) -> Result<u32, Refusal> {
         _ => Err(Refusal::too_large(format!("an entry is limited to {STEPS_MAX} guards and ops"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code;
+    use crate::sketch::*;
+
+    fn known() -> Schema {
+        let kv = Tab::new(1, "kv").column("value", "bytes").column("flags", "u64").column("tags", "list");
+        Schema::decode(&schema(&[kv])).unwrap()
+    }
+
+    #[test]
+    fn put_cases_are_what_a_client_would_build() {
+        let cells = row_cells(&[V::Bytes(vec![1, 2])]);
+        let op = || vec![put(1, V::Bytes(b"k".to_vec()), &[V::Bytes(vec![1, 2])])];
+        let key = || V::Bytes(b"k".to_vec());
+        assert_eq!(put_cases(1, b"k", &cells, None), always(&op()));
+        assert_eq!(put_cases(1, b"k", &cells, Some(0)), cases(&[(vec![absent(1, key())], op())]));
+        assert_eq!(put_cases(1, b"k", &cells, Some(300)), cases(&[(vec![at(1, key(), 300)], op())]));
+    }
+
+    #[test]
+    fn what_cannot_be_applied_does_not_enter_the_log() {
+        let long = "x".repeat(KEY_BYTES_MAX + 1);
+        let bad: Vec<(u16, Vec<u8>)> = vec![
+            (code::INVALID, cases(&[])),
+            (code::INVALID, cases(&vec![(vec![], vec![]); 257])),
+            (code::TOO_LARGE, always(&vec![delete(1, "k"); 4097])),
+            (code::UNSUPPORTED, always(&[delete(2, "k")])),
+            (code::INVALID, always(&[delete(1, "")])),
+            (code::TOO_LARGE, always(&[delete(1, long.as_str())])),
+            (code::INVALID, always(&[put(1, "k", &["v".into(), "v".into()])])),
+            (code::INVALID, always(&[put(1, "k", &[V::Nil, V::Nil, V::Nil, V::Nil])])),
+            (code::INVALID, always(&[put(1, "k", &[V::Nil, V::Int(-1)])])),
+            (code::INVALID, always(&[put(1, "k", &[V::Index])])),
+            (code::INVALID, always(&[put(1, V::Myself, &[])])),
+            (code::INVALID, always(&[put(1, V::Now(0), &[])])),
+            (code::INVALID, always(&[patch(1, "k", &[(1, V::Keep)])])),
+            (code::UNSUPPORTED, always(&[patch(1, "k", &[(3, V::Nil)])])),
+            (code::INVALID, always(&[add(1, "k", 0, 1, None)])),
+            (code::INVALID, cases(&[(vec![le(1, "k", 0, V::Nil)], vec![])])),
+            (code::INVALID, cases(&[(vec![le(1, "k", 1, V::Nil)], vec![])])),
+            (code::INVALID, cases(&[(vec![is(1, V::Keep, 1, V::Nil)], vec![])])),
+            (code::INVALID, put_cases(1, b"k", b"", None)),
+            (code::INVALID, put_cases(1, b"k", &[0x91, 0xc0, 0xc0], None)),
+            (code::INVALID, array(&[array(&[array(&[array(&[one(6), one(1), one("k")])]), array(&[])])])),
+            (code::INVALID, array(&[array(&[array(&[]), array(&[array(&[one(5), one(1), one("k")])])])])),
+        ];
+        for (number, body) in bad {
+            let refusal = validate(&known(), &body).unwrap_err();
+            assert_eq!(refusal.code, number, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        let long = "x".repeat(KEY_BYTES_MAX);
+        assert_eq!(validate(&known(), &cases(&vec![(vec![], vec![delete(1, "k"); 16]); 256])), Ok(()));
+        assert_eq!(validate(&known(), &always(&[delete(1, long.as_str()), delete_prefix(1, "")])), Ok(()));
+    }
+}

@@ -268,3 +268,109 @@ pub fn keys(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sketch::*;
+    use crate::store::Store;
+
+    fn stocked(keys: &[&str]) -> Replica {
+        let mut replica = Replica::new(&[Tab::new(1, "kv").column("value", "bytes"), Tab::new(2, "next")]);
+        let ops: Vec<_> = keys.iter().map(|key| put(1, *key, &[])).collect();
+        replica.must(0, &ops);
+        replica.must(0, &[put(2, "a", &[])]);
+        replica
+    }
+
+    fn pages(replica: &Replica, query: KeyQuery<'_>) -> Vec<Vec<String>> {
+        let mut pages = Vec::new();
+        let mut after: Option<Vec<u8>> = query.after.map(<[u8]>::to_vec);
+        loop {
+            let mut page = Vec::new();
+            let query = KeyQuery { after: after.as_deref(), ..query };
+            let mut visit = |key: &[u8]| page.push(String::from_utf8(key.to_vec()).unwrap());
+            let r = replica.store.read().unwrap();
+            after = keys(&r, &replica.tables.schema(), &query, &mut visit).unwrap();
+            pages.push(page);
+            if after.is_none() {
+                return pages;
+            }
+        }
+    }
+
+    fn listed(replica: &Replica, prefix: &str, separator: &str, limit: usize) -> Vec<Vec<String>> {
+        let (prefix, separator) = (prefix.as_bytes(), separator.as_bytes());
+        pages(replica, KeyQuery { table: 1, prefix, separator, after: None, limit })
+    }
+
+    #[test]
+    fn keys_fold_at_the_separator() {
+        let replica = stocked(&["a", "a/", "a/b", "a/b/c", "a/b/d", "a/c", "ab/x", "b", "\u{10ffff}/z"]);
+        assert_eq!(listed(&replica, "", "/", 100), [["a", "a/", "ab/", "b", "\u{10ffff}/"]]);
+        assert_eq!(listed(&replica, "a/", "/", 100), [["a/", "a/b", "a/b/", "a/c"]]);
+        assert_eq!(listed(&replica, "", "/b/", 100)[0][1..4], ["a/", "a/b", "a/b/"]);
+        assert_eq!(listed(&replica, "zz", "/", 100), [[""; 0]]);
+    }
+
+    #[test]
+    fn pages_of_folded_keys_join_without_gap_or_repeat() {
+        let replica = stocked(&["a", "a/", "a/b", "a/b/c", "a/c", "ab/x", "b", "c/1", "c/2"]);
+        for separator in ["", "/"] {
+            let whole = listed(&replica, "", separator, 100).concat();
+            for limit in 1..5 {
+                let pages = listed(&replica, "", separator, limit);
+                assert!(pages.iter().all(|page| page.len() <= limit));
+                assert_eq!(pages.concat(), whole);
+            }
+        }
+        let after = Some(&b"a/b"[..]);
+        let query = KeyQuery { table: 1, prefix: b"", separator: b"/", after, limit: 9 };
+        assert_eq!(pages(&replica, query), [["ab/", "b", "c/"]], "the group of `after` was listed before it");
+    }
+
+    #[test]
+    fn scans_stay_in_their_table_and_say_where_they_stopped() {
+        let replica = stocked(&["a", "a\0", "b", "c"]);
+        let r = replica.store.read().unwrap();
+        let schema = replica.tables.schema();
+        let run = |prefix: &str, after: Option<&str>, limit| {
+            let mut found = Vec::new();
+            let after = after.map(str::as_bytes);
+            let query = Query { table: 1, prefix: prefix.as_bytes(), filters: &[], after, limit };
+            let next = scan(&r, &schema, &query, &mut |key, _| {
+                found.push(String::from_utf8(key.to_vec()).unwrap());
+                Ok(())
+            });
+            (found, next.unwrap().map(|key| String::from_utf8(key).unwrap()))
+        };
+        let strings = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        assert_eq!(run("", None, 9), (strings(&["a", "a\0", "b", "c"]), None));
+        assert_eq!(run("", None, 4).1, None, "the last page knows that it is the last");
+        assert_eq!(run("", None, 1), (strings(&["a"]), Some("a".into())));
+        assert_eq!(run("", Some("a"), 2), (strings(&["a\0", "b"]), Some("b".into())));
+        assert_eq!(run("a", Some("c"), 2), (strings(&[]), None));
+        assert_eq!(run("b", Some("a"), 2), (strings(&["b"]), None));
+        assert_eq!(count(&r, &schema, 1).unwrap(), 4);
+        assert_eq!(count(&r, &schema, 9).unwrap(), 0);
+        assert_eq!(get(&r, 1, &[b'x'; 2000]).unwrap(), None);
+    }
+
+    #[test]
+    fn questions_have_limits() {
+        let replica = stocked(&["a"]);
+        let r = replica.store.read().unwrap();
+        let schema = replica.tables.schema();
+        let ok = Query { table: 1, prefix: b"", filters: &[], after: None, limit: 1 };
+        let long = [b'v'; 800];
+        for query in [
+            Query { limit: 0, ..ok },
+            Query { limit: SCAN_ROWS_MAX + 1, ..ok },
+            Query { table: 7, ..ok },
+            Query { filters: &[(0, b"v")], ..ok },
+            Query { filters: &[(9, &long)], ..ok },
+        ] {
+            assert!(matches!(scan(&r, &schema, &query, &mut |_, _| Ok(())), Err(ReadError::Refused(_))));
+        }
+    }
+}

@@ -102,3 +102,30 @@ pub(crate) fn check_size(row: &[u8]) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schema;
+    use crate::sketch::{Tab, V, one, schema};
+
+    #[test]
+    fn trailing_columns_read_their_default() {
+        let tables =
+            [Tab::new(1, "t").column("a", "text").with("b", "u64", "none", V::Int(7)).column("c", "map")];
+        let schema = Schema::decode(&schema(&tables)).unwrap();
+        let table = schema.table(1).unwrap();
+        let mut bytes = Vec::new();
+        start(&mut bytes, 3, 4);
+        bytes.extend_from_slice(&one("x"));
+        let row = Row::new(&bytes).unwrap();
+        assert_eq!((row.create_index(), row.modify_index()), (3, 4));
+        assert_eq!(row.check(table, &mut Vec::new()), Ok(()));
+        assert_eq!(row.cell(table, 0).unwrap(), one("x"));
+        assert_eq!(row.cell(table, 1).unwrap(), one(7));
+        assert_eq!(row.cell(table, 2).unwrap(), one(V::Nil));
+        bytes.extend_from_slice(&[0xcc, 7]);
+        assert!(Row::new(&bytes).unwrap().check(table, &mut Vec::new()).is_err(), "7 has a smaller form");
+        assert!(Row::new(&bytes[..15]).is_err());
+    }
+}

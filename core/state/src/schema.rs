@@ -171,3 +171,87 @@ impl Schema {
 
 /// A schema that readers and the applier share.
 pub type Shared = Arc<Schema>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code;
+    use crate::sketch::{Tab, V, add, delete, patch, put, schema};
+
+    fn decode(tables: &[Tab]) -> Result<Schema, Refusal> {
+        Schema::decode(&schema(tables))
+    }
+
+    fn things() -> Tab {
+        Tab::new(2, "things").column("owner", "text").with("count", "u64", "none", V::Int(3))
+    }
+
+    #[test]
+    fn encoding_is_canonical_and_loses_nothing() {
+        let gone =
+            [patch(2, V::Myself, &[(1, V::Now(5))]), add(2, "n", 1, -1, Some(7)), delete(2, V::Myself)];
+        let tables = [
+            Tab::new(1, "owners").indexed("name", "text", "unique").column("until", "u64").expires(1).keep(9),
+            things().lease(1).points_at(0, 1, &gone),
+        ];
+        let first = decode(&tables).unwrap();
+        assert_eq!(Schema::decode(&first.encode()).unwrap(), first);
+        assert_eq!(first.tables[1].columns[0].lookup, Lookup::Single, "a ref keeps an index");
+        assert_eq!(first.tables[0].children, [Child { table: 1, reference: 0 }]);
+    }
+
+    #[test]
+    fn unsound_schemas_are_refused() {
+        let kill = |table| vec![delete(table, V::Myself)];
+        let bad: Vec<(&str, Vec<Tab>)> = vec![
+            ("ascend", vec![things(), Tab::new(1, "early")]),
+            ("ascend", vec![Tab::new(0, "zero")]),
+            ("used twice", vec![things(), Tab::new(3, "things")]),
+            ("used twice", vec![things().column("owner", "text")]),
+            ("not known", vec![things().column("x", "float")]),
+            ("not known", vec![things().indexed("x", "text", "tree")]),
+            ("cannot have that index", vec![things().indexed("x", "text", "each")]),
+            ("cannot have that index", vec![things().indexed("x", "list", "unique")]),
+            ("cannot hold", vec![things().with("x", "u64", "none", V::Int(-1))]),
+            ("must be a u64", vec![things().expires(0)]),
+            ("no column", vec![things().lease(7)]),
+            ("at least 1", vec![things().keep(0)]),
+            ("table 9 is not known", vec![things().points_at(0, 9, &[])]),
+            ("over text or bytes", vec![things().points_at(1, 2, &[])]),
+            ("cannot fill", vec![things().points_at(0, 2, &[put(2, "k", &[V::Now(0)])])]),
+            ("no column", vec![things().points_at(0, 2, &[put(2, "k", &[V::Parent(4, false)])])]),
+            ("no meaning", vec![things().points_at(0, 2, &[patch(2, "k", &[(0, V::Keep)])])]),
+            ("table 3 is not known", vec![things().points_at(0, 2, &kill(3))]),
+        ];
+        for (message, tables) in bad {
+            let refusal = decode(&tables).unwrap_err();
+            assert!(refusal.message.contains(message), "{refusal:?} should say {message:?}");
+        }
+        assert_eq!(Schema::decode(&vec![0x90; SCHEMA_BYTES_MAX + 1]).unwrap_err().code, code::TOO_LARGE);
+    }
+
+    #[test]
+    fn migrations_only_add() {
+        let old = decode(&[things().points_at(0, 2, &[])]).unwrap();
+        let more = things().column("new", "list").keep(4).points_at(0, 2, &[]).points_at(0, 1, &[]);
+        let added = decode(&[Tab::new(1, "owners"), more]).unwrap();
+        assert_eq!(Schema::check_migration(&old, &added), Ok(()));
+        let wrong = [
+            Tab::new(3, "other"),
+            Tab::new(2, "renamed").column("owner", "text").with("count", "u64", "none", V::Int(3)),
+            Tab::new(2, "things").column("owner", "text"),
+            Tab::new(2, "things").column("owner", "text").with("count", "u64", "none", V::Int(4)),
+            Tab::new(2, "things").column("owner", "text").with("count", "i64", "none", V::Int(3)),
+            things(),
+            things().points_at(0, 2, &[]).expires(1),
+            Tab::new(2, "things")
+                .indexed("owner", "text", "unique")
+                .with("count", "u64", "none", V::Int(3))
+                .points_at(0, 2, &[]),
+        ];
+        for table in wrong {
+            let new = decode(&[table.clone()]).unwrap();
+            assert!(Schema::check_migration(&old, &new).is_err(), "{table:?}");
+        }
+    }
+}
