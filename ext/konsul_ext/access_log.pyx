@@ -1,4 +1,5 @@
-"""The access log: one line per finished request, formatted in memory, written to stderr by a thread of its own.
+"""The access log: one line per finished request, formatted in memory, written to stderr by a thread of its
+own.
 
 A request never waits for the log. What does not fit is counted, and the count is a log line of its own.
 """
@@ -25,8 +26,8 @@ cdef class AccessLog:
 
     def __init__(self, str which, str log_format, str level, int fd, size_t room_bytes):
         self._json = log_format == "json"
-        self._least_status = {"all": 0, "errors": 400, "off": 1000}[which]
-        self._least_status = max(self._least_status, {"debug": 0, "info": 0, "warn": 400, "error": 500}[level])
+        by_level = {"debug": 0, "info": 0, "warn": 400, "error": 500}
+        self._least_status = max({"all": 0, "errors": 400, "off": 1000}[which], by_level[level])
         self._fd = fd
         self._room_bytes = room_bytes
         self._stamp.second = -1

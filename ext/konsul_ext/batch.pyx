@@ -1,5 +1,6 @@
-"""Many keys per request, in JSON or msgpack: the entry is packed here in one pass, without an object per key beyond
-what decoding the body made. Sizes, types and keys that break a rule go to the application, which words the refusal."""
+"""Many keys per request, in JSON or msgpack: the entry is packed here in one pass, without an object per
+key beyond what decoding the body made. Sizes, types and keys that break a rule go to the application, which
+words the refusal."""
 
 import msgpack
 import orjson

@@ -1,4 +1,5 @@
-"""A growing byte buffer and the two formats written into it: JSON text and msgpack. No Python objects, no GIL needs."""
+"""A growing byte buffer and the two formats written into it: JSON text and msgpack. No Python objects, no
+GIL needs."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -75,7 +76,8 @@ cdef inline int put_padded(Buffer* b, uint64_t number, int width) except -1:
 
 
 cdef inline int put_json(Buffer* b, const char* text, size_t size) except -1:
-    """UTF-8 `text` inside a JSON string, without its quotes; escapes exactly what orjson and serde_json escape."""
+    """UTF-8 `text` inside a JSON string, without its quotes; escapes exactly what orjson and serde_json
+    escape."""
     cdef size_t at, start = 0
     cdef uint8_t c
     cdef const char* hexdigits = "0123456789abcdef"
@@ -169,7 +171,8 @@ cdef inline int pack_map(Buffer* b, size_t items) except -1:
 
 
 cdef inline bint is_utf8(const char* text, size_t size) noexcept:
-    """Well-formed UTF-8 of the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing over U+10FFFF."""
+    """Well-formed UTF-8 of the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing over
+    U+10FFFF."""
     cdef size_t at = 0
     cdef const uint8_t* s = <const uint8_t*>text
     cdef uint64_t eight

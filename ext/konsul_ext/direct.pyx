@@ -1,8 +1,9 @@
 """Requests straight from granian's callback thread, without a task or a wake of the loop.
 
-A read is answered where it arrives; a write comes back from the log on the loop and is answered there. Only what the
-application serves becomes a task. One of these stands between granian and the loop, and takes both roles: granian's
-scheduler calls `schedule` for each request, and granian's futures call `call_soon_threadsafe` when a body is there.
+A read is answered where it arrives; a write comes back from the log on the loop and is answered there. Only
+what the application serves becomes a task. One of these stands between granian and the loop, and takes both
+roles: granian's scheduler calls `schedule` for each request, and granian's futures call
+`call_soon_threadsafe` when a body is there.
 """
 
 import logging

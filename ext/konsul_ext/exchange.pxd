@@ -9,7 +9,8 @@ ctypedef int (*Then)(Exchange ex, tuple completion) except -1
 
 cdef class Exchange:
     cdef Site site
-    # Who asks: the ASGI scope; `proto` and `watcher` are the server's when it drives the front directly, else None
+    # Who asks: the ASGI scope; `proto` and `watcher` are the server's when it drives the front directly,
+    # else None
     cdef dict scope
     cdef object proto, watcher, future
     # What its head said

@@ -1,7 +1,8 @@
-"""One request between its first byte and its last: body, wait for the log, answer, and what is noted about it.
+"""One request between its first byte and its last: body, wait for the log, answer, and what is noted about
+it.
 
-Driven from two sides: directly by the HTTP server's callbacks (`proto` set), or by an ASGI coroutine in `front`.
-Every entry point catches: whatever goes wrong becomes an answer.
+Driven from two sides: directly by the HTTP server's callbacks (`proto` set), or by an ASGI coroutine in
+`front`. Every entry point catches: whatever goes wrong becomes an answer.
 """
 
 import logging
@@ -103,7 +104,8 @@ cdef class Exchange:
     # The log's answer
 
     cdef int wait_for(self, object ticket, Then then) except -1:
-        """`then` gets the completion of `ticket`. Must follow the submission without a chance to lose the GIL."""
+        """`then` gets the completion of `ticket`. Must follow the submission without a chance to lose the
+        GIL."""
         self.site.waiting[ticket] = self
         self.then = then
         return 0

@@ -1,4 +1,4 @@
-"""The front: one ASGI callable for every request. Compiled from `front.pyx`; this file is its typed contract."""
+"""The front: one callable for every request. Compiled from `front.pyx`; this file is its typed contract."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -7,7 +7,10 @@ from typing import Any, Literal, Protocol, TypedDict, final
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Completion = tuple[int, int, int, int, bytes]
+Headers = list[tuple[bytes, bytes]]
 
 class NativeCore(Protocol):
     """What the front calls of `konsul._core.Core`."""
@@ -18,24 +21,14 @@ class NativeCore(Protocol):
     def get(self, table: int, key: bytes) -> bytes | None: ...
     def get_json(self, shape: Any, key: bytes) -> bytes | None: ...
 
-class Verdict(Protocol):
-    """A refusal of a pipeline slot: the whole answer."""
+class Tally(Protocol):
+    """Where a verb that is counted per resource is counted; called on the event loop."""
 
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-Identify = Callable[[MutableMapping[str, Any]], Any]
-"""scope -> identity (any object; put into `scope["konsul"]`), or a Verdict to refuse."""
-Limit = Callable[[MutableMapping[str, Any], Any], Verdict | None]
-"""(scope, identity) -> None to go on."""
-Authorise = Callable[[Any, str, str, str], Verdict | None]
-"""(identity, "kv" | "service", "read" | "write" | "delete" | ..., resource) -> None to go on. Asked for native routes
-only: the application asks for its own."""
-Audit = Callable[[MutableMapping[str, Any], Any, int], None]
-"""(scope, identity, status), after the answer of a native route."""
+    def add(self, verb: str, outcome: str, resource: str = "") -> None: ...
 
 class RouteSeries(TypedDict):
+    """Requests of one route template, method and status."""
+
     route: str
     method: str
     status: int
@@ -44,7 +37,11 @@ class RouteSeries(TypedDict):
     buckets: list[int]
 
 class Snapshot(TypedDict):
-    """Counters since start. `buckets` are cumulative counts for `bucket_bounds` (seconds), without +Inf (= count)."""
+    """Counters since start. `buckets` are cumulative, one for each of `bucket_bounds` (seconds), without
+    +Inf.
+
+    `operations`: (verb, outcome, count) of what native routes did; the application counts its own.
+    """
 
     in_flight: int
     bucket_bounds: list[float]
@@ -56,22 +53,26 @@ class Snapshot(TypedDict):
 
 @final
 class Front:
-    """The ASGI callable given to the HTTP server.
+    """The callable given to the HTTP server, as ASGI or through `direct`.
 
-    `core`, `waiting`: of `konsul.engine.Engine`. `app`: the FastAPI application behind the front; it finds
-    `scope["path"]` decoded, `/v1` and trailing slashes stripped, and `scope["konsul"]` = {"request_id": str, "identity": object,
-    "client": str, "route": None}; the application sets `route` to its route template for the metrics.
-    `shapes`: name -> compiled `Shape`: "kv", "kv_metadata", "service"; a route whose shape is missing goes to `app`.
-    `ready`: None, or a callable that says whether this node is ready to serve.
+    Every request gets an id, limits on head and body, CORS, a decoded path, the slots `identify` and
+    `limit`, a line in the access log and a count. Plain cases of the data plane are answered here with one
+    call into `core`; everything else goes to `app`, which finds the body whole, `scope["path"]` decoded
+    once without `/v1` and trailing slashes, and `scope["konsul"]`: request_id, client, identity (if there
+    is a slot for it), and route, which `app` sets to the template that matched.
     """
 
     def __init__(
         self,
         core: NativeCore,
-        waiting: dict[int, asyncio.Future[tuple[int, int, int, int, bytes]]],
+        waiting: dict[int, asyncio.Future[Completion]],
         app: App,
         *,
+        raise_for: Callable[[Completion], object] | None = None,
+        render: Callable[[Exception, str, str], tuple[int, Headers, bytes]] | None = None,
         shapes: Mapping[str, Any] | None = None,
+        kv_refusal: Callable[[str, int, int], Exception] | None = None,
+        tally: Tally | None = None,
         kv_table: int = 1,
         service_table: int = 2,
         max_head_bytes: int = 4096,
@@ -80,21 +81,43 @@ class Front:
         max_key_bytes: int = 1024,
         body_timeout_ms: int = 30_000,
         write_timeout_ms: int = 5_000,
-        access_log: Literal["all", "errors", "off"] = "all",
-        log_format: Literal["json", "text"] = "json",
+        access_log: Literal["all", "errors", "off"] | str = "all",
+        log_format: Literal["json", "text"] | str = "json",
+        log_level: Literal["debug", "info", "warn", "error"] | str = "info",
         log_fd: int = 2,
         log_buffer_bytes: int = 4_194_304,
-        ready: Callable[[], bool] | None = None,
-        identify: Identify | None = None,
-        limit: Limit | None = None,
-        authorise: Authorise | None = None,
-        audit: Audit | None = None,
-    ) -> None: ...
-    def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]: ...
+        identify: Callable[[Mapping[bytes, bytes], str], Any] | None = None,
+        limit: Callable[[Any, str], None] | None = None,
+        authorise: Callable[[Any, str, str], None] | None = None,
+        audit: object | None = None,
+    ) -> None:
+        """Builds the front; starts nothing.
+
+        Args:
+            core, waiting: of `konsul.engine.Engine`.
+            raise_for: turns a core's completion into an exception of `konsul.errors`.
+            render: (error, request id, path as sent) -> what the application answers to such an error.
+            shapes: compiled `Shape`s by name: kv, kv_metadata, service. A route without its shape goes to
+                `app`; all do without `raise_for`, `render` and `kv_refusal`.
+            kv_refusal: (key, expected index, current index) -> the error of a failed compare-and-set.
+            identify, limit, authorise: the slots of `konsul.kernel.pipeline`; they refuse by raising. None is
+                open and costs nothing. `authorise` is asked for native routes only.
+            audit: when filled, native writes go to the application, which audits.
+            log_buffer_bytes: lines beyond this, because nobody reads `log_fd`, are dropped and counted.
+
+        Raises:
+            KeyError: an unknown `access_log` or `log_level`.
+        """
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serves one ASGI request or WebSocket."""
+    def direct(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """For `granian_worker`: takes requests from granian's callback thread, poses as its event loop."""
     def start(self) -> None:
-        """Starts the log writer thread and the sweeper that ends slow bodies. Call inside the running loop."""
-    def snapshot(self) -> Snapshot: ...
+        """Starts the log's writer thread and the sweep that ends slow bodies. Needs a running loop."""
+    def snapshot(self) -> Snapshot:
+        """The counters."""
     async def drain(self, grace_ms: int) -> int:
-        """Refuses new requests (503, connection: close) and waits for those in flight. Returns how many were left."""
+        """Refuses new requests (503, connection: close), waits for those in flight. Returns how many were
+        left."""
     def close(self) -> None:
-        """Stops the sweeper and the writer thread; what is buffered is written. Idempotent."""
+        """Ends the sweep and the writer thread; what is buffered is written. Idempotent."""

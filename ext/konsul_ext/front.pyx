@@ -31,12 +31,13 @@ cdef list PREFLIGHT_HEADERS = [
 cdef class Front:
     """See front.pyi."""
 
-    def __init__(self, core, dict waiting, app, *, raise_for=None, render=None, shapes=None, kv_refusal=None, tally=None,
-                 int kv_table=1, int service_table=2, Py_ssize_t max_head_bytes=4096,
-                 Py_ssize_t max_body_bytes=4194304, Py_ssize_t max_value_bytes=524288,
+    def __init__(self, core, dict waiting, app, *, raise_for=None, render=None, shapes=None,
+                 kv_refusal=None, tally=None, int kv_table=1, int service_table=2,
+                 Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
+                 Py_ssize_t max_value_bytes=524288,
                  Py_ssize_t max_key_bytes=1024, int body_timeout_ms=30000, int write_timeout_ms=5000,
                  str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
-                 Py_ssize_t log_buffer_bytes=4194304, ready=None, identify=None, limit=None, authorise=None, audit=None):
+                 Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()
         # Without words for refusals there are no native routes.
         shapes = shapes if shapes and raise_for and render and kv_refusal else {}
@@ -116,7 +117,8 @@ cdef class Front:
         }
 
     def _sweep(self):
-        """Ends requests whose body takes too long. `reading` is in order of arrival, so the first sound one ends it."""
+        """Ends requests whose body takes too long. `reading` is in order of arrival, so the first sound one
+        ends it."""
         cdef Exchange ex
         cdef long long now = monotonic_ns()
         for each in list(self.site.reading):
@@ -332,7 +334,8 @@ cdef int _whole(Exchange ex) except -1:
 
 
 cdef class Watched:
-    """The application's two callables: the body it has not read itself, and an answer noted on its way out."""
+    """The application's two callables: the body it has not read itself, and an answer noted on its way
+    out."""
 
     cdef Exchange ex
     cdef object receive, send

@@ -1,7 +1,8 @@
 """Runs granian's embedded ASGI worker with the front's `Direct` in place of its task scheduler.
 
-For `granian.server.embed.Server.serve(spawn_target=spawn)`; the server's target must be a `Front`. Follows granian's
-own `_spawn_asgi_worker` of the pinned version (BSD-3-Clause, https://github.com/emmett-framework/granian).
+For `granian.server.embed.Server.serve(spawn_target=spawn)`; the server's target must be a `Front`. The
+steps are those of granian's own `_spawn_asgi_worker` (BSD-3-Clause,
+https://github.com/emmett-framework/granian, 2.8.7).
 """
 
 from __future__ import annotations

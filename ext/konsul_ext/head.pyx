@@ -22,14 +22,14 @@ cdef inline bint _is(const char* name, Py_ssize_t size, const char* wanted, Py_s
 
 
 cdef Py_ssize_t _decimal(bytes text) noexcept:
-    """A content-length, or -2 if it is none that fits."""
+    """A content-length, or -1 (unknown) for what is none: the server lets no such request pass."""
     cdef Py_ssize_t number = 0
     cdef uint8_t c
     if not 0 < PyBytes_GET_SIZE(text) <= 15:
-        return -2
+        return -1
     for c in text:
         if not 48 <= c <= 57:
-            return -2
+            return -1
         number = number * 10 + c - 48
     return number
 
@@ -46,7 +46,8 @@ cdef bint _is_request_id(bytes text) noexcept:
 
 
 cdef int read_head(Exchange ex) except -1:
-    """Fills the exchange from its scope. Answers SOUND, TOO_LONG, BODY_TOO_LARGE or PREFLIGHT."""
+    """Fills the exchange from its scope; of a header that comes twice the first counts, as for the
+    application. Answers SOUND, TOO_LONG, PREFLIGHT or BODY_TOO_LARGE."""
     cdef dict scope = ex.scope
     cdef list headers = scope["headers"] if type(scope["headers"]) is list else list(scope["headers"])
     cdef object name_object, value_object
@@ -70,18 +71,21 @@ cdef int read_head(Exchange ex) except -1:
         size = PyBytes_GET_SIZE(name_object)
         total += size + PyBytes_GET_SIZE(value_object) + HEADER_OVERHEAD
         if _is(name, size, "user-agent", 10):
-            ex.user_agent = value_object
+            if ex.user_agent is None:
+                ex.user_agent = value_object
         elif _is(name, size, "content-length", 14):
             ex.declared = _decimal(value_object)
         elif _is(name, size, "content-type", 12):
-            ex.content_type = value_object
+            if ex.content_type is None:
+                ex.content_type = value_object
         elif _is(name, size, "transfer-encoding", 17):
             ex.declared = -1
         elif _is(name, size, "x-request-id", 12):
-            if _is_request_id(value_object):
+            if ex.request_id is None and _is_request_id(value_object):
                 ex.request_id = value_object
         elif _is(name, size, "accept", 6):
-            ex.accept = value_object
+            if ex.accept is None:
+                ex.accept = value_object
         elif _is(name, size, "origin", 6):
             ex.origin = True
         elif _is(name, size, "access-control-request-method", 29):
@@ -92,7 +96,7 @@ cdef int read_head(Exchange ex) except -1:
         return TOO_LONG
     if ex.method == OPTIONS and ex.origin and asks_method:
         return PREFLIGHT
-    if ex.declared < -1 or ex.declared > ex.site.max_body_bytes:
+    if ex.declared > ex.site.max_body_bytes:
         return BODY_TOO_LARGE
     return SOUND
 
@@ -105,8 +109,8 @@ cdef int _nibble(uint8_t c) noexcept:
 
 
 cdef int read_path(Exchange ex) except -1:
-    """Sets `path`: trailing slashes gone from the raw path, percent-decoded once, `/v1` gone. Answers SOUND or
-    BAD_PATH: a broken escape, or no UTF-8."""
+    """Sets `path`: trailing slashes gone from the raw path, percent-decoded once, `/v1` gone. Answers SOUND
+    or BAD_PATH: a broken escape, or no UTF-8."""
     cdef bytes raw = ex.raw_path
     cdef const char* data = PyBytes_AS_STRING(raw)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)

@@ -1,6 +1,6 @@
-"""Single keys over HTTP, answered by one call into the core. Whatever is unusual goes to the application instead.
+"""Single keys over HTTP, answered by one call into the core. What is unusual goes to the application.
 
-Each function here is the short cut of a FastAPI route; tests/contract/test_front_oracle.py holds the two together.
+Each function is the short cut of a FastAPI route; tests/contract/test_front_oracle.py holds the two together.
 """
 
 import orjson

@@ -1,6 +1,7 @@
 """The HTTP server's protocol object as the application's `receive` and `send`.
 
-The server's own awaitables belong to `Direct` and not to the application's loop, so a task could not await them.
+The server's own awaitables belong to `Direct` and not to the application's loop, so a task could not await
+them.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""Counters and duration histograms per (route template, method, status) in one C table: bounded, no objects."""
+"""Counters and duration histograms per (route template, method, status) in one C table: bounded, no
+objects."""
 
 from libc.stdlib cimport calloc, free
 
@@ -92,7 +93,8 @@ cdef class Series:
                 below += cell.buckets[bucket]
                 buckets.append(below)
             rows.append({
-                "route": self._templates[key >> 16], "method": METHODS[(key >> 12) & 15], "status": key & 0xFFF,
+                "route": self._templates[key >> 16], "method": METHODS[(key >> 12) & 15],
+                "status": key & 0xFFF,
                 "count": cell.count, "sum_seconds": cell.sum_ns / 1e9, "buckets": buckets,
             })
         rows.sort(key=_order)

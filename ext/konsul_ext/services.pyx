@@ -1,4 +1,5 @@
-"""Services over HTTP in the common case: one instance, called like its service. The rest is the application's."""
+"""Services over HTTP in the common case: one instance, called like its service. The rest is the
+application's."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t

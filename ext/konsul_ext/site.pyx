@@ -1,4 +1,5 @@
-"""What all requests of one front share: the core, what features gave, limits, counters. Held by every Exchange."""
+"""What all requests of one front share: the core, what features gave, limits, counters. Held by every
+Exchange."""
 
 import os
 
@@ -24,8 +25,8 @@ cdef class Site:
         shrink(&self.scratch, 0)
 
     cdef bytes new_request_id(self):
-        """A version 4 UUID from xoshiro256**: unique among requests, which is all a request id must be (it guards
-        nothing, so it need not be unpredictable). https://prng.di.unimi.it/xoshiro256starstar.c"""
+        """A version 4 UUID from xoshiro256**: unique among requests, which is all a request id must be (it
+        guards nothing, so it need not be unpredictable). https://prng.di.unimi.it/xoshiro256starstar.c"""
         cdef uint64_t halves[2]
         cdef uint64_t* s = &self.seed[0]
         cdef uint64_t moved, byte

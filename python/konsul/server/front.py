@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
+from konsul.doors.http.app import refusal
 from konsul.doors.http.plain_front import PlainFront
+from konsul.engine import raise_for
+from konsul.features.kv.commands import refusal as kv_refusal
 from konsul.kernel import settings
 from konsul.kernel.node import Kernel
+from konsul.kernel.pipeline import nobody
 
 Message = MutableMapping[str, Any]
 App = Callable[
@@ -45,17 +49,26 @@ def make_front(kernel: Kernel, app: App) -> AnyFront:
             body_timeout_ms=http.body_timeout_ms,
             access_log=http.access_log,
         )
+    log, pipeline = kernel.config.of(settings.LogSettings), kernel.pipeline
     shapes = {name: shape for feature in kernel.features for name, shape in feature.shapes.items()}
     return Front(
         kernel.engine.core,
         kernel.engine.waiting,
         app,
         shapes=shapes,
+        raise_for=raise_for,
+        render=refusal,
+        kv_refusal=kv_refusal,
+        tally=kernel.pipeline.tally,
         max_head_bytes=http.max_header_bytes,
         max_body_bytes=max_body_bytes,
         max_value_bytes=kv.max_value_bytes,
         body_timeout_ms=http.body_timeout_ms,
         access_log=http.access_log,
-        log_format=kernel.config.of(settings.LogSettings).format,
-        ready=kernel.ready,
+        log_format=log.format,
+        log_level=log.level,
+        identify=None if pipeline.identify is nobody else pipeline.identify,
+        limit=pipeline.limit,
+        authorise=pipeline.authorise,
+        audit=pipeline.audit,
     )

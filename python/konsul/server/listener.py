@@ -28,6 +28,7 @@ class Listener:
 
     def __init__(self, app: App, host: str, port: int, *, head_timeout_ms: int) -> None:
         self.host, self.port = host, port
+        self._front = app
         self._server = Server(
             app,
             address=host,
@@ -57,7 +58,11 @@ class Listener:
         # The library hands out its own console handlers when constructed; its words belong into our log.
         for name in ("_granian", "granian.access"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self._serving = asyncio.create_task(self._server.serve(), name="http listener")
+        # A compiled front takes requests straight from granian's callback thread; any other as ASGI.
+        spawn = None
+        if hasattr(self._front, "direct"):
+            from konsul_ext.granian_worker import spawn
+        self._serving = asyncio.create_task(self._server.serve(spawn), name="http listener")
         deadline_s = asyncio.get_running_loop().time() + _STOP_MAX_S
         while not await _accepts(self.host, self.port):
             if self._serving.done():

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from konsul.doors.http.answers import INTERNAL_MESSAGE, PHRASES, conflict_body, standard_body
+from konsul.doors.http.answers import INTERNAL_MESSAGE, JSON, PHRASES, Headers, conflict_body, standard_body
 from konsul.errors import Conflict, DiskFull, KonsulError
 from konsul.kernel.logging import logger
 from konsul.kernel.node import VERSION
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_RETRY: Final = {"retry-after": "1"}
 _DISK_FULL: Final = "the disk is full: writes are refused until space returns, reads go on"
 
 
@@ -59,18 +58,27 @@ def _text(status: int, text: str, headers: Any = None) -> Response:
     return Response(text, status, headers, media_type="text/plain")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    """What a command or query refused, by the error catalogue."""
-    assert isinstance(error, KonsulError)  # noqa: S101 - registered for this class only
-    scope, status = request.scope, error.http_status
+def refusal(error: Exception, request_id: str, path: str) -> tuple[int, Headers, bytes]:
+    """What is answered when a verb refuses, by the error catalogue: status, headers, body. `path`: as sent."""
+    status = error.http_status if isinstance(error, KonsulError) else 500
+    headers: Headers = [(b"content-type", JSON)]
     if isinstance(error, Conflict):
-        body = conflict_body(str(error), request_id(scope), client_path(scope))
-        return Response(body, status, media_type="application/json")
-    if status == 500:
-        logger().error("request failed", request_id=request_id(scope), error=str(error), exc_info=error)
-        return standard(scope, status, INTERNAL_MESSAGE)
+        return status, headers, conflict_body(str(error), request_id, path)
     message = _DISK_FULL if isinstance(error, DiskFull) else str(error)
-    return standard(scope, status, message, _RETRY if status == 503 else None)
+    if status == 500:
+        logger().error("request failed", request_id=request_id, error=str(error), exc_info=error)
+        message = INTERNAL_MESSAGE
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    return status, headers, standard_body(status, message, request_id, path)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    scope = request.scope
+    status, headers, body = refusal(error, request_id(scope), client_path(scope))
+    response = Response(body, status)
+    response.raw_headers += headers
+    return response
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:
