@@ -18,8 +18,8 @@ const SECTOR_BYTES: usize = 512;
 pub struct Faults {
     /// Bytes that may still be allocated; `None` = no limit. Overwriting allocated bytes costs nothing.
     pub room_bytes: Option<u64>,
-    /// Every `sync` fails with EIO.
-    pub sync_fails: bool,
+    /// Syncs of files and of the directory that still succeed, before every one fails with EIO; `None` = all succeed.
+    pub syncs_left: Option<u64>,
     /// Every read fails with EIO.
     pub read_fails: bool,
 }
@@ -122,6 +122,19 @@ impl MemoryFiles {
     }
 }
 
+impl Disk {
+    fn count_sync(&self) -> io::Result<()> {
+        match &mut self.faults.lock().syncs_left {
+            Some(0) => Err(io::Error::from_raw_os_error(libc::EIO)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for MemoryFiles {
     fn default() -> MemoryFiles {
         MemoryFiles::new()
@@ -202,9 +215,7 @@ impl LogFile for Content {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.disk.faults.lock().sync_fails {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
+        self.disk.count_sync()?;
         let state = &mut *self.state.lock();
         for number in std::mem::take(&mut state.dirty) {
             let sector = state.seen.sector(number);
@@ -267,9 +278,7 @@ impl LogFiles for MemoryFiles {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        if self.disk.faults.lock().sync_fails {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
+        self.disk.count_sync()?;
         let mut names = self.names.lock();
         names.1 = names.0.clone();
         Ok(())

@@ -13,7 +13,7 @@ use super::error::{OpenError, WalError};
 use super::index::Index;
 use super::prepare::Preparer;
 use super::read::{Counters, LogView, Shared};
-use super::record::{HardState, LAST, MAX_PAYLOAD_BYTES, RESTATED, Record, SnapshotMark, encode};
+use super::record::{HardState, LAST, MAX_PAYLOAD_BYTES, Record, SnapshotMark, encode};
 use super::recover::{Recovery, recover};
 use super::segment::{END, HEADER_BYTES, Segment};
 use crate::files::{LogFiles, RealFiles, is_full};
@@ -52,7 +52,7 @@ impl WalOptions {
 /// What [`Wal::open`] found.
 #[derive(Debug, Clone)]
 pub struct Recovered {
-    /// There was no log at all.
+    /// The log holds nothing yet: it is new, or never got as far as its first record.
     pub fresh: bool,
     pub hard_state: HardState,
     /// The last snapshot mark; index 0 when there never was one.
@@ -245,7 +245,7 @@ impl Wal {
         self.offsets.clear();
         if offset == HEADER_BYTES {
             for record in &self.head() {
-                encode(&mut self.buffer, record, seed, self.batch, RESTATED);
+                encode(&mut self.buffer, record, seed, self.batch, 0);
             }
         }
         for (nth, record) in records.iter().enumerate() {

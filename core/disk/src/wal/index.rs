@@ -156,8 +156,8 @@ impl Index {
                 self.mark = mark.clone();
             }
             Record::Install(mark) => {
-                if mark.index < self.mark.index {
-                    return Err(self.misused("a snapshot older than the last", mark.index));
+                if mark.index < self.mark.index.max(1) {
+                    return Err(self.misused("a snapshot of nothing or older than the last", mark.index));
                 }
                 self.mark = mark.clone();
                 self.start = (mark.index, mark.term);

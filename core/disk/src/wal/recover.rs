@@ -17,7 +17,7 @@ use super::WalOptions;
 use super::append::Active;
 use super::error::OpenError;
 use super::index::{Live, Place};
-use super::record::{FRAME_BYTES, Frame, HardState, LAST, RESTATED, Record, SnapshotMark, u32_at, u64_at};
+use super::record::{FRAME_BYTES, Frame, HardState, LAST, Record, SnapshotMark, u32_at, u64_at};
 use super::replay::Replay;
 use super::segment::{HEADER_BYTES, Segment, is_spare, live_name, live_sequence};
 use super::sequence::Sequence;
@@ -92,7 +92,7 @@ pub(super) fn recover(files: &Arc<dyn LogFiles>, options: &WalOptions) -> Result
         next_sequence: sequences.last().map_or(1, |last| last + 1),
         batch: scan.expected.unwrap_or(1),
         salt: scan.salt.unwrap_or(options.salt),
-        fresh: sequences.is_empty(),
+        fresh: scan.end.is_none(),
         note,
         hard_state,
         mark,
@@ -215,7 +215,7 @@ impl Scan<'_> {
             let record = frame
                 .record(|data| if frame.is_entry() { Bytes::new() } else { Bytes::copy_from_slice(data) });
             let place = |term| Place::of(frame.payload_bytes(), term, segment, start as u64);
-            let taken = self.replay.take(&record, frame.flags & RESTATED != 0, place);
+            let taken = self.replay.take(&record, place);
             taken.map_err(|detail| self.damaged(segment.sequence, start as u64, detail))?;
             if let (Record::Entry(entry), Some((_, highest))) = (&record, self.segments.last_mut()) {
                 *highest = entry.index.max(*highest);

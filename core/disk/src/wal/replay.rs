@@ -26,17 +26,13 @@ impl Replay {
         }
     }
 
-    /// Takes the next record; `restated` ones repeat what was so before their segment. `Err` says what does not fit.
-    pub fn take(
-        &mut self,
-        record: &Record,
-        restated: bool,
-        place: impl FnOnce(u64) -> Place,
-    ) -> Result<(), String> {
+    /// Takes the next record. `Err` says what does not fit.
+    pub fn take(&mut self, record: &Record, place: impl FnOnce(u64) -> Place) -> Result<(), String> {
         match record {
             Record::HardState(state) => self.hard_state = *state,
             Record::Snapshot(mark) => {
-                if restated && !self.started {
+                // The log held what the snapshot covers, if not here then in purged segments.
+                if !self.started && mark.index > self.placed.last() {
                     self.placed.reset(mark.index, mark.term);
                 }
                 self.mark = mark.clone();
