@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import Any
 
@@ -99,7 +100,7 @@ def played(monkeypatch: pytest.MonkeyPatch, *turns: bytes | Exception, root: boo
         return subprocess.CompletedProcess(command, 0, answer)
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(debian.os, "geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
     return asked
 
 
