@@ -20,6 +20,8 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const INDEX_VALUE_BYTES_MAX: usize = 768;
 /// The longest key this crate hands a store: an index entry with the longest value and the longest row key.
 pub const STORE_KEY_BYTES_MAX: usize = 4 + INDEX_VALUE_BYTES_MAX + 2 + KEY_BYTES_MAX;
+// What LMDB takes with 4 KiB pages when it is built for longer keys.
+const _: () = assert!(STORE_KEY_BYTES_MAX <= 1982);
 
 /// The header's key.
 pub const HEADER: &[u8] = &[0x00];

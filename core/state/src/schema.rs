@@ -250,7 +250,7 @@ mod tests {
                 .points_at(0, 2, &[]),
         ];
         for table in wrong {
-            let new = decode(&[table.clone()]).unwrap();
+            let new = decode(std::slice::from_ref(&table)).unwrap();
             assert!(Schema::check_migration(&old, &new).is_err(), "{table:?}");
         }
     }
