@@ -1,0 +1,6 @@
+local keys = dofile((debug.getinfo(1, "S").source:sub(2):match("(.*/)") or "./") .. "../doors/keys.lua")
+local pick
+function init()
+  pick = keys.pick(function(i) return wrk.format("PUT", "/v1/kv/" .. keys.name(i), nil, keys.value) end)
+end
+function request() return pick() end
