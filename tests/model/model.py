@@ -234,7 +234,7 @@ class Model:
                     self._react(child, ref, key, cells, turn)
         keep = self.tables[table].keep
         rows = self.state[table]
-        if keep is not None and len(rows) > keep:
+        while keep is not None and len(rows) > keep:
             oldest = min(rows, key=lambda each: (rows[each].create, each))
             self._op([shape.DELETE, table, oldest], Turn(turn.depth + 1))
 
