@@ -42,6 +42,11 @@ def at(request: pytest.FixtureRequest) -> str:
     return f"{request.node.name}/"
 
 
+def setting(key: str, value: bytes | str) -> Callable[[Any], Any]:
+    """Writes one key."""
+    return lambda client: client.kv.set(key, value)
+
+
 def test_set_get_and_delete(ask: Ask, at: str) -> None:
     written = ask(lambda c: c.kv.set(f"{at}a", "grün", flags=2**64 - 1))
     row = ask(lambda c: c.kv.get(f"{at}a", consistency="linearizable"))
@@ -57,7 +62,7 @@ def test_set_get_and_delete(ask: Ask, at: str) -> None:
 
 def test_values_of_every_size_and_kind(ask: Ask, at: str) -> None:
     for value in (b"", b"\x00", ANY * 1000, "x" * 300_000, '"\\\u2028<>&', b"\xef\xbb\xbfbom"):
-        ask(lambda c, value=value: c.kv.set(f"{at}v", value))
+        ask(setting(f"{at}v", value))
         stored = ask(lambda c: c.kv.get(f"{at}v")).value
         assert stored == (value.encode() if isinstance(value, str) else value)
     with pytest.raises(TooLarge):
