@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, final
 
+__all__ = ["ABI", "VERSION", "Core", "CoreError", "Replica", "Shape"]
+
 ABI: Final[int]
 """Raised by one whenever this file changes meaning; `konsul.engine` refuses a core with another number."""
 VERSION: Final[str]
@@ -49,7 +51,8 @@ class Core:
         self, table: int, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """Rows with `prefix` matching every `(column, value)` of `where` (each needs an index), ascending by key,
-        keys > `after`, at most `limit`. Returns the rows and the key to continue after, or None at the end."""
+        keys > `after`, at most `limit`. Returns the rows and the key to continue after, or None at the end.
+        A value is an index value: text and bytes as they are, a number as decimal text, of a map `name=value`."""
     def scan_json(
         self, shape: Shape, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
     ) -> tuple[bytes, int, bytes | None]:

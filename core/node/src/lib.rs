@@ -1,1 +1,55 @@
-//! Konsul node.
+//! The runtime of one node: the Raft driver and its threads, timers, leases and answers.
+//!
+//! [`Node`] is what the native door holds: submit returns a ticket at once, the answer comes through [`Completions`].
+#![warn(missing_docs)]
+
+mod apply;
+mod backend;
+mod barriers;
+mod completions;
+mod disk_guard;
+mod driver;
+mod duties;
+mod inbox;
+mod leases;
+mod members;
+mod metrics;
+mod node;
+mod options;
+mod packed;
+mod recovery;
+mod run;
+mod shared;
+mod snapshotter;
+mod start;
+mod status;
+mod storage;
+mod waiting;
+
+pub use backend::{AnyReader, AnyStore};
+pub use completions::{Completion, Completions, Ticket};
+pub use inbox::Consistency;
+pub use node::Node;
+pub use options::{Backend, Options};
+
+/// The codes of `konsul.errors` that a node answers with by itself.
+pub mod code {
+    pub use konsul_state::code::*;
+
+    /// No case's guards held.
+    pub const CONFLICT: u16 = 1;
+    /// No answer in time; the write may still be applied.
+    pub const TIMEOUT: u16 = 7;
+    /// No leader is known.
+    pub const NO_LEADER: u16 = 8;
+    /// Too many proposals wait.
+    pub const BUSY: u16 = 9;
+    /// No room on the data directory's disk.
+    pub const DISK_FULL: u16 = 10;
+    /// The node is shutting down, or not running.
+    pub const STOPPING: u16 = 11;
+    /// The node cannot start.
+    pub const START_FAILED: u16 = 13;
+    /// A defect of Konsul itself.
+    pub const INTERNAL: u16 = 18;
+}

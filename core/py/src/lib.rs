@@ -1,1 +1,23 @@
-//! Konsul py.
+//! `konsul._core`: the native door. Bytes and tickets cross it, objects do not.
+#![warn(missing_docs)]
+
+mod core;
+mod door;
+mod options;
+mod reads;
+mod replica;
+
+use pyo3::prelude::*;
+
+/// Raised by one whenever `python/konsul/_core.pyi` changes meaning.
+const ABI: u32 = 1;
+
+#[pymodule(gil_used = true)]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("ABI", ABI)?;
+    m.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    m.add("CoreError", m.py().get_type::<door::CoreError>())?;
+    m.add_class::<core::Core>()?;
+    m.add_class::<reads::Shape>()?;
+    m.add_class::<replica::Replica>()
+}

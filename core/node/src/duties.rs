@@ -1,0 +1,290 @@
+//! What the driver does on its own account: answers for a batch, deadlines, leases, pulses, gauges.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use konsul_state::apply::{ChangeKind, Outcome};
+use konsul_state::entry::{self, Kind};
+use konsul_state::msgpack;
+use raft::StateRole;
+
+use crate::apply::{Applied, Batch, BatchError, timed};
+use crate::code;
+use crate::completions::Completion;
+use crate::driver::{Broken, Driver, RETRY_MS};
+use crate::inbox::{Clock, Proposal};
+use crate::leases::Ended;
+use crate::shared::Role;
+use crate::waiting::{Waiter, Work, timed_out};
+
+/// Rows one pulse deletes at most, and leases that are ended in one turn.
+const EXPIRE_MAX: usize = 1_000;
+/// A lease whose row refuses to go (its reactions pass a limit) is tried again this much later.
+const REFUSED_LEASE_RETRY_MS: u64 = 60_000;
+/// While a deadline of the wall clock waits, it is looked at this often: somebody may set the clock.
+const WALL_CHECK_MS: u64 = 1_000;
+/// Of the vocabulary in docs/reference/entries.md.
+const GUARD_AT: u64 = 2;
+const OP_DELETE: u64 = 3;
+
+impl Driver {
+    /// When to wake without being called; `None`: only for events.
+    pub(crate) fn wake_ms(&mut self, now_ms: u64) -> Option<u64> {
+        let deadline_ms = (self.deadline_ms != u64::MAX).then_some(self.deadline_ms);
+        let pulse_ms = self.pulse_in_ms(now_ms).map(|in_ms| now_ms + in_ms.min(WALL_CHECK_MS));
+        let own = [
+            deadline_ms,
+            pulse_ms,
+            self.tick_wake_ms(),
+            self.is_leader().then(|| self.shared.leases.lock().next_ms()).flatten(),
+            self.retry_apply_at_ms,
+            self.guard.wake_ms(),
+            self.snapshot_wake_ms(),
+            self.stop_at_ms,
+        ];
+        own.into_iter().flatten().min()
+    }
+
+    /// Answers those whose time is up.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        let mut next_ms = self.waiting.expire(now_ms, &mut self.answers);
+        next_ms = next_ms.min(self.barriers.expire(now_ms, &mut self.answers));
+        next_ms = next_ms.min(self.snapshotter.expire(now_ms, &mut self.answers));
+        for proposal in std::mem::take(&mut self.queue) {
+            if proposal.waiter.deadline_ms <= now_ms {
+                self.answers.push(timed_out(proposal.waiter.ticket));
+                self.let_go(&proposal.waiter);
+            } else {
+                next_ms = next_ms.min(proposal.waiter.deadline_ms);
+                self.queue.push_back(proposal);
+            }
+        }
+        self.deadline_ms = next_ms;
+    }
+
+    /// Applies what is committed, in one transaction, and notes the answers.
+    pub(crate) fn apply_committed(&mut self, now_ms: u64) -> Result<(), Broken> {
+        if self.committed.is_empty() || self.retry_apply_at_ms.is_some_and(|at_ms| now_ms < at_ms) {
+            return Ok(());
+        }
+        let (result, took) =
+            timed(|| self.machine.apply(self.committed.make_contiguous(), &self.shared.tables()));
+        match result {
+            Ok(batch) => {
+                self.shared.metrics.apply_time.observe(took);
+                self.retry_apply_at_ms = None;
+                self.committed.clear();
+                self.finish_batch(batch, now_ms);
+                Ok(())
+            }
+            Err(BatchError::Full(_)) => {
+                self.guard.met_full(now_ms);
+                self.retry_apply_at_ms = Some(now_ms + RETRY_MS);
+                Ok(())
+            }
+            Err(BatchError::Fatal(why)) => Err(Broken::Apply(why)),
+        }
+    }
+
+    fn finish_batch(&mut self, batch: Batch, now_ms: u64) {
+        let Some(last) = batch.applied.last().map(|applied| applied.position.index) else { return };
+        self.next_expiry_ms = batch.next_expiry_ms;
+        // Readers see the batch before anybody is told that it is applied.
+        self.shared.publish(self.machine.tables().clone());
+        self.follow_leases(now_ms);
+        self.shared.metrics.batches_applied.fetch_add(1, Relaxed);
+        for applied in batch.applied {
+            self.answer(applied, now_ms);
+        }
+        self.raft.advance_apply_to(last);
+    }
+
+    fn answer(&mut self, applied: Applied, now_ms: u64) {
+        self.shared.metrics.entries_applied.fetch_add(applied.outcomes.len() as u64, Relaxed);
+        let Some(proposed) = self.waiting.take(applied.position.index) else { return };
+        self.shared.metrics.commit_time.observe(proposed.at.elapsed());
+        if (proposed.index, proposed.term) != (applied.position.index, applied.position.term) {
+            for waiter in proposed.waiters {
+                self.refuse(waiter, code::NO_LEADER, "another leader took over; the write was not applied");
+            }
+            return;
+        }
+        for (waiter, outcome) in proposed.waiters.into_iter().zip(applied.outcomes) {
+            self.let_go(&waiter);
+            match waiter.work {
+                Work::Client => self.answers.push(completion(waiter.ticket, outcome)),
+                Work::Schema => self.schema_outcome = Some(outcome),
+                Work::Pulse => self.note_pulse(&outcome, now_ms),
+                Work::LeaseEnd(ended) => self.note_lease_end(&ended, &outcome, now_ms),
+            }
+        }
+    }
+
+    fn note_pulse(&mut self, outcome: &Outcome, now_ms: u64) {
+        let Outcome::Applied { expired, .. } = outcome else { return };
+        self.shared.metrics.rows_expired.fetch_add(u64::from(*expired), Relaxed);
+        // A due row whose reactions refuse stays due: do not fill the log with pulses for it.
+        self.pulse_not_before_ms = if *expired == 0 { now_ms + WALL_CHECK_MS } else { 0 };
+    }
+
+    fn note_lease_end(&mut self, ended: &Ended, outcome: &Outcome, now_ms: u64) {
+        match outcome {
+            Outcome::Applied { .. } => {
+                self.shared.metrics.leases_ended.fetch_add(1, Relaxed);
+            }
+            // The row was written again in between and has a new lease.
+            Outcome::Conflict { .. } => {}
+            Outcome::Refused(_) => {
+                self.shared.leases.lock().put_back(ended, now_ms + REFUSED_LEASE_RETRY_MS);
+            }
+        }
+    }
+
+    /// Gives back what a proposal held: its place under the bounds, and for the node's own work its turn.
+    pub(crate) fn let_go(&mut self, waiter: &Waiter) {
+        match &waiter.work {
+            Work::Client => self.shared.release(waiter.bytes),
+            Work::Pulse => self.is_pulsing = false,
+            Work::LeaseEnd(_) | Work::Schema => {}
+        }
+    }
+
+    fn follow_leases(&mut self, now_ms: u64) {
+        let has_leases = self.machine.tables().schema().tables().iter().any(|table| table.lease.is_some());
+        if !has_leases {
+            return;
+        }
+        let mut leases = self.shared.leases.lock();
+        for change in &self.machine.changes {
+            match change.kind {
+                ChangeKind::Put { lease_ms: Some(ttl_ms) } => {
+                    leases.grant(change.table, &change.key, change.index, ttl_ms, now_ms);
+                }
+                ChangeKind::Put { lease_ms: None } | ChangeKind::Delete => {
+                    leases.drop_row(change.table, &change.key);
+                }
+            }
+        }
+    }
+
+    /// Proposes what time alone brings: ended leases and due rows.
+    pub(crate) fn run_duties(&mut self, now_ms: u64) {
+        let is_due = self.pulse_in_ms(now_ms) == Some(0);
+        let has_ended = self.shared.leases.lock().next_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if !(is_due || has_ended) || !self.is_leader() || self.is_full(now_ms) {
+            return;
+        }
+        if is_due {
+            self.is_pulsing = true;
+            self.propose_own(Work::Pulse, Kind::Pulse, entry::pulse_body(EXPIRE_MAX as u64));
+        }
+        let ended = self.shared.leases.lock().take_ended(now_ms, EXPIRE_MAX);
+        for ended in ended {
+            let cases = delete_at(&ended);
+            self.propose_own(Work::LeaseEnd(Box::new(ended)), Kind::Cases, cases);
+        }
+    }
+
+    pub(crate) fn propose_own(&mut self, work: Work, kind: Kind, body: Vec<u8>) {
+        let waiter = Waiter { ticket: 0, deadline_ms: u64::MAX, bytes: 0, work };
+        self.queue.push_back(Proposal { waiter, kind, body: Bytes::from(body) });
+    }
+
+    pub(crate) fn is_pulse_due(&self) -> bool {
+        self.is_pulsing || self.pulse_in_ms(self.shared.clock.now_ms()) == Some(0)
+    }
+
+    /// Milliseconds until the next row is due; `None` when none is, or a pulse is on its way.
+    fn pulse_in_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.is_pulsing || !self.is_leader() {
+            return None;
+        }
+        let clock_ms = Clock::wall_ms().max(self.machine.tables().clock_ms());
+        let in_ms = self.next_expiry_ms?.saturating_sub(clock_ms);
+        Some(in_ms.max(self.pulse_not_before_ms.saturating_sub(now_ms)))
+    }
+
+    /// Asks for and serves the reads that wait.
+    pub(crate) fn serve_barriers(&mut self) -> Result<(), Broken> {
+        if self.barriers.is_empty() {
+            return Ok(());
+        }
+        if !self.is_leader() {
+            self.barriers.refuse_all(code::NO_LEADER, "this node is not the leader", &mut self.answers);
+            return Ok(());
+        }
+        if self.raft.raft.commit_to_current_term()
+            && let Some(context) = self.barriers.next_round()
+        {
+            self.raft.read_index(context);
+            self.handle_ready()?;
+        }
+        let applied = self.raft.raft.raft_log.applied;
+        self.barriers.serve(applied, self.machine.tables().index(), &mut self.answers);
+        Ok(())
+    }
+
+    pub(crate) fn note_role(&mut self, state: StateRole) {
+        let role = match state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+        };
+        let before = self.shared.role();
+        self.shared.gauges.role.store(role as u8, Relaxed);
+        if (before == Role::Leader) != (role == Role::Leader) {
+            self.shared.metrics.leader_changes.fetch_add(1, Relaxed);
+        }
+        if before == Role::Leader && role != Role::Leader {
+            for proposed in self.waiting.take_all() {
+                for waiter in proposed.waiters {
+                    self.refuse(waiter, code::TIMEOUT, "leadership was lost; the write may still be applied");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn write_gauges(&mut self, now_ms: u64) {
+        let is_full = self.is_full(now_ms);
+        let gauges = &self.shared.gauges;
+        let log = &self.raft.raft.raft_log;
+        gauges.term.store(self.raft.raft.term, Relaxed);
+        gauges.leader_id.store(self.raft.raft.leader_id, Relaxed);
+        gauges.last_index.store(log.last_index(), Relaxed);
+        gauges.commit_index.store(log.committed, Relaxed);
+        gauges.applied_index.store(log.applied, Relaxed);
+        gauges.disk_free_bytes.store(self.guard.free_bytes(), Relaxed);
+        gauges.is_full.store(is_full, Relaxed);
+        gauges.is_stalled.store(self.is_stalled(), Relaxed);
+    }
+}
+
+/// The case that deletes a row which nobody has written since its lease was granted.
+fn delete_at(ended: &Ended) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 * ended.key.len() + 32);
+    let write_row = |out: &mut Vec<u8>, members: usize, code: u64| {
+        msgpack::write_array(out, members);
+        msgpack::write_unsigned(out, code);
+        msgpack::write_unsigned(out, u64::from(ended.table));
+        msgpack::write_bytes(out, &ended.key);
+    };
+    msgpack::write_array(&mut out, 1);
+    msgpack::write_array(&mut out, 2);
+    msgpack::write_array(&mut out, 1);
+    write_row(&mut out, 4, GUARD_AT);
+    msgpack::write_unsigned(&mut out, ended.index);
+    msgpack::write_array(&mut out, 1);
+    write_row(&mut out, 3, OP_DELETE);
+    out
+}
+
+/// An entry's outcome as its client's answer.
+fn completion(ticket: u64, outcome: Outcome) -> Completion {
+    match outcome {
+        Outcome::Applied { index, case, .. } => Completion::applied(ticket, index, case),
+        Outcome::Conflict { current, key } => {
+            Completion { ticket, status: code::CONFLICT, index: 0, number: current, text: key }
+        }
+        Outcome::Refused(refusal) => Completion::refused(ticket, refusal.code, refusal.message),
+    }
+}

@@ -1,0 +1,182 @@
+//! The node as callers see it: tickets in, answers through the completions, reads at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use konsul_disk::datadir::DataDir;
+use konsul_disk::wal::LogView;
+use konsul_state::apply::{Refusal, Tables};
+use konsul_state::entry::{self, Kind};
+use konsul_state::store::Store as _;
+use parking_lot::Mutex;
+
+use crate::backend::{AnyReader, AnyStore};
+use crate::code;
+use crate::completions::{Completion, Completions, Ticket};
+use crate::inbox::{Consistency, Event, Proposal};
+use crate::options::Options;
+use crate::shared::{Role, Shared};
+use crate::waiting::{Waiter, Work};
+use crate::{run, start};
+
+/// A running node. Every method may be called from any thread.
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: LogView,
+    pub(crate) notes: Vec<String>,
+    tickets: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_clean: Arc<AtomicBool>,
+    // In this order: the map is closed before its directory is free for somebody else.
+    store: Arc<AnyStore>,
+    pub(crate) dir: Option<DataDir>,
+}
+
+fn refusal(code: u16, message: &str) -> Refusal {
+    Refusal { code, message: message.into() }
+}
+
+impl Node {
+    /// Recovers the data directory, becomes leader, installs `schema` and starts serving.
+    ///
+    /// # Errors
+    /// Why it cannot start, in words that say what to do.
+    pub fn start(options: Options, completions: Arc<Completions>, schema: &[u8]) -> Result<Self, String> {
+        let start::Started { shared, store, log, dir, notes, driver } =
+            start::start(options, completions, schema)?;
+        let is_clean = Arc::new(AtomicBool::new(false));
+        let flag = is_clean.clone();
+        let thread = std::thread::Builder::new()
+            .name("raft".into())
+            .spawn(move || run::run(driver, &flag))
+            .map_err(|error| format!("no thread for the node: {error}"))?;
+        let (tickets, thread) = (AtomicU64::new(1), Mutex::new(Some(thread)));
+        Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir })
+    }
+
+    /// Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due and closes the log. The data
+    /// directory is free again when the node is dropped.
+    pub fn stop(&self, grace_ms: u64) {
+        self.shared.gauges.is_stopping.store(true, Relaxed);
+        let Some(thread) = self.thread.lock().take() else { return };
+        let deadline_ms = self.shared.clock.now_ms().saturating_add(grace_ms);
+        self.shared.inbox.send(Event::Stop { deadline_ms });
+        // A panic there has aborted the process, so there is no error to hear of.
+        let _ = thread.join();
+        if let (AnyStore::Durable(store), Some(dir), true) =
+            (&*self.store, &self.dir, self.is_clean.load(Acquire))
+        {
+            // Without the mark the next start takes this for a crash, which costs time and nothing else.
+            let _ = store.sync().map(|()| dir.mark_clean());
+        }
+    }
+
+    /// Proposes an entry of `cases`.
+    pub fn commit(&self, cases: &[u8], timeout_ms: u64) -> Result<Ticket, Refusal> {
+        entry::validate(&self.shared.tables().schema(), cases)?;
+        self.propose(Bytes::copy_from_slice(cases), timeout_ms)
+    }
+
+    /// Proposes one `put`; `at` guards on the row's modify_index (0: absent).
+    pub fn put(
+        &self,
+        table: u16,
+        key: &[u8],
+        cells: &[u8],
+        at: Option<u64>,
+        timeout_ms: u64,
+    ) -> Result<Ticket, Refusal> {
+        let cases = entry::put_cases(table, key, cells, at);
+        entry::validate(&self.shared.tables().schema(), &cases)?;
+        self.propose(Bytes::from(cases), timeout_ms)
+    }
+
+    fn propose(&self, body: Bytes, timeout_ms: u64) -> Result<Ticket, Refusal> {
+        self.check_running()?;
+        if self.shared.gauges.is_full.load(Relaxed) {
+            return Err(refusal(
+                code::DISK_FULL,
+                "the disk of the data directory is full: free space, writes resume by themselves",
+            ));
+        }
+        let bytes = body.len() as u64;
+        if !self.shared.reserve(bytes) {
+            return Err(refusal(code::BUSY, "too many writes wait; try again"));
+        }
+        let (ticket, deadline_ms) = self.ticket(timeout_ms);
+        let waiter = Waiter { ticket, deadline_ms, bytes, work: Work::Client };
+        self.shared.inbox.propose(Proposal { waiter, kind: Kind::Cases, body });
+        Ok(ticket)
+    }
+
+    /// Gives the row's lease its full length again. Answered from the leader's memory at once.
+    pub fn renew(&self, table: u16, key: &[u8], timeout_ms: u64) -> Result<Ticket, Refusal> {
+        self.check_running()?;
+        let (ticket, _) = self.ticket(timeout_ms);
+        let now_ms = self.shared.clock.now_ms();
+        let answer = if self.shared.role() != Role::Leader {
+            Completion::refused(ticket, code::NO_LEADER, "this node is not the leader")
+        } else if self.shared.leases.lock().renew(table, key, now_ms) {
+            Completion::applied(ticket, self.shared.tables().index(), 0)
+        } else {
+            Completion::refused(ticket, code::NOT_FOUND, "there is no such lease")
+        };
+        self.shared.completions.push_one(answer);
+        Ok(ticket)
+    }
+
+    /// Answered when a read started now may be served.
+    pub fn barrier(&self, consistency: Consistency, timeout_ms: u64) -> Result<Ticket, Refusal> {
+        self.check_running()?;
+        let (ticket, deadline_ms) = self.ticket(timeout_ms);
+        if consistency == Consistency::Default && self.shared.role() == Role::Leader {
+            self.shared.completions.push_one(Completion::applied(ticket, self.shared.tables().index(), 0));
+        } else {
+            self.shared.inbox.send(Event::Barrier { ticket, consistency, deadline_ms });
+        }
+        Ok(ticket)
+    }
+
+    /// Takes a snapshot now.
+    pub fn snapshot(&self, timeout_ms: u64) -> Result<Ticket, Refusal> {
+        self.check_running()?;
+        let (ticket, deadline_ms) = self.ticket(timeout_ms);
+        self.shared.inbox.send(Event::Snapshot { ticket, deadline_ms });
+        Ok(ticket)
+    }
+
+    fn check_running(&self) -> Result<(), Refusal> {
+        if self.shared.gauges.is_stopping.load(Relaxed) {
+            return Err(refusal(code::STOPPING, "the node is shutting down"));
+        }
+        Ok(())
+    }
+
+    fn ticket(&self, timeout_ms: u64) -> (Ticket, u64) {
+        let deadline_ms = self.shared.clock.now_ms().saturating_add(timeout_ms);
+        (self.tickets.fetch_add(1, Relaxed), deadline_ms)
+    }
+
+    /// A read transaction on the applied state.
+    pub fn read(&self) -> Result<AnyReader<'_>, Refusal> {
+        self.store.read().map_err(|error| refusal(code::INTERNAL, &error.to_string()))
+    }
+
+    /// The tables' schema, index, clock and counts, as of the newest applied batch.
+    pub fn tables(&self) -> Arc<Tables> {
+        self.shared.tables()
+    }
+
+    /// Milliseconds left of the row's lease.
+    pub fn lease_ms(&self, table: u16, key: &[u8]) -> Option<u64> {
+        self.shared.leases.lock().left_ms(table, key, self.shared.clock.now_ms())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop(0);
+    }
+}

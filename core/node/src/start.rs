@@ -1,0 +1,156 @@
+//! From a data directory to a node that serves: recover, lead, install the schema, grant leases, expire what is due.
+
+use std::sync::Arc;
+
+use konsul_disk::datadir::DataDir;
+use konsul_disk::wal::{HardState as LoggedState, LogView, WalWriter};
+use konsul_state::apply::Outcome;
+use konsul_state::entry::Kind;
+use konsul_state::msgpack::{Cursor, Value};
+use konsul_state::read::{self, Query};
+use konsul_state::row::Row;
+use konsul_state::schema::Schema;
+use konsul_state::store::Store as _;
+use raft::RawNode;
+use raft::eraftpb::HardState;
+
+use crate::apply::Machine;
+use crate::backend::AnyStore;
+use crate::completions::Completions;
+use crate::disk_guard::DiskGuard;
+use crate::driver::{Driver, Parts};
+use crate::options::{Backend, Options};
+use crate::recovery::{self, Opened};
+use crate::shared::Shared;
+use crate::snapshotter::Snapshotter;
+use crate::storage::LogStorage;
+use crate::waiting::Work;
+
+/// Without progress for this long, a start that waits for disk space gives up.
+const PATIENCE_MS: u64 = 10_000;
+
+/// A node ready to run.
+pub(crate) struct Started {
+    pub shared: Arc<Shared>,
+    pub store: Arc<AnyStore>,
+    pub log: LogView,
+    pub dir: Option<DataDir>,
+    pub notes: Vec<String>,
+    pub driver: Driver,
+}
+
+pub(crate) fn start(
+    options: Options,
+    completions: Arc<Completions>,
+    schema: &[u8],
+) -> Result<Started, String> {
+    options.validate()?;
+    let wanted = Schema::decode(schema);
+    let wanted = wanted.map_err(|refusal| format!("the schema is not valid: {}", refusal.message))?;
+    let opened = recovery::open(&options)?;
+    let mut started = assemble(options, completions, opened)?;
+    // Should it fail, the drop of each part ends its thread and frees the data directory.
+    lead(&mut started.driver, &wanted)?;
+    Ok(started)
+}
+
+fn assemble(options: Options, completions: Arc<Completions>, opened: Opened) -> Result<Started, String> {
+    let Opened { store, tables, wal, hard_state, members, snapshot, snapshots, dir, notes } = opened;
+    let applied = tables.applied().index;
+    let writer = WalWriter::start(wal).map_err(|error| format!("no thread for the log: {error}"))?;
+    let log = writer.view();
+    let storage = LogStorage::new(log.clone(), to_library(hard_state, applied), members);
+    // The library is silent: what an operator must know is told by this crate.
+    let silence = slog::Logger::root(slog::Discard, slog::o!());
+    let raft = RawNode::new(&options.raft(applied), storage, &silence).map_err(|error| error.to_string())?;
+    let watched = (options.backend == Backend::Durable).then_some(options.data_dir.as_path());
+    let guard = DiskGuard::new(watched, options.disk_reserve_bytes);
+    let snapshotter = Snapshotter::new(snapshots, store.clone(), snapshot);
+    let machine = Machine::new(store.clone(), tables.clone());
+    let shared = Arc::new(Shared::new(options, completions, tables));
+    let parts = Parts { shared: shared.clone(), raft, machine, writer, log: log.clone(), guard, snapshotter };
+    Ok(Started { shared, store, log, dir, notes, driver: Driver::new(parts) })
+}
+
+/// The stored state as the library's. The commit index is written lazily, so what is applied may be ahead of it.
+fn to_library(stored: LoggedState, applied: u64) -> HardState {
+    let commit = stored.commit.max(applied);
+    HardState { term: stored.term, vote: stored.vote, commit, ..HardState::default() }
+}
+
+/// Elects this node, replays the log's tail, and brings tables and leases up to now.
+fn lead(driver: &mut Driver, wanted: &Schema) -> Result<(), String> {
+    driver.raft.campaign().map_err(|error| error.to_string())?;
+    turn_until(driver, "replaying the log", Driver::is_caught_up)?;
+    let stored = driver.machine.tables().schema();
+    if stored.encode() != wanted.encode() {
+        install(driver, &stored, wanted)?;
+    }
+    grant_leases(driver)?;
+    driver.next_expiry_ms = driver.machine.next_expiry_ms().map_err(|error| error.to_string())?;
+    turn_until(driver, "expiring what was due", |driver| driver.is_idle() && !driver.is_pulse_due())
+}
+
+/// Takes turns until `is_done`, as long as the node gets on.
+fn turn_until(driver: &mut Driver, what: &str, is_done: impl Fn(&Driver) -> bool) -> Result<(), String> {
+    let clock = driver.shared.clock;
+    let mut seen = (driver.raft.raft.raft_log.applied, clock.now_ms());
+    driver.turn_without_waiting().map_err(|broken| broken.to_string())?;
+    while !is_done(driver) {
+        driver.turn().map_err(|broken| broken.to_string())?;
+        let now = (driver.raft.raft.raft_log.applied, clock.now_ms());
+        if now.0 != seen.0 {
+            seen = now;
+        } else if now.1 - seen.1 > PATIENCE_MS && driver.is_full(now.1) {
+            return Err(format!(
+                "{what} needs space and the disk of the data directory is full: free some and start again"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn install(driver: &mut Driver, stored: &Schema, wanted: &Schema) -> Result<(), String> {
+    let refused = |message: &str| {
+        format!(
+            "the data directory holds tables that this version's schema cannot follow: {message}. Start the version \
+             that wrote them, or one that is newer"
+        )
+    };
+    Schema::check_migration(stored, wanted).map_err(|refusal| refused(&refusal.message))?;
+    driver.propose_own(Work::Schema, Kind::Define, wanted.encode());
+    turn_until(driver, "installing the schema", |driver| driver.schema_outcome.is_some())?;
+    match driver.schema_outcome.take() {
+        Some(Outcome::Applied { .. }) => Ok(()),
+        Some(Outcome::Refused(refusal)) => Err(refused(&refusal.message)),
+        other => Err(format!("the schema was not installed: {other:?}")),
+    }
+}
+
+/// Grants every stored lease its full length: a restart must not end what could not be heard of.
+fn grant_leases(driver: &mut Driver) -> Result<(), String> {
+    let now_ms = driver.shared.clock.now_ms();
+    let schema = driver.machine.tables().schema();
+    let reader = driver.machine.store().read().map_err(|error| error.to_string())?;
+    let mut leases = driver.shared.leases.lock();
+    for table in schema.tables() {
+        let Some(column) = table.lease else { continue };
+        let mut grant = |key: &[u8], row: &[u8]| {
+            let row = Row::new(row)?;
+            if let Value::Unsigned(ttl_ms) = Cursor::new(row.cell(table, column)?).value()? {
+                leases.grant(table.id, key, row.modify_index(), ttl_ms, now_ms);
+            }
+            Ok(())
+        };
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let limit = read::SCAN_ROWS_MAX;
+            let query = Query { table: table.id, prefix: b"", filters: &[], after: after.as_deref(), limit };
+            after = read::scan(&reader, &schema, &query, &mut grant).map_err(|error| error.to_string())?;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! What a node tells about itself: two JSON objects, cheap to make.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::node::Node;
+use crate::options::Backend;
+use crate::shared::Role;
+
+impl Node {
+    /// A JSON object: role, term, indices, disk state, sizes.
+    pub fn status(&self) -> String {
+        let gauges = &self.shared.gauges;
+        let get = |gauge: &AtomicU64| gauge.load(Relaxed);
+        let tables = self.shared.tables();
+        let mut out = String::with_capacity(1_024);
+        let _ = write!(
+            out,
+            "{{\"role\":\"{}\",\"node_id\":{},\"cluster_id\":{},\"backend\":\"{}\"",
+            self.shared.role().name(),
+            self.shared.options.node_id,
+            self.dir.as_ref().and_then(|dir| dir.identity()).map_or("null".into(), |identity| {
+                // As text: JSON readers lose the low bits of numbers this large.
+                format!("\"{:016x}\"", identity.cluster_id)
+            }),
+            if self.shared.options.backend == Backend::Durable { "durable" } else { "memory" },
+        );
+        let _ = write!(
+            out,
+            ",\"term\":{},\"leader_id\":{},\"index\":{},\"clock_ms\":{},\"uptime_ms\":{}",
+            get(&gauges.term),
+            get(&gauges.leader_id),
+            tables.index(),
+            tables.clock_ms(),
+            self.shared.clock.now_ms(),
+        );
+        let _ = write!(
+            out,
+            ",\"raft\":{{\"first_index\":{},\"last_index\":{},\"commit_index\":{},\"applied_index\":{}}}",
+            self.log.first_index(),
+            get(&gauges.last_index),
+            get(&gauges.commit_index),
+            get(&gauges.applied_index),
+        );
+        out.push_str(",\"tables\":{");
+        for (at, table) in tables.schema().tables().iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let _ = write!(out, "{comma}{}:{}", quoted(&table.name), tables.count(table.id));
+        }
+        out.push('}');
+        self.write_disk(&mut out);
+        let _ = write!(
+            out,
+            ",\"waiting_entries\":{},\"leases\":{},\"stopping\":{},\"notes\":[{}]}}",
+            get(&gauges.waiting_entries),
+            self.shared.leases.lock().len(),
+            gauges.is_stopping.load(Relaxed),
+            self.notes.iter().map(|note| quoted(note)).collect::<Vec<_>>().join(","),
+        );
+        out
+    }
+
+    fn write_disk(&self, out: &mut String) {
+        let gauges = &self.shared.gauges;
+        let log = self.log.status();
+        let free_bytes = match gauges.disk_free_bytes.load(Relaxed) {
+            u64::MAX => "null".to_owned(),
+            bytes => bytes.to_string(),
+        };
+        let _ = write!(
+            out,
+            ",\"disk\":{{\"free_bytes\":{free_bytes},\"full\":{},\"stalled\":{},\"log_bytes\":{},\"log_room_bytes\":{},\
+             \"snapshot_index\":{}}}",
+            gauges.is_full.load(Relaxed),
+            gauges.is_stalled.load(Relaxed),
+            log.disk_bytes,
+            log.capacity_bytes,
+            gauges.snapshot_index.load(Relaxed),
+        );
+    }
+
+    /// A JSON object of counters, gauges and histograms.
+    pub fn metrics(&self) -> String {
+        let gauges = &self.shared.gauges;
+        let log = self.log.status();
+        let role = self.shared.role();
+        let get = |gauge: &AtomicU64| gauge.load(Relaxed) as f64;
+        let flag = |is_set: bool| f64::from(u8::from(is_set));
+        self.shared.metrics.json(&[
+            ("raft_state", f64::from(role as u8)),
+            ("raft_is_leader", flag(role == Role::Leader)),
+            ("raft_term", get(&gauges.term)),
+            ("raft_peers", 1.0),
+            ("raft_peers_total", 1.0),
+            ("raft_last_index", get(&gauges.last_index)),
+            ("raft_commit_index", get(&gauges.commit_index)),
+            ("raft_applied_index", get(&gauges.applied_index)),
+            ("raft_replication_lag", get(&gauges.last_index) - get(&gauges.applied_index)),
+            ("raft_fsm_pending", get(&gauges.waiting_entries)),
+            ("raft_last_contact_seconds", 0.0),
+            ("raft_log_size_bytes", log.disk_bytes as f64),
+            ("raft_log_sync_seconds", log.sync_us as f64 / 1e6),
+            ("disk_full", flag(gauges.is_full.load(Relaxed))),
+            ("leases", self.shared.leases.lock().len() as f64),
+        ])
+    }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn text_is_quoted_for_json() {
+        assert_eq!(super::quoted("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
+    }
+}

@@ -1,0 +1,195 @@
+//! `Core`: one node behind the native door.
+//!
+//! No commit needs the GIL: callers only queue, and the answers wait in a list until the loop thread reaps them.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use konsul_node::{Completion, Completions, Consistency, Node, Options, code};
+use konsul_state::digest::digest;
+use konsul_state::read::KeyQuery;
+use parking_lot::RwLock;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::door::{error, refused, store_failed};
+use crate::options;
+use crate::reads::{self, Ask, JsonPage, Shape, Where};
+
+/// How long `stop` waits for readers on other threads, which hold the map open for microseconds.
+const READERS_GONE: Duration = Duration::from_secs(1);
+
+/// One node: its log, its tables, its leases.
+#[pyclass(frozen, module = "konsul._core")]
+pub(crate) struct Core {
+    options: Options,
+    completions: Arc<Completions>,
+    node: RwLock<Option<Arc<Node>>>,
+}
+
+impl Core {
+    fn node(&self) -> PyResult<Arc<Node>> {
+        self.node.read().clone().ok_or_else(|| error(code::STOPPING, "the node is not running"))
+    }
+}
+
+type Packed<'py> = Bound<'py, PyBytes>;
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(options: &[u8]) -> PyResult<Self> {
+        let options = options::read(options).map_err(|why| error(code::INVALID, why))?;
+        let completions = Completions::new().map_err(|why| error(code::START_FAILED, why.to_string()))?;
+        Ok(Self { options, completions: Arc::new(completions), node: RwLock::new(None) })
+    }
+
+    fn start(&self, py: Python<'_>, schema: &[u8]) -> PyResult<()> {
+        py.detach(|| {
+            let mut node = self.node.write();
+            if node.is_some() {
+                return Err(error(code::START_FAILED, "the node is already running"));
+            }
+            let started = Node::start(self.options.clone(), self.completions.clone(), schema);
+            *node = Some(Arc::new(started.map_err(|why| error(code::START_FAILED, why))?));
+            Ok(())
+        })
+    }
+
+    fn stop(&self, py: Python<'_>, grace_ms: u64) {
+        py.detach(|| {
+            // Readers go on until the node has stopped, as long as it takes to finish what is in flight.
+            let Some(node) = self.node.read().clone() else { return };
+            node.stop(grace_ms);
+            self.node.write().take();
+            let deadline = Instant::now() + READERS_GONE;
+            while Arc::strong_count(&node) > 1 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Packed<'py>> {
+        Ok(PyBytes::new(py, self.node()?.status().as_bytes()))
+    }
+
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Packed<'py>> {
+        Ok(PyBytes::new(py, self.node()?.metrics().as_bytes()))
+    }
+
+    fn commit(&self, cases: &[u8], timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.commit(cases, timeout_ms).map_err(refused)
+    }
+
+    fn put(&self, table: u16, key: &[u8], cells: &[u8], at: Option<u64>, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.put(table, key, cells, at, timeout_ms).map_err(refused)
+    }
+
+    fn renew(&self, table: u16, key: &[u8], timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.renew(table, key, timeout_ms).map_err(refused)
+    }
+
+    fn barrier(&self, consistency: &str, timeout_ms: u64) -> PyResult<u64> {
+        let consistency = match consistency {
+            "default" => Consistency::Default,
+            "linearizable" => Consistency::Linearizable,
+            other => return Err(error(code::INVALID, format!("consistency {other:?} is not known"))),
+        };
+        self.node()?.barrier(consistency, timeout_ms).map_err(refused)
+    }
+
+    fn snapshot(&self, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.snapshot(timeout_ms).map_err(refused)
+    }
+
+    fn get<'py>(&self, py: Python<'py>, table: u16, key: &[u8]) -> PyResult<Option<Packed<'py>>> {
+        reads::get(py, &*self.node()?, table, key)
+    }
+
+    fn get_json<'py>(&self, py: Python<'py>, shape: &Shape, key: &[u8]) -> PyResult<Option<Packed<'py>>> {
+        let json = reads::get_json(&*self.node()?, shape, key)?;
+        Ok(json.map(|json| PyBytes::new(py, &json)))
+    }
+
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        table: u16,
+        prefix: &[u8],
+        r#where: Where,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> PyResult<(Bound<'py, PyList>, Option<Packed<'py>>)> {
+        let node = self.node()?;
+        let filters = reads::filters(&r#where);
+        let ask = Ask { table, prefix, filters: &filters, after, limit };
+        let (rows, next) = py.detach(|| reads::scan(&node, &ask))?;
+        let rows = rows.iter().map(|(key, row)| (PyBytes::new(py, key), PyBytes::new(py, row)));
+        Ok((PyList::new(py, rows)?, next.map(|key| PyBytes::new(py, &key))))
+    }
+
+    fn scan_json<'py>(
+        &self,
+        py: Python<'py>,
+        shape: &Shape,
+        prefix: &[u8],
+        r#where: Where,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> PyResult<JsonPage<'py>> {
+        let node = self.node()?;
+        let filters = reads::filters(&r#where);
+        let ask = Ask { table: shape.inner.table(), prefix, filters: &filters, after, limit };
+        let listed = py.detach(|| reads::scan_json(&node, shape, &ask))?;
+        Ok(reads::page(py, listed))
+    }
+
+    fn keys_json<'py>(
+        &self,
+        py: Python<'py>,
+        table: u16,
+        prefix: &[u8],
+        separator: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> PyResult<JsonPage<'py>> {
+        let node = self.node()?;
+        let query = KeyQuery { table, prefix, separator, after, limit };
+        let listed = py.detach(|| reads::keys_json(&node, &query))?;
+        Ok(reads::page(py, listed))
+    }
+
+    fn count(&self, table: u16) -> PyResult<u64> {
+        let tables = self.node()?.tables();
+        tables.schema().table(table).map_err(refused)?;
+        Ok(tables.count(table))
+    }
+
+    fn lease_ms(&self, table: u16, key: &[u8]) -> PyResult<Option<u64>> {
+        Ok(self.node()?.lease_ms(table, key))
+    }
+
+    fn digest<'py>(&self, py: Python<'py>) -> PyResult<Packed<'py>> {
+        let node = self.node()?;
+        let digest = py.detach(|| {
+            let reader = node.read().map_err(refused)?;
+            digest(&reader).map_err(|failure| store_failed(&failure))
+        })?;
+        Ok(PyBytes::new(py, &digest))
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.completions.fd()
+    }
+
+    fn reap<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let done = self.completions.take(limit);
+        PyList::new(
+            py,
+            done.into_iter().map(|Completion { ticket, status, index, number, text }| {
+                (ticket, status, index, number, PyBytes::new(py, &text))
+            }),
+        )
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads of the applied state, for `Core` and its callers' threads.
+
+use konsul_node::Node;
+use konsul_state::json;
+use konsul_state::read::{self, KeyQuery, Query};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::door::{read_failed, refused, store_failed};
+
+/// Index values that rows must have, by column position.
+pub(crate) type Where = Vec<(u8, Vec<u8>)>;
+
+/// One page of `(key, packed row)` and the key to continue after.
+pub(crate) type Rows = (Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>);
+
+/// One page of JSON as Python takes it.
+pub(crate) type JsonPage<'py> = (Bound<'py, PyBytes>, usize, Option<Bound<'py, PyBytes>>);
+
+/// How a table's rows are written as JSON, compiled once.
+#[pyclass(frozen, module = "konsul._core")]
+pub(crate) struct Shape {
+    pub inner: json::Shape,
+}
+
+#[pymethods]
+impl Shape {
+    #[new]
+    fn new(table: u16, fields: Vec<(String, i32, u32)>) -> PyResult<Self> {
+        let fields: Vec<(&str, i32, u32)> =
+            fields.iter().map(|(name, source, flags)| (name.as_str(), *source, *flags)).collect();
+        Ok(Self { inner: json::Shape::new(table, &fields).map_err(refused)? })
+    }
+}
+
+/// A question about one table's rows.
+pub(crate) struct Ask<'q> {
+    pub table: u16,
+    pub prefix: &'q [u8],
+    pub filters: &'q [(u8, &'q [u8])],
+    pub after: Option<&'q [u8]>,
+    pub limit: usize,
+}
+
+impl Ask<'_> {
+    fn query(&self) -> Query<'_> {
+        let Self { table, prefix, filters, after, limit } = *self;
+        Query { table, prefix, filters, after, limit }
+    }
+}
+
+/// Borrows the filters of a call.
+pub(crate) fn filters(given: &Where) -> Vec<(u8, &[u8])> {
+    given.iter().map(|(column, value)| (*column, value.as_slice())).collect()
+}
+
+pub(crate) fn get<'py>(
+    py: Python<'py>,
+    node: &Node,
+    table: u16,
+    key: &[u8],
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    node.tables().schema().table(table).map_err(refused)?;
+    let reader = node.read().map_err(refused)?;
+    let row = read::get(&reader, table, key).map_err(|error| store_failed(&error))?;
+    Ok(row.map(|row| PyBytes::new(py, row)))
+}
+
+pub(crate) fn get_json(node: &Node, shape: &Shape, key: &[u8]) -> PyResult<Option<Vec<u8>>> {
+    let schema = node.tables().schema();
+    let reader = node.read().map_err(refused)?;
+    json::get(&reader, &schema, &shape.inner, key).map_err(read_failed)
+}
+
+pub(crate) fn scan(node: &Node, ask: &Ask<'_>) -> PyResult<Rows> {
+    let schema = node.tables().schema();
+    let reader = node.read().map_err(refused)?;
+    let mut rows = Vec::new();
+    let next = read::scan(&reader, &schema, &ask.query(), &mut |key, row| {
+        rows.push((key.to_vec(), row.to_vec()));
+        Ok(())
+    });
+    Ok((rows, next.map_err(read_failed)?))
+}
+
+pub(crate) fn scan_json(node: &Node, shape: &Shape, ask: &Ask<'_>) -> PyResult<json::Listed> {
+    let schema = node.tables().schema();
+    let reader = node.read().map_err(refused)?;
+    json::scan(&reader, &schema, &shape.inner, &ask.query()).map_err(read_failed)
+}
+
+pub(crate) fn keys_json(node: &Node, query: &KeyQuery<'_>) -> PyResult<json::Listed> {
+    let schema = node.tables().schema();
+    let reader = node.read().map_err(refused)?;
+    json::keys(&reader, &schema, query).map_err(read_failed)
+}
+
+/// A page of JSON for Python.
+pub(crate) fn page<'py>(py: Python<'py>, (json, count, next): json::Listed) -> JsonPage<'py> {
+    (PyBytes::new(py, &json), count, next.map(|key| PyBytes::new(py, &key)))
+}
