@@ -67,11 +67,9 @@ cdef class Exchange:
         cdef bytes piece
         cdef bint more
         if message["type"] != "http.request":
-            self.status = 499  # the client is gone: nobody reads an answer
-            self.answered = True
-            if self.watcher is not None:
-                self.watcher.done()
-            return self.finish()
+            # The client is gone, or it framed the body wrongly and still reads: the server does not say which.
+            self.close = True
+            return self.refuse(400, b"the request body is not whole")
         piece = message.get("body", b"")
         more = message.get("more_body", False)
         self.received += len(piece)

@@ -248,8 +248,9 @@ def test_broken_http(server: LiveServer, request_bytes: bytes) -> None:
 
 def test_a_body_too_slow_is_refused(tmp_path: Path) -> None:
     with LiveServer(tmp_path / "data", SMALL | {"KONSUL_HTTP_BODY_TIMEOUT": "300ms"}) as server:
-        answer = raw(server, head(b"/kv/slow?raw", b"Content-Length: 10") + b"half")
-        assert answer.startswith(b"HTTP/1.1 408 ")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(head(b"/kv/slow?raw", b"Content-Length: 10") + b"half")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
         with httpx.Client(base_url=server.base_url, trust_env=False) as http:
             assert http.get("/kv/").json() == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,8 @@ def as_msgpack(http: httpx.Client, verb: str, body: Any) -> Any:
 
 
 def problem(http: httpx.Client, verb: str, body: Any) -> tuple[int, str, str]:
-    answer = http.post(f"/batch/kv/{verb}", json=body)
+    headers = {"content-type": "application/json"}  # httpx sends nothing at all for json=None
+    answer = http.post(f"/batch/kv/{verb}", content=json.dumps(body), headers=headers)
     return answer.status_code, answer.json()["error"], answer.json()["message"]
 
 

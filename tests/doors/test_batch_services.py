@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -85,7 +86,8 @@ def test_what_is_wrong_is_named_and_nothing_happens(
     http: httpx.Client, verb: str, body: Any, message: str
 ) -> None:
     before = index_of(http)
-    answer = http.post(f"/batch/services/{verb}", json=body)
+    headers = {"content-type": "application/json"}  # httpx sends nothing at all for json=None
+    answer = http.post(f"/batch/services/{verb}", content=json.dumps(body), headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (400, "Bad Request")
     assert answer.json()["message"] == message
     assert index_of(http) == before

@@ -37,8 +37,8 @@ _RETRY: Final[Headers] = [(b"retry-after", b"1")]
 UNMATCHED: Final = "unmatched"
 
 
-class _Gone(Exception):
-    """The client went away while sending; nobody waits for an answer."""
+class _Broken(Exception):
+    """The body ended before it was whole: the client went away, or framed it wrongly and still reads."""
 
 
 @dataclass(slots=True)
@@ -116,8 +116,6 @@ class PlainFront:
         method = scope["method"]
         try:
             await self._answer(scope, headers, receive, seen)
-        except _Gone:
-            seen.status = 499
         finally:
             self._counters.in_flight -= 1
             if self._counters.in_flight == 0:
@@ -177,6 +175,8 @@ class PlainFront:
                 body = await self._read(headers, receive)
         except TimeoutError:
             raise standard(408, "the request body did not arrive in time", _CLOSE) from None
+        except _Broken:
+            raise standard(400, "the request body is not whole", _CLOSE) from None
         return _replay(body, receive)
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -192,7 +192,7 @@ class PlainFront:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise _Broken
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
             if size > self._max_body_bytes:
