@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from konsul.kernel.config import declarations
+from konsul.kernel.settings import GROUPS
+from konsul.server.arguments import parse, reference
 from tests.ask import ask, put, value_of
 from tests.conftest import SMALL, LiveServer
 from tests.waiting import until
@@ -36,12 +39,6 @@ def lines(server: LiveServer) -> list[dict[str, Any]]:
 
 def said(server: LiveServer, message: str) -> list[dict[str, Any]]:
     return [line for line in lines(server) if line["msg"] == message]
-
-
-def konsul(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "konsul.server", *arguments], capture_output=True, text=True, timeout=60
-    )
 
 
 def refused_start(server: LiveServer) -> str:
@@ -186,13 +183,45 @@ def access(server: LiveServer, path: str) -> list[dict[str, Any]]:
     return [line for line in lines(server) if str(line.get("path", "")).startswith(path)]
 
 
-def test_the_program_says_its_version_and_settings() -> None:
-    assert konsul("--version").stdout.startswith("konsul 0.")
-    assert "--kv-max-value-bytes" in konsul("--help").stdout
-    table = konsul("config", "reference").stdout
-    assert (
-        "| `KONSUL_KV_MAX_VALUE_BYTES` | `--kv-max-value-bytes` | `kv_max_value_bytes` | bytes | `512KiB` |"
-        in table
+@pytest.mark.parametrize(
+    "sent", [b"PUT /kv/slow HTTP/1.1\r\nHost: k\r\nContent-Length: 9\r\n\r\n{", b"GET /kv/sl"]
+)
+def test_a_request_that_never_ends_is_ended(own: LiveServer, sent: bytes) -> None:
+    own.settings |= {"KONSUL_HTTP_BODY_TIMEOUT": "200ms"}
+    own.start()
+    with socket.create_connection(("127.0.0.1", own.port), timeout=30) as connection:
+        connection.sendall(sent)
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408 ") or not answer
+        while connection.recv(4096):
+            pass
+    assert ask(own.port, "GET", "/health/live").status == 200
+
+
+def test_the_program_says_its_version() -> None:
+    said_so = subprocess.run(
+        [sys.executable, "-m", "konsul.server", "--version"], capture_output=True, text=True, timeout=60
     )
-    unknown = konsul("--no-such-flag")
-    assert unknown.returncode == 2
+    assert (said_so.returncode, said_so.stdout.split()[0]) == (0, "konsul")
+
+
+def test_every_setting_is_a_flag_and_a_line_of_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    known = declarations(GROUPS)
+    line = (
+        "| `KONSUL_KV_MAX_VALUE_BYTES` | `--kv-max-value-bytes` | `kv_max_value_bytes` | bytes | `512KiB` |"
+    )
+    assert line in reference(known)
+    with pytest.raises(SystemExit) as ended:
+        parse(["--help"], known)
+    assert ended.value.code == 0
+    help_text = capsys.readouterr().out
+    assert [declaration.flag for declaration in known.values() if declaration.flag not in help_text] == []
+    assert parse(["--port", "1", "config", "reference"], known) == ("reference", {"KONSUL_PORT": "1"})
+
+
+@pytest.mark.parametrize("argv", [["--no-such-flag"], ["--por", "1"], ["serve-me"], ["config"]])
+def test_a_wrong_command_line_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(argv, declarations(GROUPS))
+    assert ended.value.code == 2
+    assert "usage: konsul" in capsys.readouterr().err

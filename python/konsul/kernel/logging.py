@@ -9,8 +9,17 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import orjson
-import structlog
-from structlog.typing import FilteringBoundLogger
+
+# structlog would load rich for a development console: a quarter of the start and 6 MB that no server uses.
+_RICH: Final = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+    from structlog.typing import FilteringBoundLogger
+finally:
+    del sys.modules["rich"]
+    if _RICH is not None:
+        sys.modules["rich"] = _RICH
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,

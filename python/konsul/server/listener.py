@@ -59,9 +59,11 @@ class Listener:
         for name in ("_granian", "granian.access"):
             logging.getLogger(name).setLevel(logging.ERROR)
         # A compiled front takes requests straight from granian's callback thread; any other as ASGI.
-        spawn = None
+        spawn: Callable[..., Any] | None = None
         if hasattr(self._front, "direct"):
-            from konsul_ext.granian_worker import spawn
+            from konsul_ext import granian_worker
+
+            spawn = granian_worker.spawn
         self._serving = asyncio.create_task(self._server.serve(spawn), name="http listener")
         deadline_s = asyncio.get_running_loop().time() + _STOP_MAX_S
         while not await _accepts(self.host, self.port):
