@@ -1,55 +1,10 @@
 """The front: one callable for every request. Compiled from `front.pyx`; this file is its typed contract."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Literal, Protocol, TypedDict, final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, final
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Completion = tuple[int, int, int, int, bytes]
-Headers = list[tuple[bytes, bytes]]
-
-class NativeCore(Protocol):
-    """What the front calls of `konsul._core.Core`."""
-
-    def commit(self, cases: bytes, timeout_ms: int) -> int: ...
-    def put(self, table: int, key: bytes, cells: bytes, at: int | None, timeout_ms: int) -> int: ...
-    def renew(self, table: int, key: bytes, timeout_ms: int) -> int: ...
-    def get(self, table: int, key: bytes) -> bytes | None: ...
-    def get_json(self, shape: Any, key: bytes) -> bytes | None: ...
-
-class Tally(Protocol):
-    """Where a verb that is counted per resource is counted; called on the event loop."""
-
-    def add(self, verb: str, outcome: str, resource: str = "") -> None: ...
-
-class RouteSeries(TypedDict):
-    """Requests of one route template, method and status."""
-
-    route: str
-    method: str
-    status: int
-    count: int
-    sum_seconds: float
-    buckets: list[int]
-
-class Snapshot(TypedDict):
-    """Counters since start. `buckets` are cumulative, one for each of `bucket_bounds` (seconds), without
-    +Inf.
-
-    `operations`: (verb, outcome, count) of what native routes did; the application counts its own.
-    """
-
-    in_flight: int
-    bucket_bounds: list[float]
-    requests: list[RouteSeries]
-    operations: list[tuple[str, str, int]]
-    series_dropped: int
-    log_lines: int
-    log_lines_dropped: int
+from konsul_ext.contract import App, Completion, Headers, NativeCore, Receive, Scope, Send, Snapshot, Tally
 
 @final
 class Front:

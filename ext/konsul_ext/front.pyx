@@ -10,13 +10,12 @@ from konsul_ext.batch cimport batch_delete, batch_get, batch_set
 from konsul_ext.head cimport BAD_PATH, BODY_TOO_LARGE, PREFLIGHT, TOO_LONG, read_head, read_path
 from konsul_ext.kv cimport kv_delete, kv_get, kv_put
 from konsul_ext.moment cimport monotonic_ns
-from konsul_ext.outgoing cimport Incoming, Outgoing
+from konsul_ext.outgoing cimport Incoming, Outgoing, Watched
 from konsul_ext.series cimport Series
 from konsul_ext.services cimport service_deregister, service_get, service_heartbeat
 from konsul_ext.site cimport DELETE, GET, HEAD, POST, PUT
 
 from konsul_ext.direct import Direct
-from konsul_ext.series import BOUNDS_S
 
 cdef list PREFLIGHT_HEADERS = [
     (b"access-control-allow-origin", b"*"),
@@ -111,7 +110,7 @@ cdef class Front:
         """See front.pyi."""
         cdef Site site = self.site
         return {
-            "in_flight": site.in_flight, "bucket_bounds": list(BOUNDS_S), "requests": site.series.requests(),
+            "in_flight": site.in_flight, "bucket_bounds": site.series.bounds(), "requests": site.series.requests(),
             "operations": site.series.operations(), "series_dropped": site.series.dropped,
             "log_lines": site.log.lines, "log_lines_dropped": site.log.lines_dropped,
         }
@@ -286,12 +285,9 @@ cdef class Front:
         scope["path"] = ex.path.decode()
         scope.setdefault("root_path", "")
         scope.setdefault("state", {})
-        watched = Watched.__new__(Watched)
-        (<Watched>watched).ex = ex
-        (<Watched>watched).receive = receive
-        (<Watched>watched).send = send
+        watched = Watched(ex, receive, send)
         try:
-            await self.app(scope, (<Watched>watched).incoming, (<Watched>watched).outgoing)
+            await self.app(scope, watched.incoming, watched.outgoing)
         except Exception:
             # The application has logged it. With its answer begun, only a cut connection tells the client.
             if ex.proto is None:
@@ -331,39 +327,3 @@ cdef class Front:
 
 cdef int _whole(Exchange ex) except -1:
     return ex.fall()
-
-
-cdef class Watched:
-    """The application's two callables: the body it has not read itself, and an answer noted on its way
-    out."""
-
-    cdef Exchange ex
-    cdef object receive, send
-    cdef bint replayed
-
-    def incoming(self):
-        """ASGI receive: the whole body once, then whatever the server says."""
-        if self.replayed:
-            return self.receive()
-        self.replayed = True
-        body = self.ex.body if self.ex.body is not None else b""
-        return _now({"type": "http.request", "body": body, "more_body": False})
-
-    def outgoing(self, dict message):
-        """ASGI send."""
-        cdef Exchange ex = self.ex
-        if message["type"] == "http.response.start":
-            ex.answered = True
-            ex.status = message["status"]
-            message = dict(message)
-            message["headers"] = [*message.get("headers", ()), *ex.own_headers()]
-        elif message["type"] == "http.response.body":
-            if ex.method == HEAD:
-                message = dict(message)
-                message["body"] = b""
-            ex.size += len(message.get("body", b""))
-        return self.send(message)
-
-
-async def _now(value):
-    return value

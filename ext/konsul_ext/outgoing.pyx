@@ -1,10 +1,13 @@
-"""The HTTP server's protocol object as the application's `receive` and `send`.
+"""The application's `receive` and `send`: over the server's protocol object, and watched by the front.
 
 The server's own awaitables belong to `Direct` and not to the application's loop, so a task could not await
 them.
 """
 
 import asyncio
+
+from konsul_ext.exchange cimport Exchange
+from konsul_ext.site cimport HEAD
 
 
 cdef class Incoming:
@@ -61,3 +64,40 @@ cdef class Follower:
         """Nobody waits any more: the server may stop as well."""
         if future.cancelled():
             self.source.cancel()
+
+
+cdef class Watched:
+    """The application's two callables: the body it has not read itself, and an answer noted on its way
+    out."""
+
+    def __init__(self, Exchange ex, receive, send):
+        self.ex = ex
+        self.receive = receive
+        self.send = send
+
+    def incoming(self):
+        """ASGI receive: the whole body once, then whatever the server says."""
+        if self.replayed:
+            return self.receive()
+        self.replayed = True
+        body = self.ex.body if self.ex.body is not None else b""
+        return _now({"type": "http.request", "body": body, "more_body": False})
+
+    def outgoing(self, dict message):
+        """ASGI send."""
+        cdef Exchange ex = self.ex
+        if message["type"] == "http.response.start":
+            ex.answered = True
+            ex.status = message["status"]
+            message = dict(message)
+            message["headers"] = [*message.get("headers", ()), *ex.own_headers()]
+        elif message["type"] == "http.response.body":
+            if ex.method == HEAD:
+                message = dict(message)
+                message["body"] = b""
+            ex.size += len(message.get("body", b""))
+        return self.send(message)
+
+
+async def _now(value):
+    return value

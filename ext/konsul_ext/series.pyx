@@ -74,6 +74,10 @@ cdef class Series:
     cdef void count(self, int verb, int outcome) noexcept:
         self._operations[verb][outcome] += 1
 
+    def bounds(self):
+        """Upper bounds of the buckets in seconds."""
+        return list(BOUNDS_S)
+
     def requests(self):
         """Every series as a dict; buckets cumulative."""
         cdef list rows = []

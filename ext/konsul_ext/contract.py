@@ -1,0 +1,57 @@
+"""What the front asks of those around it, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol, TypeAlias, TypedDict
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Scope: TypeAlias = MutableMapping[str, Any]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Completion: TypeAlias = tuple[int, int, int, int, bytes]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class NativeCore(Protocol):
+    """What the front calls of `konsul._core.Core`."""
+
+    def commit(self, cases: bytes, timeout_ms: int) -> int: ...
+    def put(self, table: int, key: bytes, cells: bytes, at: int | None, timeout_ms: int) -> int: ...
+    def renew(self, table: int, key: bytes, timeout_ms: int) -> int: ...
+    def get(self, table: int, key: bytes) -> bytes | None: ...
+    def get_json(self, shape: Any, key: bytes) -> bytes | None: ...
+
+
+class Tally(Protocol):
+    """Where a verb that is counted per resource is counted; called on the event loop."""
+
+    def add(self, verb: str, outcome: str, resource: str = "") -> None: ...
+
+
+class RouteSeries(TypedDict):
+    """Requests of one route template, method and status."""
+
+    route: str
+    method: str
+    status: int
+    count: int
+    sum_seconds: float
+    buckets: list[int]
+
+
+class Snapshot(TypedDict):
+    """Counters since start. `buckets` are cumulative, one for each of `bucket_bounds` (seconds), without
+    +Inf.
+
+    `operations`: (verb, outcome, count) of what native routes did; the application counts its own.
+    """
+
+    in_flight: int
+    bucket_bounds: list[float]
+    requests: list[RouteSeries]
+    operations: list[tuple[str, str, int]]
+    series_dropped: int
+    log_lines: int
+    log_lines_dropped: int
