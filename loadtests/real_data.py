@@ -22,7 +22,7 @@ from tests.process import Server
 
 PREFIX = "debian/"
 SINGLES = 5_000
-IN_FLIGHT = 64
+IN_FLIGHT = 16
 UPDATES = 100
 SETTINGS = {
     # Nobody sends heartbeats here: the catalog must outlive the run.

@@ -40,7 +40,7 @@ class Settings:
     tls_verify: bool = True
     policy: Policy = field(default_factory=Policy)
     connect_timeout_s: float = 5.0
-    connections_max: int = 64
+    connections_max: int = 16
     idle_connections_max: int = 16
     page_size: int = 1000
     observe: Callable[[Observation], None] | None = field(default=None, repr=False, compare=False)
