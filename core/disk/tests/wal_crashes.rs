@@ -161,7 +161,8 @@ impl Run {
         }
     }
 
-    fn open(&mut self) {
+    /// Opens the log; answers what recovery has to say.
+    fn open(&mut self) -> Option<String> {
         self.wal = None;
         let (wal, recovered) = Wal::open_in(Arc::new(self.files.clone()), Run::options()).expect("recovers");
         let whole = self.attempted.take().filter(|attempted| attempted.matches(&wal));
@@ -171,6 +172,7 @@ impl Run {
         assert!(self.model.matches(&wal), "{recovered:?}\nmodel {}", self.model.describe());
         self.model.purged = self.model.purged.max(recovered.first_index - 1);
         self.wal = Some(wal);
+        recovered.note
     }
 
     fn power_cut(&mut self, seed: u64) {
@@ -183,8 +185,7 @@ impl Run {
             random >> 32
         });
         self.open();
-        // What was cut once stays cut.
-        self.open();
+        assert_eq!(self.open(), None, "what was cut once stays cut");
     }
 
     fn append(&mut self, records: Vec<Record>) {
@@ -260,7 +261,7 @@ impl Run {
                 self.cut = Some(*seed);
                 self.files.faults(|faults| faults.syncs_left = Some(*after_syncs));
             }
-            Act::Reopen if self.cut.is_none() => self.open(),
+            Act::Reopen if self.cut.is_none() => assert_eq!(self.open(), None, "nothing was torn"),
             Act::Reopen => {}
         }
     }

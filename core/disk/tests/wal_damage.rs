@@ -141,6 +141,30 @@ fn a_refusal_changes_nothing_on_disk() {
 }
 
 #[test]
+fn frames_behind_a_torn_start_of_a_batch_are_wiped() {
+    let files = MemoryFiles::with_crashes();
+    let (mut wal, _) = open(&files).expect("opens");
+    append(&mut wal, 1, 100);
+    files.faults(|faults| faults.syncs_left = Some(0));
+    let entry = |index| Record::Entry(Entry { term: 1, index, kind: 0, data: Bytes::from(vec![7; 1000]) });
+    assert!(wal.append(&[entry(2), entry(3), entry(4)]).is_err());
+    // Of the unsynced sectors the first is lost and the others are kept.
+    let mut answers = [0].into_iter().chain(std::iter::repeat(2));
+    let mut asked = 0;
+    let after = files.crash(|| {
+        asked += 1;
+        // Each file first asks about its length.
+        if asked == 1 { 0 } else { answers.next().expect("endless") }
+    });
+    let (_, recovered) = open(&after).expect("opens");
+    assert_eq!(recovered.last_index, 1);
+    assert!(recovered.note.expect("told").contains("unfinished write"), "an unfinished write is told");
+    let (_, first) =
+        content(&after).into_iter().find(|(name, _)| name == "0000000000000001.wal").expect("there");
+    assert!(first[4096 + 512..].iter().all(|byte| *byte == 0), "a later append must not meet them");
+}
+
+#[test]
 fn a_missing_segment_is_refused() {
     for missing in ["0000000000000001.wal", "0000000000000002.wal"] {
         let (files, _) = build(&[500; 40], false);
