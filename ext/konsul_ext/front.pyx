@@ -38,6 +38,7 @@ cdef class Front:
                  str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
                  Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()
+        site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)
         # Without words for refusals there are no native routes.
         shapes = shapes if shapes and raise_for and render and kv_refusal else {}
         site.commit, site.put, site.renew, site.get, site.get_json = (
@@ -54,7 +55,6 @@ cdef class Front:
         site.write_timeout_ms = write_timeout_ms
         site.identify, site.limit, site.authorise, site.audit = identify, limit, authorise, audit
         site.series = Series()
-        site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)
         site.to_app = self._to_app
         self.site = site
         self.app = app

@@ -37,9 +37,10 @@ class Call:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     pieces: int = 1
     declared: bool = True
+    request_id: bytes = b"the-same-for-all"
 
     def scope(self) -> dict[str, Any]:
-        headers = [(b"host", b"konsul"), (b"x-request-id", b"the-same-for-both"), *self.headers]
+        headers = [(b"host", b"konsul"), (b"x-request-id", self.request_id), *self.headers]
         if self.body and self.declared:
             headers.append((b"content-length", b"%d" % len(self.body)))
         elif self.body:
@@ -180,7 +181,10 @@ class Watcher:
         piece = Piece(self._direct)
         loop = asyncio.get_running_loop()
         if self.pieces:
-            loop.call_soon(piece.finish, {**self.pieces.pop(0), "more_body": True})
+            message = self.pieces.pop(0)
+            if message["type"] == "http.request":
+                message = {**message, "more_body": True}
+            loop.call_soon(piece.finish, message)
         elif not self.finished:
             loop.call_soon(piece.finish, {"type": "http.request", "body": b"", "more_body": False})
             self.finished = True
@@ -207,8 +211,11 @@ class DirectWay:
     def __init__(self, front: Front) -> None:
         self._direct = front.direct(asyncio.get_running_loop())
 
-    def begin(self, call: Call) -> Watcher:
+    def begin(self, call: Call, stalled_after: list[Message] | None = None) -> Watcher:
+        """Starts a request. `stalled_after`: these messages instead of its body, and then silence."""
         watcher = Watcher(self._direct, call)
+        if stalled_after is not None:
+            watcher.pieces, watcher.finished = stalled_after, True
         self._direct.schedule(watcher)
         return watcher
 
