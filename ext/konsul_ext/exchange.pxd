@@ -24,6 +24,7 @@ cdef class Exchange:
     # Its body
     cdef bytes body
     cdef list chunks
+    cdef object awaited  # the piece asked for
     cdef Py_ssize_t received
     cdef Step step
     # Its answer

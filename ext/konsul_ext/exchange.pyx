@@ -51,11 +51,13 @@ cdef class Exchange:
         return self.receive()
 
     cdef int receive(self) except -1:
-        self.proto.receive().add_done_callback(self)
+        self.awaited = self.proto.receive()
+        self.awaited.add_done_callback(self)
         return 0
 
     def __call__(self, future):
         """The server has the next piece of the body."""
+        self.awaited = None
         try:
             if not self.answered:
                 self.take(future.result())
@@ -98,6 +100,10 @@ cdef class Exchange:
         """The body took too long."""
         self.close = True
         self.refuse(408, b"the request body did not arrive in time")
+        if self.awaited is not None:
+            # While the server waits for the body it keeps the connection, whatever the answer said.
+            awaited, self.awaited = self.awaited, None
+            awaited.cancel()
 
     # The log's answer
 

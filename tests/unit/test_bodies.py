@@ -17,7 +17,7 @@ KINDS: dict[str, routing.Kind] = {
     "meta": routing.MAYBE_TEXT_MAP,
     "on": routing.BOOL,
 }
-EMPTY = {"value": "", "cas": None, "tags": [], "meta": None, "on": False}
+EMPTY: dict[str, Any] = {"value": "", "cas": None, "tags": [], "meta": None, "on": False}
 
 
 @pytest.mark.parametrize("body", [None, {}, {"unknown": 1}, {"value": None, "tags": None}])

@@ -99,11 +99,11 @@ def test_a_growing_body_is_cut_off_at_the_limit() -> None:
     assert (answer.status, answer.body) == (413, b"Request Entity Too Large")
 
 
-def test_a_client_that_leaves_gets_no_answer_and_is_counted() -> None:
+def test_a_body_that_breaks_off_is_refused_in_case_its_sender_still_reads() -> None:
     front = PlainFront(echo)
     answer = serve(front, scope("PUT", b"/kv/a", LENGTH_4), {"type": "http.disconnect"})
-    assert answer.sent == []
-    assert [series["status"] for series in front.snapshot()["requests"]] == [499]
+    assert answer.status == 400
+    assert answer.headers[b"connection"] == b"close"
     assert front.snapshot()["in_flight"] == 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import msgpack
 import pytest
@@ -161,13 +163,14 @@ def test_the_lock_allows_additions_at_the_end_only() -> None:
     grown["nodes"]["columns"].append(["zone", "text", ""])
     assert breaks(locked, grown) == []
     assert missing(locked, grown)
-    for change in (
+    changes: list[Callable[[dict[str, Any]], object]] = [
         lambda table: table["columns"].insert(0, ["zone", "text", ""]),
         lambda table: table["columns"].pop(),
         lambda table: table["columns"][0].__setitem__(1, "bytes"),
         lambda table: table["columns"][0].__setitem__(2, "warning"),
         lambda table: table.__setitem__("id", 8),
-    ):
+    ]
+    for change in changes:
         changed = copy.deepcopy(locked)
         change(changed["nodes"])
         assert breaks(locked, changed), changed
