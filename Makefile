@@ -11,7 +11,7 @@ RUN := $(UV) run --no-sync
 # Bounds are for a machine of two cores with cold caches, in seconds.
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
-MODULES := konsul tests.model tests.tidy tests.chaos tests.disk_faults
+MODULES := konsul loadtests tests.model tests.tidy tests.chaos tests.disk_faults tests.cli tests.client tests.loadtests
 
 .PHONY: help run build test check fix bench peers loadtest demo chaos fuzz clean rust-tools
 

@@ -231,7 +231,8 @@ def demonstrate(options: argparse.Namespace, folder: Path) -> int:
     data_dir = options.data_dir or folder / "data"
     with Server(data_dir, SETTINGS, log=folder / "server.log") as server:
         demo = Demo(server, sent, services, min(options.singles, len(sent)))
-        demo.run()
+        with demo.client:
+            demo.run()
         status = server.stop()
         demo.differences.expect("exit status of the graceful stop", status, 0)
     for line in demo.differences.report():
