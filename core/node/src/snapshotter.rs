@@ -210,13 +210,17 @@ impl Driver {
         };
         self.shared.metrics.snapshots.fetch_add(1, Relaxed);
         self.shared.metrics.snapshot_time.observe(taken.took);
-        self.shared.gauges.snapshot_index.store(taken.tables_index, Relaxed);
+        self.shared.gauges.snapshot_index.store(taken.position.index, Relaxed);
         let applied = |(ticket, _)| Completion::applied(ticket, taken.tables_index, 0);
         self.answers.extend(asker.map(applied));
+        // Should the new snapshot turn out damaged, the one before it and the log from there on must do.
+        let is_kept = self.snapshotter.snapshots.is_some() && self.shared.options.snapshot_retention > 1;
+        let fallback = is_kept.then_some(self.snapshotter.last.index);
         self.snapshotter.last = taken.position;
         self.snapshotter.last_tables_index = Some(taken.tables_index);
         self.mark_log(taken.position)?;
-        let through = self.snapshotter.purge_through(self.shared.options.trailing_entries);
+        let wanted = self.snapshotter.purge_through(self.shared.options.trailing_entries);
+        let through = fallback.map_or(wanted, |index| wanted.min(index));
         self.log.purge(through);
         self.snapshotter.forget_strides(through);
         Ok(())
