@@ -111,6 +111,14 @@ class Server:
         except subprocess.TimeoutExpired:
             return None
 
+    def refused(self) -> int | None:
+        """Starts the process and returns the exit status with which it refuses; None if it serves instead."""
+        self.launch()
+        try:
+            return self.exit_status()
+        finally:
+            self.kill()
+
     def kill(self) -> None:
         """SIGKILL: no farewell, nothing flushed."""
         if self.process is not None:

@@ -52,8 +52,7 @@ def test_a_flipped_byte_in_the_middle_stops_the_start_and_names_the_file(tmp_pat
     found = frames(server.data_dir)
     victim = found[len(found) // 2]
     flip(victim.file, victim.offset + (FRAME_BYTES + 20 if where == "payload" else 5))
-    server.launch()
-    assert server.exit_status() == 1
+    assert server.refused() == 1
     assert victim.file.name in server.output()
     assert "estore the data directory from a snapshot or backup" in server.output()
     assert "Traceback" not in server.output()
@@ -62,8 +61,7 @@ def test_a_flipped_byte_in_the_middle_stops_the_start_and_names_the_file(tmp_pat
 def test_a_missing_segment_stops_the_start(tmp_path: Path) -> None:
     server = written(tmp_path)
     frames(server.data_dir)[0].file.unlink()
-    server.launch()
-    assert server.exit_status() == 1
+    assert server.refused() == 1
     assert "backup" in server.output()
     assert "Traceback" not in server.output()
 
