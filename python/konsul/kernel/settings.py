@@ -100,7 +100,7 @@ class ServiceSettings(Settings):
         "KONSUL_SERVICE_TTL",
         DURATION_MS,
         default=30_000,
-        doc="How long a service stays without a heartbeat, unless its registration says otherwise.",
+        doc="How long a service stays without a heartbeat.",
         check=between(1, 365 * _DAY_MS, "1ms to 8760h"),
     )
     cleanup_interval_ms: int = setting(
@@ -138,7 +138,7 @@ class ServiceSettings(Settings):
         "KONSUL_SERVICE_MAX_METADATA_VALUE_LENGTH",
         INT,
         default=512,
-        doc="Longest metadata value in characters.",
+        doc="Longest metadata value in bytes of UTF-8.",
         check=between(0, 512),
     )
 
