@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def _command(words: str, command: Any) -> Iterator[str]:
     yield from _flags(options)
 
 
-def _flags(options: list[Any]) -> Iterator[str]:
+def _flags(options: Iterable[Any]) -> Iterator[str]:
     for one in options:
         spelling = ", ".join(one.opts) + (f" {one.metavar}" if one.metavar else "")
         yield f"| `{_escaped(spelling)}` | {_first_line(one.help)} |"

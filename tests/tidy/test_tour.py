@@ -74,3 +74,4 @@ def test_every_metric_of_a_running_server_is_in_its_reference(server: Server) ->
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     assert len(families) > 10
     assert [name for name in families if f"`{name}`" not in text] == []
+    assert sorted(set(re.findall(r"`(konsul_\w+)`", text)) - set(families)) == []
