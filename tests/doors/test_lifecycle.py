@@ -53,6 +53,7 @@ def refused_start(server: LiveServer) -> str:
 
 def test_a_ready_line_names_the_address(own: LiveServer) -> None:
     own.start()
+    until(lambda: said(own, "ready"), "the ready line")
     [ready] = said(own, "ready")
     assert ready["address"] == own.base_url
     assert ready["pid"] == own.pid
