@@ -31,8 +31,8 @@ test: check ## everything: check, then the Rust and the Python tests
 check: build rust-tools ## style, types, imports and tidiness; writes nothing
 	@$(SOON) 120 $(RUN) ruff check .
 	@$(SOON) 120 $(RUN) ruff format --check --quiet .
-	@$(SOON) 300 $(RUN) mypy $(addprefix -p ,$(MODULES))
-	@$(SOON) 300 $(RUN) stubtest konsul._core konsul_ext.front
+	@$(SOON) 300 $(RUN) mypy
+	@MYPYPATH=python:ext $(SOON) 300 $(RUN) stubtest konsul._core konsul_ext.front
 	@$(SOON) 120 $(RUN) lint-imports --no-cache
 	@$(SOON) 120 cargo fmt --all --check
 	@$(SOON) 2400 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
@@ -50,8 +50,7 @@ bench: build ## requests per second, latencies and CPU per request against a rea
 peers: build ## the same load against other stores, alternating; a table at the end
 	@$(SOON) 3600 $(RUN) python -m benches.peers
 
-loadtest: $(UV) ## locust users, headless and bounded; the report stays in reports/
-	@$(SOON) 3000 $(UV) sync --quiet --group load
+loadtest: build ## locust users, headless and bounded; the report stays in reports/
 	@$(SOON) 900 $(RUN) python -m loadtests
 
 demo: build ## real packages and services in, SIGKILL, everything compared
@@ -65,7 +64,7 @@ fuzz: build ## a long search by Hypothesis and proptest for what breaks the engi
 	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state
 
 clean: ## remove what was built; ./data stays
-	@rm -rf target .venv .venv-tools .hypothesis .mypy_cache .ruff_cache .pytest_cache reports ext/build
+	@rm -rf target .venv .venv-release .venv-tools .hypothesis .mypy_cache .ruff_cache .pytest_cache reports ext/build
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@find python ext -name '*.so' -delete -o -name '*.c' -delete
 
