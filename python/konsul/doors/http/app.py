@@ -59,7 +59,7 @@ def _text(status: int, text: str, headers: Any = None) -> Response:
 
 
 def refusal(error: Exception, request_id: str, path: str) -> tuple[int, Headers, bytes]:
-    """What is answered when a verb refuses, by the error catalogue: status, headers, body. `path`: as sent."""
+    """The answer when a verb refuses, by the error catalogue: status, headers, body. `path`: as sent."""
     status = error.http_status if isinstance(error, KonsulError) else 500
     headers: Headers = [(b"content-type", JSON)]
     if isinstance(error, Conflict):
