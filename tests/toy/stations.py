@@ -32,7 +32,7 @@ class Slots:
         if resource == "secret":
             raise Forbidden(f"not for {identity.kind}")
 
-    def audit(self, _context: object, verb: Any, resources: list[str], outcome: str) -> None:
+    def audit(self, context: object, verb: Any, resources: list[str], outcome: str) -> None:  # noqa: ARG002
         """The audit slot."""
         self.audited.append((verb.name, resources, outcome))
 
