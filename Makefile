@@ -4,14 +4,13 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# uv from the path, else one of our own, so that a bare machine needs only Python, Rust, a C compiler and make.
+# uv from the path, else one of our own: a bare machine needs only Python, Rust, a C compiler and make.
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv-tools/bin/uv)
 RUN := $(UV) run --no-sync
 # Bounds are for a machine of two cores with cold caches, in seconds.
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
-MODULES := konsul loadtests tests.model tests.tidy tests.chaos tests.disk_faults tests.cli tests.client tests.loadtests
 
 .PHONY: help run build test check fix bench peers loadtest demo chaos fuzz clean rust-tools
 
@@ -64,7 +63,8 @@ fuzz: build ## a long search by Hypothesis and proptest for what breaks the engi
 	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state
 
 clean: ## remove what was built; ./data stays
-	@rm -rf target .venv .venv-release .venv-tools .hypothesis .mypy_cache .ruff_cache .pytest_cache reports ext/build
+	@rm -rf target .venv .venv-release .venv-tools reports ext/build
+	@rm -rf .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@find python ext -name '*.so' -delete -o -name '*.c' -delete
 
