@@ -10,7 +10,7 @@ from tests.tidy.tree import ROOT, Source, sources
 
 README_LINES_MAX = 60
 HEADINGS = ["Purpose", "Owns", "Never here", "The walk", "Read next"]
-# A crate is one room whose note stands beside its Cargo.toml; so are an extension package and a room of tests.
+# A crate is one room, its note stands beside its Cargo.toml; so are an extension package and a room of tests.
 INSIDE_ANOTHER_ROOM = re.compile(r"^core/[^/]+/.+|^ext/konsul_ext$|^python$|^tests/[^/]+/.+")
 MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w|/tmp/(?:contract|scratch|target-)")
 # Written apart for the same reason as in code.py.
