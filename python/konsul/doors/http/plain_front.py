@@ -232,7 +232,7 @@ class _Watched:
 
     def __init__(self, send: Send, request_id: str, cors: bool, head: bool) -> None:
         self._send = send
-        self._headers: Headers = [(b"x-request-id", request_id.encode())]
+        self._headers: Headers = [(b"x-request-id", request_id.encode()), (b"server", b"konsul")]
         if cors:
             self._headers += ORIGIN_HEADERS
         self._head = head
