@@ -28,7 +28,7 @@ def fleet(http: httpx.Client, space: str) -> str:
 
 
 def found(http: httpx.Client, path: str, params: list[tuple[str, str]]) -> tuple[list[str], Any]:
-    answer = http.get(path, params=params)
+    answer = http.get(path, params=tuple(params))
     assert answer.status_code == 200, answer.text
     document = answer.json()
     assert list(document) == ["count", "query", "services"]

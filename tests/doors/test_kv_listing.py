@@ -91,7 +91,7 @@ def test_pages_of_folders_put_together_are_the_whole(http: httpx.Client, space: 
     gathered: list[str] = []
     after: dict[str, str] = {}
     for _ in range(4):
-        query = {"prefix": space + "/", "separator": "/", "limit": 1, **after}
+        query: dict[str, Any] = {"prefix": space + "/", "separator": "/", "limit": 1, **after}
         answer = http.get("/kv/", params=query)
         gathered += answer.json()
         following = answer.headers.get("x-konsul-next-after")
@@ -130,7 +130,7 @@ def test_a_page_of_large_rows_ends_early_and_can_be_continued(http: httpx.Client
     after = unquote(answer.headers.get("x-konsul-next-after", ""))
     if after:
         assert after == first[-1]
-        query = {"prefix": space, "recurse": "true", "limit": 40, "after": after}
+        query: dict[str, Any] = {"prefix": space, "recurse": "true", "limit": 40, "after": after}
         first += [row["key"] for row in http.get("/kv/", params=query).json()]
     assert first == stored
 
