@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.process import Server
 
@@ -43,32 +44,57 @@ def load(options: argparse.Namespace, host: str) -> int:
     options.reports.mkdir(parents=True, exist_ok=True)
     stem = options.reports / f"load-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     seconds = SHAPE_S if options.shape else options.seconds
+    fixed = "--headless --only-summary --loglevel WARNING --exit-code-on-error 1 --stop-timeout 10s"
+    crowd = f"--users {options.users} --spawn-rate {options.users} --run-time {seconds}s"
     command = [
         *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", host),
-        *("--headless", "--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "1"),
-        *("--users", str(options.users), "--spawn-rate", str(options.users)),
-        *("--run-time", f"{seconds}s", "--stop-timeout", "10s"),
-        *(
-            "--html",
-            f"{stem}.html",
-            "--csv",
-            str(stem),
-            *(CLASSES[kind] for kind in options.kinds.split(",")),
-        ),
+        *("--html", f"{stem}.html", "--csv", str(stem), "--json-file", str(stem)),
+        *fixed.split(),
+        *([] if options.shape else crowd.split()),
+        *(CLASSES[kind] for kind in options.kinds.split(",")),
     ]
     environment = {**os.environ, **({"KONSUL_LOAD_SHAPE": options.shape} if options.shape else {})}
     ended = subprocess.run(command, env=environment, timeout=seconds + SPARE_S, check=False)
-    requests, failures = totals(Path(f"{stem}_stats.csv"))
-    print(f"{requests} requests, {failures} failures; report {stem}.html")
+    entries = statistics(Path(f"{stem}.json"))
+    for line in table(entries):
+        print(line)
+    requests = sum(one["num_requests"] for one in entries)
+    failures = sum(one["num_failures"] for one in entries)
+    if failures:
+        print(Path(f"{stem}_failures.csv").read_text(), file=sys.stderr)
+    print(
+        f"{requests} requests, {failures} failures, locust's exit code {ended.returncode}; report {stem}.html"
+    )
     return 0 if ended.returncode == 0 and requests > 0 and failures == 0 else 1
 
 
-def totals(file: Path) -> tuple[int, int]:
-    """Requests and failures of a whole run, from locust's statistics."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows: list[Mapping[str, str]] = list(csv.DictReader(lines))
-    whole = next(row for row in rows if row["Name"] == "Aggregated")
-    return int(whole["Request Count"]), int(whole["Failure Count"])
+def statistics(file: Path) -> list[dict[str, Any]]:
+    """Locust's final statistics, one entry per route; none when it did not get that far."""
+    return list(json.loads(file.read_text())) if file.exists() else []
+
+
+def table(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """The statistics for people; times in ms."""
+    yield f"{'route':<44}{'requests':>9}{'failures':>9}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}"
+    for one in sorted(entries, key=lambda one: -one["num_requests"]):
+        times = {float(ms): count for ms, count in one["response_times"].items()}
+        half, most = percentile(times, 0.5), percentile(times, 0.99)
+        name = f"{one['method']} {one['name']}"
+        yield (
+            f"{name:<44}{one['num_requests']:>9}{one['num_failures']:>9}"
+            f"{half:>8.0f}{most:>8.0f}{one['max_response_time']:>8.0f}"
+        )
+
+
+def percentile(times: Mapping[float, int], share: float) -> float:
+    """The time in ms that `share` of the requests needed at most; 0 without requests."""
+    wanted = share * sum(times.values())
+    seen = 0
+    for ms in sorted(times):
+        seen += times[ms]
+        if seen >= wanted:
+            return ms
+    return 0.0
 
 
 def main(argv: list[str]) -> int:
