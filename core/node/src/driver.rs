@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use konsul_disk::wal::{LogView, Record, WalError, WalWriter};
-use konsul_state::apply::Outcome;
+use konsul_state::apply::{Outcome, Refusal};
 use raft::eraftpb::Entry;
 use raft::{RawNode, Ready, StateRole};
 
@@ -303,9 +303,15 @@ impl Driver {
         self.shared.metrics.refusals.fetch_add(1, Relaxed);
         self.answers.push(Completion::refused(waiter.ticket, code, message));
         self.let_go(&waiter);
-        if let Work::LeaseEnd(ended) = &waiter.work {
-            let retry_ms = self.shared.clock.now_ms() + RETRY_MS;
-            self.shared.leases.lock().put_back(ended, retry_ms);
+        match waiter.work {
+            Work::LeaseEnd(ended) => {
+                let retry_ms = self.shared.clock.now_ms() + RETRY_MS;
+                self.shared.leases.lock().put_back(&ended, retry_ms);
+            }
+            Work::Schema => {
+                self.schema_outcome = Some(Outcome::Refused(Refusal { code, message: message.into() }));
+            }
+            Work::Client | Work::Pulse => {}
         }
     }
 

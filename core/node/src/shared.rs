@@ -44,6 +44,7 @@ pub(crate) struct Gauges {
     pub last_index: AtomicU64,
     pub commit_index: AtomicU64,
     pub applied_index: AtomicU64,
+    /// The Raft index that the newest snapshot covers.
     pub snapshot_index: AtomicU64,
     pub disk_free_bytes: AtomicU64,
     pub waiting_entries: AtomicU64,

@@ -1,6 +1,7 @@
 //! From a data directory to a node that serves: recover, lead, install the schema, grant leases, expire what is due.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use konsul_disk::datadir::DataDir;
 use konsul_disk::wal::{HardState as LoggedState, LogView, WalWriter};
@@ -16,6 +17,7 @@ use raft::eraftpb::HardState;
 
 use crate::apply::Machine;
 use crate::backend::AnyStore;
+use crate::code;
 use crate::completions::Completions;
 use crate::disk_guard::DiskGuard;
 use crate::driver::{Driver, Parts};
@@ -68,6 +70,7 @@ fn assemble(options: Options, completions: Arc<Completions>, opened: Opened) -> 
     let snapshotter = Snapshotter::new(snapshots, store.clone(), snapshot);
     let machine = Machine::new(store.clone(), tables.clone());
     let shared = Arc::new(Shared::new(options, completions, tables));
+    shared.gauges.snapshot_index.store(snapshot.index, Relaxed);
     let parts = Parts { shared: shared.clone(), raft, machine, writer, log: log.clone(), guard, snapshotter };
     Ok(Started { shared, store, log, dir, notes, driver: Driver::new(parts) })
 }
@@ -122,6 +125,9 @@ fn install(driver: &mut Driver, stored: &Schema, wanted: &Schema) -> Result<(), 
     turn_until(driver, "installing the schema", |driver| driver.schema_outcome.is_some())?;
     match driver.schema_outcome.take() {
         Some(Outcome::Applied { .. }) => Ok(()),
+        Some(Outcome::Refused(refusal)) if refusal.code == code::DISK_FULL => {
+            Err(format!("the schema cannot be installed: {}", refusal.message))
+        }
         Some(Outcome::Refused(refusal)) => Err(refused(&refusal.message)),
         other => Err(format!("the schema was not installed: {other:?}")),
     }
