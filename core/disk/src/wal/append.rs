@@ -69,6 +69,7 @@ pub struct Recovered {
 pub struct Wal {
     shared: Arc<Shared>,
     sync: bool,
+    segment_bytes: u64,
     active: Option<Active>,
     /// The number of the next batch; batch n + 1 is written only after batch n was synced, see `recover`.
     batch: u64,
@@ -132,6 +133,7 @@ impl Wal {
         let mut wal = Wal {
             shared: Arc::clone(&shared),
             sync: options.sync,
+            segment_bytes: options.segment_bytes,
             active,
             batch,
             hard_state,
@@ -177,8 +179,15 @@ impl Wal {
     }
 
     /// Bytes of records that still fit into the active segment.
-    pub(super) fn active_room_bytes(&self) -> u64 {
+    fn active_room_bytes(&self) -> u64 {
         self.active.as_ref().map_or(0, |active| active.segment.bytes.saturating_sub(active.offset))
+    }
+
+    /// How much to pack into one append: what the active segment still takes or, near its end, what a fresh one takes.
+    pub(super) fn pack_bytes(&self) -> u64 {
+        let fresh = (self.segment_bytes - HEADER_BYTES).saturating_sub(self.restated_bytes());
+        let left = self.active_room_bytes();
+        if left < fresh / 8 { fresh } else { left.min(fresh) }
     }
 
     /// Makes sure that `records` fit into the active segment, going on to the next one if they do not.
@@ -230,6 +239,10 @@ impl Wal {
         if self.active.as_ref().is_some_and(|active| active.offset > HEADER_BYTES) {
             return 0;
         }
+        self.restated_bytes()
+    }
+
+    fn restated_bytes(&self) -> u64 {
         self.head().iter().map(|record| record.frame_bytes() as u64).sum()
     }
 

@@ -99,8 +99,9 @@ fn run(mut wal: Wal, jobs: &Receiver<Job>) {
         let mut bytes = first.bytes;
         let mut batch = first.records;
         let (mut ticket, mut callbacks) = (first.ticket, vec![first.callback]);
+        let room = wal.pack_bytes().min(PACK_MAX_BYTES);
         while let Ok(job) = jobs.try_recv() {
-            if bytes + job.bytes > PACK_MAX_BYTES.min(wal.active_room_bytes().max(PACK_MAX_BYTES / 8)) {
+            if bytes + job.bytes > room {
                 held = Some(job);
                 break;
             }
