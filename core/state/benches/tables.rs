@@ -97,6 +97,9 @@ fn writes(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a scan is called, and the index values it asks for.
+type Question = (&'static str, Vec<(u8, &'static [u8])>);
+
 fn reads(c: &mut Criterion) {
     let replica = stocked();
     let schema = replica.tables.schema();
@@ -119,7 +122,7 @@ fn reads(c: &mut Criterion) {
     group.bench_function("1,000 rows as JSON", |b| {
         b.iter(|| black_box(json::scan(&r, &schema, &shape, &all).unwrap()))
     });
-    let questions: [(&str, Vec<(u8, &[u8])>); 2] = [
+    let questions: [Question; 2] = [
         ("one index, 40 rows", vec![(0, b"svc-7")]),
         ("two indexes, 72 rows", vec![(2, b"v3"), (3, b"rack=r5")]),
     ];

@@ -39,19 +39,20 @@ pub(crate) const ROW_PREFIX_BYTES: usize = 3;
 /// Bytes before the row key in an expiry or keep-order entry.
 pub(crate) const TIMED_PREFIX_BYTES: usize = 11;
 
-/// A store key built on the stack, for reads.
+/// A row's store key built on the stack, for reads.
 pub(crate) struct Short {
-    bytes: [u8; STORE_KEY_BYTES_MAX],
+    bytes: [u8; ROW_PREFIX_BYTES + KEY_BYTES_MAX],
     length: usize,
 }
 
 impl Short {
-    /// A row's store key; None if the key is too long to be anybody's.
+    /// None if the key is too long to be anybody's.
     pub(crate) fn row(table: u16, key: &[u8]) -> Option<Self> {
         if key.len() > KEY_BYTES_MAX {
             return None;
         }
-        let mut short = Self { bytes: [0; STORE_KEY_BYTES_MAX], length: ROW_PREFIX_BYTES + key.len() };
+        let mut short =
+            Self { bytes: [0; ROW_PREFIX_BYTES + KEY_BYTES_MAX], length: ROW_PREFIX_BYTES + key.len() };
         short.bytes[0] = ROW;
         short.bytes[1..3].copy_from_slice(&table.to_be_bytes());
         short.bytes[ROW_PREFIX_BYTES..short.length].copy_from_slice(key);
