@@ -11,37 +11,43 @@ VERSION: Final[str]
 """The package version the binary was built from; must equal the package's."""
 
 class CoreError(Exception):
-    """Raised by calls that fail at once. `args` is `(code, message)`; `konsul.engine` maps the code to `errors.py`."""
+    """Raised by calls that fail at once. `args` is `(code, message)`; `konsul.engine` maps the code to
+    `errors.py`."""
 
 @final
 class Core:
-    """One node: its log, its tables, its leases. Every method is thread-safe; none waits except `start` and `stop`."""
+    """One node: its log, its tables, its leases. Every method is thread-safe; none waits except `start` and
+    `stop`."""
 
     def __new__(cls, options: bytes) -> Core:
         """`options`: a msgpack map, see `konsul.engine.Options`. Touches nothing on disk."""
 
     # Life
     def start(self, schema: bytes) -> None:
-        """Opens the data directory, recovers, elects itself, commits `schema` if it changed. Raises CoreError 13."""
+        """Opens the data directory, recovers, elects itself, commits `schema` if it changed. Raises CoreError
+        13."""
     def stop(self, grace_ms: int) -> None:
-        """Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due, closes cleanly."""
+        """Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due, closes
+        cleanly."""
     def status(self) -> bytes:
         """A JSON object: role, term, indices, disk state, sizes. Cheap."""
     def metrics(self) -> bytes:
         """A JSON object of native counters, gauges and histograms. Cheap."""
 
-    # Submit: each returns a ticket at once, answered by `reap`; raises CoreError for input that cannot enter the log.
+    # Submit: each returns a ticket at once, answered by `reap`; CoreError for what cannot enter the log.
     def commit(self, cases: bytes, timeout_ms: int) -> int:
         """Proposes an entry: a msgpack array of cases (docs/reference/entries.md)."""
     def put(self, table: int, key: bytes, cells: bytes, at: int | None, timeout_ms: int) -> int:
-        """Proposes one `put` without building an entry in Python. `cells`: msgpack array. `at`: None = no guard,
-        0 = must be absent, n = modify_index must be n."""
+        """Proposes one `put` without building an entry in Python. `cells`: msgpack array. `at`: None = no
+        guard, 0 = must be absent, n = modify_index must be n."""
     def renew(self, table: int, key: bytes, timeout_ms: int) -> int:
-        """Renews the row's lease in leader memory; nothing enters the log. Status 2 (NotFound) if there is none."""
+        """Renews the row's lease in leader memory; nothing enters the log. Status 2 (NotFound) if there is
+        none."""
     def barrier(self, consistency: str, timeout_ms: int) -> int:
         """`"default"` or `"linearizable"`: answered when a read started now may be served."""
     def snapshot(self, timeout_ms: int) -> int:
-        """Takes a snapshot now. Status 3 (Invalid, "nothing new to snapshot") if nothing was applied since the last."""
+        """Takes a snapshot now. Status 3 (Invalid, "nothing new to snapshot") if nothing was applied since
+        the last."""
 
     # Read the applied state, now. Never waits for the writer.
     def get(self, table: int, key: bytes) -> bytes | None:
@@ -50,9 +56,10 @@ class Core:
     def scan(
         self, table: int, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-        """Rows with `prefix` matching every `(column, value)` of `where` (each needs an index), ascending by key,
-        keys > `after`, at most `limit`. Returns the rows and the key to continue after, or None at the end.
-        A value is an index value: text and bytes as they are, a number as decimal text, of a map `name=value`."""
+        """Rows with `prefix` matching every `(column, value)` of `where` (each needs an index), ascending by
+        key, keys > `after`, at most `limit`. Returns the rows and the key to continue after, or None at the
+        end. A value is an index value: text and bytes as they are, a number as decimal text, of a map
+        `name=value`."""
     def scan_json(
         self, shape: Shape, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
     ) -> tuple[bytes, int, bytes | None]:
@@ -60,30 +67,32 @@ class Core:
     def keys_json(
         self, table: int, prefix: bytes, separator: bytes, after: bytes | None, limit: int
     ) -> tuple[bytes, int, bytes | None]:
-        """Keys with `prefix` as a JSON array of strings. With a non-empty `separator`, keys are cut after its first
-        occurrence past the prefix and listed once (Consul's `separator`)."""
+        """Keys with `prefix` as a JSON array of strings. With a non-empty `separator`, keys are cut after its
+        first occurrence past the prefix and listed once (Consul's `separator`)."""
     def count(self, table: int) -> int: ...
     def lease_ms(self, table: int, key: bytes) -> int | None:
         """Milliseconds left of the row's lease, or None."""
     def digest(self) -> bytes:
-        """A checksum over every row of every table in key order: equal digests mean equal tables. Walks all rows."""
+        """A checksum over every row of every table in key order: equal digests mean equal tables. Walks all
+        rows."""
 
     # Completions: wait for `fileno` (an eventfd) to be readable, then take everything there is.
     def fileno(self) -> int: ...
     def reap(self, limit: int) -> list[tuple[int, int, int, int, bytes]]:
-        """`(ticket, status, index, number, text)`. Status 0: applied; `index` is the entry's index, `number` the case.
-        Status 1 (Conflict): `number` is the current modify_index of the row of the first guard of the last case that
-        failed (0: absent), `text` its key. Otherwise `status` is a code of `konsul.errors`, `text` the message."""
+        """`(ticket, status, index, number, text)`. Status 0: applied; `index` is the entry's index, `number`
+        the case. Status 1 (Conflict): `number` is the current modify_index of the row of the first guard of
+        the last case that failed (0: absent), `text` its key. Otherwise `status` is a code of
+        `konsul.errors`, `text` the message."""
 
 @final
 class Shape:
     """How a table's rows are written as JSON, compiled once."""
 
     def __new__(cls, table: int, fields: Sequence[tuple[str, int, int]]) -> Shape:
-        """`fields`: `(json_name, source, flags)`. source: column position >= 0, -1 key (text), -2 create_index,
-        -3 modify_index. flags: 1 omit when empty/null/0, 2 bytes: UTF-8 text, else base64 plus a sibling
-        `"<name>_encoding":"base64"` written as `"encoding":"base64"`, 4 milliseconds since 1970 as RFC 3339 UTC,
-        8 embed verbatim (the column holds JSON text)."""
+        """`fields`: `(json_name, source, flags)`. source: column position >= 0, -1 key (text), -2
+        create_index, -3 modify_index. flags: 1 omit when empty/null/0, 2 bytes: UTF-8 text, else base64 plus
+        a sibling `"<name>_encoding":"base64"` written as `"encoding":"base64"`, 4 milliseconds since 1970 as
+        RFC 3339 UTC, 8 embed verbatim (the column holds JSON text)."""
 
 @final
 class Replica:

@@ -1,4 +1,5 @@
-//! The two stores behind one type, so that the node and the native door are compiled once and chosen at start.
+//! The two stores behind one type, so that the node and the native door are compiled once and chosen at
+//! start.
 
 use konsul_disk::lmdb::Lmdb;
 use konsul_state::memory::Memory;

@@ -1,4 +1,5 @@
-//! Finished tickets on their way to the reaper: a list behind an eventfd that is written only when the list was empty.
+//! Finished tickets on their way to the reaper: a list behind an eventfd that is written only when the list
+//! was empty.
 //!
 //! A batch of a thousand answers costs one write and one wake of the loop thread. Nothing here needs Python.
 
@@ -88,8 +89,9 @@ impl Completions {
     /// Takes at most `limit` answers, oldest first; what is left keeps the descriptor readable.
     pub fn take(&self, limit: usize) -> Vec<Completion> {
         let mut count = 0_u64;
-        // SAFETY: the buffer is eight bytes, as an eventfd's read wants. An empty one answers EAGAIN, which is fine:
-        // a push that found the list empty may not have written yet, and will then wake the loop once more for nothing.
+        // SAFETY: the buffer is eight bytes, as an eventfd's read wants. An empty one answers EAGAIN, which
+        // is fine: a push that found the list empty may not have written yet, and will then wake the loop
+        // once more for nothing.
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
         let (taken, is_rest) = {
             let mut done = self.done.lock();
@@ -104,7 +106,8 @@ impl Completions {
 
     fn wake(&self) {
         let one = 1_u64;
-        // SAFETY: eight readable bytes. It cannot block or overflow: at most one wake per empty list is outstanding.
+        // SAFETY: eight readable bytes. It cannot block or overflow: at most one wake per empty list is
+        // outstanding.
         unsafe { libc::write(self.fd(), (&raw const one).cast(), 8) };
     }
 }

@@ -1,9 +1,9 @@
-//! The driver: the one thread that owns the consensus state, turns waiting proposals into log appends and committed
-//! entries into answers.
+//! The driver: the one thread that owns the consensus state, turns waiting proposals into log appends and
+//! committed entries into answers.
 //!
-//! Each turn takes everything that waits, starts the next append first and applies the previous batch while the disk is
-//! busy with it. There is at most one append in flight; what arrives meanwhile gathers in the inbox and leaves as one
-//! packed entry.
+//! Each turn takes everything that waits, starts the next append first and applies the previous batch while
+//! the disk is busy with it. There is at most one append in flight; what arrives meanwhile gathers in the
+//! inbox and leaves as one packed entry.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -335,7 +335,8 @@ impl Driver {
         let entries = ready.take_entries();
         let state = ready.hs().cloned();
         if entries.is_empty() && !ready.must_sync() {
-            // How far is committed need not survive: a restart learns it again. It rides with the next append.
+            // How far is committed need not survive: a restart learns it again. It rides with the next
+            // append.
             self.raft.advance_append_async(ready);
             if self.appending == 0 {
                 self.raft.on_persist_ready(number);

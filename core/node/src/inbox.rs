@@ -1,7 +1,9 @@
-//! What waits for the driver: one lock, one condition variable, and a wake only when the driver sleeps for it.
+//! What waits for the driver: one lock, one condition variable, and a wake only when the driver sleeps for
+//! it.
 //!
-//! While an append is being synced the driver has no use for more proposals: they gather here and leave together as one
-//! packed entry when the append is done. So a submitter pays for a futex wake only when the node is idle.
+//! While an append is being synced the driver has no use for more proposals: they gather here and leave
+//! together as one packed entry when the append is done. So a submitter pays for a futex wake only when the
+//! node is idle.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! The runtime of one node: the Raft driver and its threads, timers, leases and answers.
 //!
-//! [`Node`] is what the native door holds: submit returns a ticket at once, the answer comes through [`Completions`].
+//! [`Node`] is what the native door holds: submit returns a ticket at once, the answer comes through
+//! [`Completions`].
 #![warn(missing_docs)]
 
 mod apply;

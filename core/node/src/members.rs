@@ -1,8 +1,8 @@
-//! The members of the group as bytes, in our own layout: what is read from disk (and later from peers) is never
-//! decoded with the consensus library's protobuf 2 (RUSTSEC-2024-0437).
+//! The members of the group as bytes, in our own layout: what is read from disk (and later from peers) is
+//! never decoded with the consensus library's protobuf 2 (RUSTSEC-2024-0437).
 //!
-//! ```text
-//! u8 version, then voters, learners, outgoing voters, next learners: each u16 LE count and u64 LE ids; u8 auto_leave
+//! ```text u8 version, then voters, learners, outgoing voters, next learners: each u16 LE count and u64 LE
+//! ids; u8 auto_leave
 //! ```
 
 use raft::eraftpb::ConfState;

@@ -56,8 +56,8 @@ impl Node {
         Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir })
     }
 
-    /// Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due and closes the log. The data
-    /// directory is free again when the node is dropped.
+    /// Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due and closes the log.
+    /// The data directory is free again when the node is dropped.
     pub fn stop(&self, grace_ms: u64) {
         self.shared.gauges.is_stopping.store(true, Relaxed);
         let Some(thread) = self.thread.lock().take() else { return };

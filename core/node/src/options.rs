@@ -57,7 +57,8 @@ impl Options {
         // A follower must be able to miss some heartbeats before half the election timeout is over.
         if self.heartbeat_ms > self.election_ms / 5 {
             return Err(format!(
-                "heartbeat_ms is {} and election_ms is {}: the heartbeat must be at most a fifth of the election timeout",
+                "heartbeat_ms is {} and election_ms is {}: the heartbeat must be at most a fifth of the \
+                 election timeout",
                 self.heartbeat_ms, self.election_ms
             ));
         }

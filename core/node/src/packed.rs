@@ -1,7 +1,7 @@
 //! One Raft entry carries many of ours: a version byte, then each as u32 LE length and envelope.
 //!
-//! Packing is what makes a thousand waiting writers share one append and one fsync; the envelope inside is the unit
-//! that takes an index (docs/reference/entries.md).
+//! Packing is what makes a thousand waiting writers share one append and one fsync; the envelope inside is
+//! the unit that takes an index (docs/reference/entries.md).
 
 use konsul_state::entry::{self, Kind};
 

@@ -18,8 +18,8 @@ use crate::backend::AnyStore;
 use crate::members;
 use crate::options::{Backend, Options};
 
-/// Where every new group starts: a snapshot at this position that holds nothing. An empty log at index 0 would make a
-/// later joiner, who is sent a snapshot, panic in the library.
+/// Where every new group starts: a snapshot at this position that holds nothing. An empty log at index 0
+/// would make a later joiner, who is sent a snapshot, panic in the library.
 const GENESIS: Position = Position { index: 1, term: 1 };
 /// A segment of a log in memory; small, since its prepared segments are memory too.
 const MEMORY_SEGMENT_BYTES: u64 = 4 << 20;
@@ -85,7 +85,8 @@ fn open_durable(options: &Options) -> Result<Opened, String> {
     let mut tables = open_tables(&store, &mut notes)?;
     if log.fresh && tables.applied().index > 0 {
         return Err(format!(
-            "{} has tables but no log: put its log directory back, or restore the data directory from a backup",
+            "{} has tables but no log: put its log directory back, or restore the data directory from a \
+             backup",
             dir.path().display()
         ));
     }
@@ -105,7 +106,8 @@ fn open_dir(options: &Options) -> Result<DataDir, String> {
     let node_id = options.node_id;
     match dir.identity() {
         Some(known) if known.node_id != node_id => Err(format!(
-            "{} belongs to node {} and this is node {node_id}: an id is never given to other data. Start it with its \
+            "{} belongs to node {} and this is node {node_id}: an id is never given to other data. Start \
+             it with its \
              own id, or give this node another data directory (KONSUL_DATA_DIR)",
             dir.path().display(),
             known.node_id
@@ -133,8 +135,8 @@ fn open_tables(store: &AnyStore, notes: &mut Vec<String>) -> Result<Tables, Stri
     }
 }
 
-/// Rebuilds the tables from the newest snapshot that reads and that the log goes on from. In a directory that holds
-/// nothing but a snapshot (a restored backup) the log begins behind it.
+/// Rebuilds the tables from the newest snapshot that reads and that the log goes on from. In a directory that
+/// holds nothing but a snapshot (a restored backup) the log begins behind it.
 fn load_snapshot(
     store: &AnyStore,
     snapshots: &Snapshots,
@@ -170,7 +172,8 @@ fn load_snapshot(
         }
         None if log.first_index == GENESIS.index + 1 => empty(store),
         None => Err(format!(
-            "no snapshot can be read and the log starts at entry {}: restore the snapshots directory from a backup{}",
+            "no snapshot can be read and the log starts at entry {}: restore the snapshots directory from \
+             a backup{}",
             log.first_index,
             notes.iter().map(|note| format!("; {note}")).collect::<String>()
         )),
@@ -202,14 +205,16 @@ fn read_log(wal: &Wal, tables: &Tables) -> Result<(HardState, ConfState), String
     let last = view.last_index();
     if applied.index > last {
         return Err(format!(
-            "the tables hold log entry {} and the log ends at {last}: acknowledged writes are missing from the log. \
+            "the tables hold log entry {} and the log ends at {last}: acknowledged writes are missing from \
+             the log. \
              Restore the data directory from a backup",
             applied.index
         ));
     }
     if applied.index >= GENESIS.index && view.term(applied.index).is_ok_and(|term| term != applied.term) {
         return Err(format!(
-            "the tables and the log differ about entry {}: they are not of one node. Restore the data directory from a \
+            "the tables and the log differ about entry {}: they are not of one node. Restore the data \
+             directory from a \
              backup",
             applied.index
         ));

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Release};
 use crate::code;
 use crate::driver::{Broken, Driver};
 
-/// Runs until stopped; sets `is_clean` if nothing was left over. What breaks the node ends the process: going on after
-/// a failed sync or an entry that cannot be applied would break promises that were already made.
+/// Runs until stopped; sets `is_clean` if nothing was left over. What breaks the node ends the process: going
+/// on after a failed sync or an entry that cannot be applied would break promises that were already made.
 pub(crate) fn run(mut driver: Driver, is_clean: &AtomicBool) {
     if let Err(broken) = drive(&mut driver) {
         die(&broken);

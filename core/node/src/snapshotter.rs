@@ -1,7 +1,7 @@
 //! When a snapshot is due, the thread that writes it, and how much of the log stays behind it.
 //!
-//! The thread reads through a transaction of its own: writers go on. When the file is safe the log gets a mark, and
-//! everything before the mark but a trailing rest is given back.
+//! The thread reads through a transaction of its own: writers go on. When the file is safe the log gets a
+//! mark, and everything before the mark but a trailing rest is given back.
 
 use std::collections::VecDeque;
 use std::io;

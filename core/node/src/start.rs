@@ -1,4 +1,5 @@
-//! From a data directory to a node that serves: recover, lead, install the schema, grant leases, expire what is due.
+//! From a data directory to a node that serves: recover, lead, install the schema, grant leases, expire what
+//! is due.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,7 +76,8 @@ fn assemble(options: Options, completions: Arc<Completions>, opened: Opened) -> 
     Ok(Started { shared, store, log, dir, notes, driver: Driver::new(parts) })
 }
 
-/// The stored state as the library's. The commit index is written lazily, so what is applied may be ahead of it.
+/// The stored state as the library's. The commit index is written lazily, so what is applied may be ahead of
+/// it.
 fn to_library(stored: LoggedState, applied: u64) -> HardState {
     let commit = stored.commit.max(applied);
     HardState { term: stored.term, vote: stored.vote, commit, ..HardState::default() }
@@ -116,7 +118,8 @@ fn turn_until(driver: &mut Driver, what: &str, is_done: impl Fn(&Driver) -> bool
 fn install(driver: &mut Driver, stored: &Schema, wanted: &Schema) -> Result<(), String> {
     let refused = |message: &str| {
         format!(
-            "the data directory holds tables that this version's schema cannot follow: {message}. Start the version \
+            "the data directory holds tables that this version's schema cannot follow: {message}. Start \
+             the version \
              that wrote them, or one that is newer"
         )
     };

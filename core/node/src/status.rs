@@ -69,7 +69,8 @@ impl Node {
         };
         let _ = write!(
             out,
-            ",\"disk\":{{\"free_bytes\":{free_bytes},\"full\":{},\"stalled\":{},\"log_bytes\":{},\"log_room_bytes\":{},\
+            ",\"disk\":{{\"free_bytes\":{free_bytes},\"full\":{},\"stalled\":{},\"log_bytes\":{}\
+             ,\"log_room_bytes\":{},\
              \"snapshot_index\":{}}}",
             gauges.is_full.load(Relaxed),
             gauges.is_stalled.load(Relaxed),

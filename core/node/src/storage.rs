@@ -1,4 +1,5 @@
-//! The log as the consensus library wants to see it: everything handed over so far, whether synced yet or not.
+//! The log as the consensus library wants to see it: everything handed over so far, whether synced yet or
+//! not.
 
 use konsul_disk::wal::{self, LogView, ReadError};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};

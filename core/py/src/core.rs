@@ -1,6 +1,7 @@
 //! `Core`: one node behind the native door.
 //!
-//! No commit needs the GIL: callers only queue, and the answers wait in a list until the loop thread reaps them.
+//! No commit needs the GIL: callers only queue, and the answers wait in a list until the loop thread reaps
+//! them.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Key patterns: `*` and `?` inside one path segment, `**` over any number of them, `[...]` one character of a set.
+//! Key patterns: `*` and `?` inside one path segment, `**` over any number of them, `[...]` one character of
+//! a set.
 
 /// The most bytes a pattern may have: as long as the longest key.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
@@ -17,8 +18,8 @@ enum Token {
     Star,
     /// Any characters.
     DoubleStar,
-    /// `**/` is two states, so that it can be left out only where a segment starts: `Fork` consumes nothing and goes
-    /// on to `Inside` or past it; `Inside` eats characters and may end after each `/`.
+    /// `**/` is two states, so that it can be left out only where a segment starts: `Fork` consumes nothing
+    /// and goes on to `Inside` or past it; `Inside` eats characters and may end after each `/`.
     Fork,
     Inside,
 }

@@ -17,8 +17,8 @@ struct Slot<T> {
 
 /// The newest changes in index order, bounded by count and by bytes.
 ///
-/// Changes that share an index (one entry wrote several rows) are dropped together, so a reader never sees half an
-/// entry.
+/// Changes that share an index (one entry wrote several rows) are dropped together, so a reader never sees
+/// half an entry.
 pub struct Ring<T> {
     slots: VecDeque<Slot<T>>,
     bytes: usize,
