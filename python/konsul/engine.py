@@ -68,7 +68,7 @@ class Options:
     snapshot_threshold_entries: int = 8_192
     snapshot_retention: int = 2
     trailing_entries: int = 10_240
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 16 << 20
     inflight_max_entries: int = 65_536
     inflight_max_bytes: int = 256 << 20
     disk_reserve_bytes: int = 64 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_missing_file_stops_the_start() -> None:
 def test_variables_without_effect_are_named_but_not_their_values() -> None:
     environ = {
         "KONSUL_JWT_SECRET": "hunter2",
-        "KONSUL_AUTH_ENABLED": "true",
+        "KONSUL_AUTH_ENABLED": "false",
         "KONSUL_HTTP_PORT": "1",
         "KONSUL_TOKEN": "t",
         "KONSUL_PORT": "1",
@@ -153,7 +154,6 @@ def test_variables_without_effect_are_named_but_not_their_values() -> None:
     }
     said = notices(environ, declarations(GROUPS))
     assert said == [
-        "KONSUL_AUTH_ENABLED is not used yet: this server does not have that protection",
         "KONSUL_HTTP_PORT is not a setting of this server; did you mean KONSUL_PORT?",
         "KONSUL_JWT_SECRET is not used yet",
     ]
@@ -203,3 +203,21 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_durations_are_written_as_go_writes_them(ms: int, text: str) -> None:
     assert format_duration_ms(ms) == text
     assert parse_duration_ms(text) == ms
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "KONSUL_AUTH_ENABLED",
+            "true",
+            "KONSUL_AUTH_ENABLED is on, and this version does not have that protection",
+        ),
+        ("KONSUL_TLS_AUTO_CERT", "1", "KONSUL_TLS_AUTO_CERT is on"),
+        ("KONSUL_RAFT_ENABLED", "T", "does not have clusters yet"),
+        ("KONSUL_ACL_ENABLED", "yes", "KONSUL_ACL_ENABLED is 'yes'"),
+    ],
+)
+def test_a_protection_that_is_not_there_refuses_the_start(name: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(GROUPS, environ={name: value}, notice=notices)

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from konsul.kernel.config import CONFIG_FILE, PREFIX
+from konsul.kernel.config import CONFIG_FILE, PREFIX, ConfigError
+from konsul.kernel.values import BOOL
 
 LATER_PREFIXES: Final = (
     "KONSUL_TLS_",
@@ -64,6 +65,8 @@ LATER: Final = frozenset(
     )
 )
 """Named by the contract for features that are not part of this server yet."""
+CLUSTER: Final = frozenset(("KONSUL_RAFT_ENABLED", "KONSUL_CLUSTER_ENABLED"))
+"""Nodes that believe to be one cluster and are not would each take writes of their own."""
 GUARDS: Final = frozenset(
     (
         "KONSUL_AUTH_ENABLED",
@@ -75,7 +78,7 @@ GUARDS: Final = frozenset(
         "KONSUL_AUDIT_ENABLED",
     )
 )
-"""Those that an operator sets to be protected: said more plainly."""
+"""Those that an operator sets to be protected: going on without would leave open what is believed to be guarded."""
 ELSEWHERE: Final = frozenset(
     (
         "KONSUL_TOKEN",
@@ -96,14 +99,17 @@ ELSEWHERE: Final = frozenset(
 
 
 def notices(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """One sentence per variable that is set and has no effect. Never the value: it may be a secret."""
+    """One sentence per variable that is set and has no effect. Never the value: it may be a secret.
+
+    Raises ConfigError for one that asks for a protection or a cluster this server cannot give.
+    """
     known_names = set(known)
     found: list[str] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known_names or name in ELSEWHERE or not environ[name]:
             continue
-        if name in GUARDS:
-            found.append(f"{name} is not used yet: this server does not have that protection")
+        if name in GUARDS or name in CLUSTER:
+            _refuse_unless_off(name, environ[name])
         elif name in LATER or name.startswith(LATER_PREFIXES):
             found.append(f"{name} is not used yet")
         else:
@@ -111,3 +117,14 @@ def notices(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
             hint = f"; did you mean {near[0]}?" if near else ""
             found.append(f"{name} is not a setting of this server{hint}")
     return found
+
+
+def _refuse_unless_off(name: str, value: str) -> None:
+    try:
+        is_on = BOOL.read(value)
+    except ValueError:
+        raise ConfigError(f"{name} is {value!r} (environment): expected {BOOL.expected}") from None
+    if not is_on:
+        return
+    what = "that protection" if name in GUARDS else "clusters"
+    raise ConfigError(f"{name} is on, and this version does not have {what} yet: unset it to start without")

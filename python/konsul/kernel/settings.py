@@ -227,7 +227,7 @@ class RaftSettings(Settings):
     segment_bytes: int = setting(
         "KONSUL_RAFT_SEGMENT_BYTES",
         BYTES,
-        default=64 * MIB,
+        default=16 * MIB,
         doc="Size of a log file; files are written in advance and used again.",
         check=between(64 * KIB, GIB, "64KiB to 1GiB"),
     )
