@@ -19,9 +19,14 @@ def main() -> int:
     seed = random.SystemRandom().getrandbits(32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="konsul-chaos-") as folder:
-        outcome = run(Path(folder), given.kills, seed)
+        outcome = run(Path(folder), given.kills, seed, progress)
     print(outcome)
     return 1 if outcome.problems else 0
+
+
+def progress(kills: int, acknowledged: int) -> None:
+    if kills % 20 == 0:
+        print(f"{kills} kills, {acknowledged} writes acknowledged", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,11 @@ class Outcome:
         )
 
 
-def run(folder: Path, kills: int, seed: int) -> Outcome:
-    """Kills the server `kills` times. The seed decides writes and moments, the machine decides the rest."""
+def run(folder: Path, kills: int, seed: int, progress: Callable[[int, int], None] | None = None) -> Outcome:
+    """Kills the server `kills` times. The seed decides writes and moments, the machine decides the rest.
+
+    `progress` is told the number of kills and of acknowledged writes after each kill.
+    """
     rng = random.Random(seed)
     record = Record()
     server = Server(folder / "data", SETTINGS)
@@ -59,6 +63,8 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
             else:
                 asyncio.run(_kill_among_writers(server, record, rng))
             done += 1
+            if progress is not None:
+                progress(done, record.acknowledged)
         asyncio.run(_start_and_compare(server, record))
         record.problems.extend([] if server.stop() == 0 else ["the graceful stop at the end failed"])
     finally:
