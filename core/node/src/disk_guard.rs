@@ -48,11 +48,6 @@ impl DiskGuard {
         self.allowance_bytes = u64::MAX;
     }
 
-    /// When the driver must wake to look again: only while full.
-    pub fn wake_ms(&self) -> Option<u64> {
-        self.is_full.then_some(self.check_at_ms)
-    }
-
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes
     }
@@ -80,7 +75,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut guard = DiskGuard::new(Some(dir.path()), u64::MAX);
         assert!(guard.is_full(0));
-        assert_eq!(guard.wake_ms(), Some(RECHECK_MS));
+        assert!(guard.is_full(RECHECK_MS));
         assert!(guard.free_bytes() > 0);
     }
 
@@ -92,7 +87,6 @@ mod tests {
         guard.met_full(10);
         assert!(guard.is_full(10));
         assert!(!guard.is_full(10 + RECHECK_MS));
-        assert_eq!(guard.wake_ms(), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) struct Driver {
     /// Appends handed to the log's thread and not yet on disk.
     appending: usize,
     /// Committed and not yet applied.
-    pub(crate) committed: VecDeque<Entry>,
+    pub(crate) committed: Vec<Entry>,
     pub(crate) retry_apply_at_ms: Option<u64>,
     next_tick_ms: u64,
     proposals: Vec<Proposal>,
@@ -108,7 +108,7 @@ impl Driver {
             schema_outcome: None,
             stop_at_ms: None,
             appending: 0,
-            committed: VecDeque::new(),
+            committed: Vec::new(),
             retry_apply_at_ms: None,
             next_tick_ms: 0,
             proposals: Vec::new(),
@@ -138,9 +138,8 @@ impl Driver {
         if self.appending == 0 {
             self.propose(now_ms);
         }
-        self.handle_ready()?;
-        self.apply_committed(now_ms)?;
-        self.serve_barriers()?;
+        self.advance(now_ms)?;
+        self.serve_barriers(now_ms)?;
         self.snapshot_if_due(now_ms)?;
         self.write_gauges(now_ms);
         self.shared.completions.push(&mut self.answers);
@@ -315,19 +314,28 @@ impl Driver {
         }
     }
 
-    /// Takes from the library what must be appended and what may be applied.
-    pub(crate) fn handle_ready(&mut self) -> Result<(), Broken> {
-        while self.raft.has_ready() {
-            let mut ready = self.raft.ready();
-            if let Some(state) = ready.ss() {
-                let role = state.raft_state;
-                self.note_role(role);
+    /// Takes from the library what must be appended and what may be applied, and applies it, batch by batch: a
+    /// long log is replayed without being held in memory.
+    pub(crate) fn advance(&mut self, now_ms: u64) -> Result<(), Broken> {
+        loop {
+            while self.committed.is_empty() && self.raft.has_ready() {
+                let mut ready = self.raft.ready();
+                if let Some(state) = ready.ss() {
+                    let role = state.raft_state;
+                    self.note_role(role);
+                }
+                self.barriers.confirm(ready.take_read_states());
+                self.committed = ready.take_committed_entries();
+                self.append(ready)?;
             }
-            self.barriers.confirm(ready.take_read_states());
-            self.committed.extend(ready.take_committed_entries());
-            self.append(ready)?;
+            if self.committed.is_empty() {
+                return Ok(());
+            }
+            self.apply_committed(now_ms)?;
+            if self.is_stalled() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn append(&mut self, mut ready: Ready) -> Result<(), Broken> {

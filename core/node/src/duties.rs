@@ -23,6 +23,8 @@ const EXPIRE_MAX: usize = 1_000;
 const REFUSED_LEASE_RETRY_MS: u64 = 60_000;
 /// While a deadline of the wall clock waits, it is looked at this often: somebody may set the clock.
 const WALL_CHECK_MS: u64 = 1_000;
+/// While a slow append holds proposals back, they are looked at this often.
+const INBOX_CHECK_MS: u64 = 100;
 /// Of the vocabulary in docs/reference/entries.md.
 const GUARD_AT: u64 = 2;
 const OP_DELETE: u64 = 3;
@@ -31,6 +33,7 @@ impl Driver {
     /// When to wake without being called; `None`: only for events.
     pub(crate) fn wake_ms(&mut self, now_ms: u64) -> Option<u64> {
         let deadline_ms = (self.deadline_ms != u64::MAX).then_some(self.deadline_ms);
+        let is_full = self.shared.gauges.is_full.load(Relaxed);
         let pulse_ms = self.pulse_in_ms(now_ms).map(|in_ms| now_ms + in_ms.min(WALL_CHECK_MS));
         let own = [
             deadline_ms,
@@ -38,7 +41,10 @@ impl Driver {
             self.tick_wake_ms(),
             self.is_leader().then(|| self.shared.leases.lock().next_ms()).flatten(),
             self.retry_apply_at_ms,
-            self.guard.wake_ms(),
+            // Whether space has returned is asked, not told.
+            is_full.then_some(now_ms + RETRY_MS),
+            // Proposals do not end a sleep under an append, so their deadlines are looked for.
+            self.is_appending().then_some(now_ms + INBOX_CHECK_MS),
             self.snapshot_wake_ms(),
             self.stop_at_ms,
         ];
@@ -67,8 +73,7 @@ impl Driver {
         if self.committed.is_empty() || self.retry_apply_at_ms.is_some_and(|at_ms| now_ms < at_ms) {
             return Ok(());
         }
-        let (result, took) =
-            timed(|| self.machine.apply(self.committed.make_contiguous(), &self.shared.tables()));
+        let (result, took) = timed(|| self.machine.apply(&self.committed, &self.shared.tables()));
         match result {
             Ok(batch) => {
                 self.shared.metrics.apply_time.observe(took);
@@ -205,7 +210,7 @@ impl Driver {
     }
 
     /// Asks for and serves the reads that wait.
-    pub(crate) fn serve_barriers(&mut self) -> Result<(), Broken> {
+    pub(crate) fn serve_barriers(&mut self, now_ms: u64) -> Result<(), Broken> {
         if self.barriers.is_empty() {
             return Ok(());
         }
@@ -217,7 +222,7 @@ impl Driver {
             && let Some(context) = self.barriers.next_round()
         {
             self.raft.read_index(context);
-            self.handle_ready()?;
+            self.advance(now_ms)?;
         }
         let applied = self.raft.raft.raft_log.applied;
         self.barriers.serve(applied, self.machine.tables().index(), &mut self.answers);

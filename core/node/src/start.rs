@@ -37,9 +37,10 @@ pub(crate) struct Started {
     pub shared: Arc<Shared>,
     pub store: Arc<AnyStore>,
     pub log: LogView,
-    pub dir: Option<DataDir>,
     pub notes: Vec<String>,
     pub driver: Driver,
+    // Last: a start that fails closes everything before it frees the directory.
+    pub dir: Option<DataDir>,
 }
 
 pub(crate) fn start(
@@ -73,7 +74,7 @@ fn assemble(options: Options, completions: Arc<Completions>, opened: Opened) -> 
     let shared = Arc::new(Shared::new(options, completions, tables));
     shared.gauges.snapshot_index.store(snapshot.index, Relaxed);
     let parts = Parts { shared: shared.clone(), raft, machine, writer, log: log.clone(), guard, snapshotter };
-    Ok(Started { shared, store, log, dir, notes, driver: Driver::new(parts) })
+    Ok(Started { shared, store, log, notes, driver: Driver::new(parts), dir })
 }
 
 /// The stored state as the library's. The commit index is written lazily, so what is applied may be ahead of
