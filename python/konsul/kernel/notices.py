@@ -78,7 +78,7 @@ GUARDS: Final = frozenset(
         "KONSUL_AUDIT_ENABLED",
     )
 )
-"""Those that an operator sets to be protected: going on without would leave open what is believed to be guarded."""
+"""An operator sets these to be protected: going on without would leave open what is believed guarded."""
 ELSEWHERE: Final = frozenset(
     (
         "KONSUL_TOKEN",
