@@ -69,7 +69,7 @@ cdef class Exchange:
         cdef bytes piece
         cdef bint more
         if message["type"] != "http.request":
-            # The client is gone, or it framed the body wrongly and still reads: the server does not say which.
+            # The client is gone, or framed the body wrongly and still reads: the server does not say which.
             self.close = True
             return self.refuse(400, b"the request body is not whole")
         piece = message.get("body", b"")
@@ -86,11 +86,23 @@ cdef class Exchange:
                 self.body = b"".join(self.chunks)
                 self.chunks = None
             return self.body_done()
-        if piece:
-            if self.chunks is None:
-                self.chunks = []
-            self.chunks.append(piece)
+        if piece and not self._hold(piece):
+            return 0
         return self.receive() if self.proto is not None else 0
+
+    cdef int _hold(self, bytes piece) except -1:
+        """Keeps a piece of a body that is not whole; 0 if all requests together hold too much already."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+        self.held += size
+        self.site.held_bytes += size
+        if self.site.held_bytes > self.site.max_held_bytes:
+            self.close = self.retry = True
+            self.refuse(503, b"too many request bodies are on their way")
+            return 0
+        if self.chunks is None:
+            self.chunks = []
+        self.chunks.append(piece)
+        return 1
 
     cdef int body_done(self) except -1:
         self.site.reading.pop(self, None)
@@ -141,7 +153,7 @@ cdef class Exchange:
 
     cdef int refuse(self, int status, bytes message) except -1:
         """The standard error body."""
-        cdef Buffer* b = &self.site.scratch
+        cdef Buffer* b = self.site.clean_scratch()
         cdef bytes path = self.sent_path()
         cdef bytes reason = REASONS[status]
         put(b, '{"error":"', 10)
@@ -216,6 +228,8 @@ cdef class Exchange:
     cdef int crash(self, object error) except -1:
         """A defect of ours: the client gets 500, the log gets the trace."""
         logging.getLogger("konsul.front").error("request crashed", exc_info=error)
+        if self.request_id is None:  # it happened within the head
+            self.request_id = self.site.new_request_id()
         if not self.answered:
             self.refuse(500, b"Internal server error")
         return 0
@@ -229,6 +243,7 @@ cdef class Exchange:
         self.finished = True
         if self.reading_since_ns:
             site.reading.pop(self, None)
+            site.held_bytes -= self.held
         took_ns = monotonic_ns() - self.begun_ns
         if self.route >= 0:
             site.series.observe(self.route, self.method, self.status, took_ns)

@@ -34,7 +34,7 @@ cdef class Front:
                  kv_refusal=None, tally=None, int kv_table=1, int service_table=2,
                  Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
                  Py_ssize_t max_value_bytes=524288,
-                 Py_ssize_t max_key_bytes=1024, int body_timeout_ms=30000, int write_timeout_ms=5000,
+                 Py_ssize_t max_key_bytes=1024, Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
                  str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
                  Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()
@@ -51,6 +51,7 @@ cdef class Front:
         site.kv_table, site.service_table = kv_table, service_table
         site.max_head_bytes, site.max_body_bytes = max_head_bytes, max_body_bytes
         site.max_value_bytes, site.max_key_bytes = max_value_bytes, max_key_bytes
+        site.max_held_bytes = max_held_bytes
         site.body_timeout_ns = <long long>body_timeout_ms * 1000000
         site.write_timeout_ms = write_timeout_ms
         site.identify, site.limit, site.authorise, site.audit = identify, limit, authorise, audit
@@ -110,7 +111,8 @@ cdef class Front:
         """See front.pyi."""
         cdef Site site = self.site
         return {
-            "in_flight": site.in_flight, "bucket_bounds": site.series.bounds(), "requests": site.series.requests(),
+            "in_flight": site.in_flight, "bucket_bounds": site.series.bounds(),
+            "requests": site.series.requests(),
             "operations": site.series.operations(), "series_dropped": site.series.dropped,
             "log_lines": site.log.lines, "log_lines_dropped": site.log.lines_dropped,
         }
@@ -175,6 +177,7 @@ cdef class Front:
         ex.scope = scope
         ex.proto = proto
         ex.watcher = watcher
+        ex.raw_path, ex.method_name, ex.client = b"", "", ""
         ex.route = self._unmatched
         self.site.in_flight += 1
         return ex
@@ -218,6 +221,8 @@ cdef class Front:
         cdef const char* path = PyBytes_AS_STRING(ex.path)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(ex.path)
         cdef int method = ex.method
+        if ex.declared != 0 and method != PUT and method != POST:
+            return ex.fall()  # which reads the body, so that the connection can be used again
         if size > 4 and memcmp(path, "/kv/", 4) == 0:
             ex.route = self._kv
             if method == GET or method == HEAD:

@@ -1,4 +1,4 @@
-"""Every error of Konsul: one class, one code, one HTTP status, one exit status. Imports only the standard library."""
+"""Every error of Konsul: one class, one code, one HTTP status, one exit status. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-//! What one entry, one read and one snapshot cost on the memory backend. Bounded: about a minute for all of them.
+//! What one entry, one read and one snapshot cost on the memory backend. Bounded: about a minute for all of
+//! them.
 
 #[path = "../tests/sketch/mod.rs"]
 mod sketch;

@@ -75,7 +75,8 @@ pub enum Outcome {
 /// The node cannot go on with this transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The store refused. Drop the transaction and these tables, and go back to the clones from before the batch.
+    /// The store refused. Drop the transaction and these tables, and go back to the clones from before the
+    /// batch.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A committed entry or a stored row cannot be understood: continuing would let replicas diverge.
@@ -342,7 +343,8 @@ fn apply_ops<W: Write>(run: &mut Run<'_, W>, mut cursor: Cursor<'_>) -> Result<(
     for at in 0..count {
         let op = vocabulary::op(&mut cursor)?;
         if at == 0 {
-            // A lone op on a plain table is refused before its first write or not at all: there is nothing to undo.
+            // A lone op on a plain table is refused before its first write or not at all: there is nothing to
+            // undo.
             let alone = count == 1 && run.schema.table(op.table)?.is_plain();
             run.journal.start(!alone);
         }

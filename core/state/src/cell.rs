@@ -1,7 +1,7 @@
 //! Cells: what a column may hold, and the one canonical msgpack form in which it is stored.
 //!
-//! Canonical means: the smallest integer and length forms, a map's pairs in key order. So equal values are equal bytes,
-//! and every comparison in a guard or an index is a comparison of bytes.
+//! Canonical means: the smallest integer and length forms, a map's pairs in key order. So equal values are
+//! equal bytes, and every comparison in a guard or an index is a comparison of bytes.
 
 use crate::json_text;
 use crate::msgpack::{self, Cursor, Malformed, Value};

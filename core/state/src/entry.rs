@@ -48,8 +48,8 @@ pub(crate) fn split(entry: &[u8]) -> Result<(u64, Kind, &[u8]), Bad> {
     Ok((u64::from_be_bytes(*now_ms), kind, body))
 }
 
-/// The body of an entry with one `put`. `cells` is a msgpack array. `at`: None for no guard, 0 if the row must be
-/// absent, n if its modify_index must be n. Not checked: [`validate`] does that.
+/// The body of an entry with one `put`. `cells` is a msgpack array. `at`: None for no guard, 0 if the row
+/// must be absent, n if its modify_index must be n. Not checked: [`validate`] does that.
 pub fn put_cases(table: u16, key: &[u8], cells: &[u8], at: Option<u64>) -> Vec<u8> {
     let mut out = Vec::with_capacity(cells.len() + 2 * key.len().min(KEY_BYTES_MAX) + 32);
     msgpack::write_array(&mut out, 1);

@@ -1,7 +1,7 @@
 //! Rows that match several index values at once: a leapfrog over sorted lists of keys.
 //!
-//! Each list in turn jumps to the first key not before the current candidate; where all agree is a match. The work is
-//! bounded by the shortest list, as in Veldhuizen, "Leapfrog Triejoin" (ICDT 2014), for one variable.
+//! Each list in turn jumps to the first key not before the current candidate; where all agree is a match. The
+//! work is bounded by the shortest list, as in Veldhuizen, "Leapfrog Triejoin" (ICDT 2014), for one variable.
 
 use crate::keys;
 use crate::read::ReadError;
@@ -52,7 +52,8 @@ impl List {
     }
 }
 
-/// Visits the keys that every filter `(column, value)` has, ascending from `start`, until `visit` answers false.
+/// Visits the keys that every filter `(column, value)` has, ascending from `start`, until `visit` answers
+/// false.
 pub(crate) fn intersect<R: Read>(
     r: &R,
     table: u16,

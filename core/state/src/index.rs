@@ -1,7 +1,7 @@
 //! Index values: what of a cell an index holds.
 //!
-//! Numbers are their decimal text, booleans `true` and `false`, a map's pairs `name=value`; everything else its bytes.
-//! Nil is in no index, an empty value not in a unique one.
+//! Numbers are their decimal text, booleans `true` and `false`, a map's pairs `name=value`; everything else
+//! its bytes. Nil is in no index, an empty value not in a unique one.
 
 use std::io::Write as _;
 

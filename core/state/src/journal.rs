@@ -1,6 +1,7 @@
 //! The undo journal: how a refused entry leaves no trace in a write transaction that goes on.
 //!
-//! Old values lie one behind the other in one arena and are taken back from its end, so recording is a memcpy.
+//! Old values lie one behind the other in one arena and are taken back from its end, so recording is a
+//! memcpy.
 
 use crate::store::{StoreError, Write};
 

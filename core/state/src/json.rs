@@ -43,7 +43,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `fields`: `(json_name, source, flags)`. Source: a column position, -1 the key, -2 create_index, -3 modify_index.
+    /// `fields`: `(json_name, source, flags)`. Source: a column position, -1 the key, -2 create_index, -3
+    /// modify_index.
     ///
     /// # Errors
     /// A refusal if a source or flag is not known.

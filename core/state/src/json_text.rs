@@ -1,6 +1,7 @@
 //! JSON text: the check of `json` cells, and the writing of strings, bytes and times.
 //!
-//! The check is our own because it decides what replicas store: a library's next release must not change the answer.
+//! The check is our own because it decides what replicas store: a library's next release must not change the
+//! answer.
 
 /// Deeper JSON is refused.
 const DEPTH_MAX: u32 = 64;
@@ -146,7 +147,8 @@ impl Reader<'_> {
     }
 }
 
-/// Appends `text` as a JSON string; the short escapes where JSON has them, `\u00xx` for other control characters.
+/// Appends `text` as a JSON string; the short escapes where JSON has them, `\u00xx` for other control
+/// characters.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
@@ -198,7 +200,8 @@ pub(crate) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Appends ms since 1970 as a JSON string: `"2026-01-02T03:04:05.678Z"`, always with three digits of milliseconds.
+/// Appends ms since 1970 as a JSON string: `"2026-01-02T03:04:05.678Z"`, always with three digits of
+/// milliseconds.
 ///
 /// The calendar is Howard Hinnant's `civil_from_days` (chrono-compatible low-level date algorithms).
 pub(crate) fn write_time(out: &mut Vec<u8>, ms: u64) {

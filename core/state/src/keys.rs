@@ -9,8 +9,8 @@
 //! | 0x30 | table u16 BE, deadline in ms u64 BE, key | empty: what expires when |
 //! | 0x40 | table u16 BE, create_index u64 BE, key | empty: the order `keep` removes in |
 //!
-//! A 0x00 inside an index value becomes 0x00 0xff, so the end mark 0x00 0x00 never occurs inside, sorts before every
-//! continuation, and all entries of one value are one contiguous range in key order.
+//! A 0x00 inside an index value becomes 0x00 0xff, so the end mark 0x00 0x00 never occurs inside, sorts
+//! before every continuation, and all entries of one value are one contiguous range in key order.
 
 use crate::refusal::Refusal;
 

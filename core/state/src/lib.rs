@@ -1,7 +1,8 @@
 //! The replicated table engine: entries in, rows out, the same bytes on every replica.
 //!
-//! Pure by law: no clock, no randomness, no files, no threads, no hash maps with random order (`clippy.toml`).
-//! The formats are in `docs/reference/entries.md`; where things lie in the store is in [`keys`].
+//! Pure by law: no clock, no randomness, no files, no threads, no hash maps with random order
+//! (`clippy.toml`). The formats are in `docs/reference/entries.md`; where things lie in the store is in
+//! [`keys`].
 
 pub mod apply;
 pub mod cell;

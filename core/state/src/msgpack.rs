@@ -1,7 +1,7 @@
 //! Msgpack without copies: a cursor that lends what it reads, and writers that choose the smallest form.
 //!
-//! Reading is iterative, so nesting cannot exhaust the stack, and every announced length is checked against what is
-//! left, so a lying header cannot make anybody allocate.
+//! Reading is iterative, so nesting cannot exhaust the stack, and every announced length is checked against
+//! what is left, so a lying header cannot make anybody allocate.
 
 use rmp::{Marker, encode};
 

@@ -89,7 +89,8 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    /// Appends the next given cell in its stored form. `old` is the row KEEP takes from; None where KEEP is no value.
+    /// Appends the next given cell in its stored form. `old` is the row KEEP takes from; None where KEEP is
+    /// no value.
     fn given(
         &self,
         cursor: &mut Cursor<'_>,

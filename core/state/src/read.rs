@@ -227,8 +227,8 @@ impl KeyQuery<'_> {
     }
 }
 
-/// Visits keys, folded at the separator. A folded group costs one seek, however many keys it has. Returns the answer
-/// to continue after, or None if there are no more.
+/// Visits keys, folded at the separator. A folded group costs one seek, however many keys it has. Returns the
+/// answer to continue after, or None if there are no more.
 ///
 /// # Errors
 /// [`ReadError`].

@@ -48,8 +48,8 @@ impl Refusal {
 
 /// What can be wrong with input that is being read.
 ///
-/// The three differ once input is committed: a refusal is an answer, the other two mean that this binary does not
-/// understand what its peers agreed on, and the node must stop rather than diverge.
+/// The three differ once input is committed: a refusal is an answer, the other two mean that this binary does
+/// not understand what its peers agreed on, and the node must stop rather than diverge.
 #[derive(Debug)]
 pub(crate) enum Bad {
     /// Not the msgpack that was expected.

@@ -20,7 +20,8 @@ impl<'a> Row<'a> {
     /// Wraps stored bytes.
     ///
     /// # Errors
-    /// [`Malformed`] if they are shorter than the header. Cells are checked by [`Row::check`], or when they are read.
+    /// [`Malformed`] if they are shorter than the header. Cells are checked by [`Row::check`], or when they
+    /// are read.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         if bytes.len() < HEADER_BYTES {
             return Err(Malformed("a row is shorter than its header"));

@@ -283,7 +283,8 @@ impl<'r, W: Write> Run<'r, W> {
         Ok(())
     }
 
-    /// Removes the oldest rows beyond `keep`. There is more than one only after `keep` was added to a full table.
+    /// Removes the oldest rows beyond `keep`. There is more than one only after `keep` was added to a full
+    /// table.
     fn keep_newest(&mut self, table: &Table, keep: u64, context: Context<'_>) -> Result<(), Stop> {
         while self.counts[table.position] > keep {
             check_depth(context.depth + 1)?;

@@ -5,7 +5,8 @@
 //! chunk: length u32 BE · CRC32C u32 BE · msgpack [table id, [key, row, key, row ...]]
 //! end:   length 0
 //! ```
-//! The writer walks a read transaction, so nobody waits for it. Indexes are not in it: the reader builds them anew.
+//! The writer walks a read transaction, so nobody waits for it. Indexes are not in it: the reader builds them
+//! anew.
 
 use std::io;
 use std::ops::ControlFlow;

@@ -1,4 +1,5 @@
-//! Reading a snapshot: nothing in it is believed before it is checked, and no length makes us allocate ahead of data.
+//! Reading a snapshot: nothing in it is believed before it is checked, and no length makes us allocate ahead
+//! of data.
 
 use std::io::{self, BufRead, Read as _};
 use std::sync::Arc;
@@ -123,7 +124,8 @@ fn read_counts(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, u64)>, SnapshotError
     Ok(counts)
 }
 
-/// Replaces everything in the store by a snapshot. Returns the tables and the meta given to [`crate::snapshot::write`].
+/// Replaces everything in the store by a snapshot. Returns the tables and the meta given to
+/// [`crate::snapshot::write`].
 ///
 /// # Errors
 /// [`SnapshotError`]: the transaction must be dropped.

@@ -1,14 +1,16 @@
 //! The ordered-KV transaction trait that applied state stands on, and what can go wrong under it.
 //!
-//! Two backends implement it: [`crate::memory::Memory`] here and LMDB in `konsul-disk`. Scans take a visitor instead
-//! of returning an iterator: both backends lend slices out of the transaction, and a visitor needs no lifetime games.
+//! Two backends implement it: [`crate::memory::Memory`] here and LMDB in `konsul-disk`. Scans take a visitor
+//! instead of returning an iterator: both backends lend slices out of the transaction, and a visitor needs no
+//! lifetime games.
 
 use std::ops::ControlFlow;
 
 /// Why a store refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No space: on the disk, or under the map's limit. The transaction is rolled back and may be tried again.
+    /// No space: on the disk, or under the map's limit. The transaction is rolled back and may be tried
+    /// again.
     #[error("the store is full: {0}")]
     Full(String),
     /// Anything else the backend reports. The process must not go on.

@@ -96,7 +96,9 @@ fn apply(replica: &mut Replica, kind: u8, body: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn entries(kind in 0..4_u8, bytes in likely(), edits in edits()) {
@@ -167,7 +169,8 @@ fn a_flipped_bit_is_always_noticed() {
             match Replica::restore(&flipped) {
                 Err(SnapshotError::Damaged(_) | SnapshotError::Version(_)) => {}
                 Err(error) => panic!("bit {bit} of byte {at}: {error}"),
-                // zstd ignores reserved and some descriptor bits; what it then decodes is checked by our own sums.
+                // zstd ignores reserved and some descriptor bits; what it then decodes is checked by our own
+                // sums.
                 Ok(restored) => assert_eq!(restored.dump(), before, "bit {bit} of byte {at}"),
             }
         }

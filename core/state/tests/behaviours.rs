@@ -1,5 +1,5 @@
-//! What features build on the vocabulary, on the tables they would declare: locks, session cascades, lock-delay,
-//! quotas, unique names, rings; and that replicas agree.
+//! What features build on the vocabulary, on the tables they would declare: locks, session cascades,
+//! lock-delay, quotas, unique names, rings; and that replicas agree.
 
 mod sketch;
 

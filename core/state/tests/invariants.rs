@@ -1,4 +1,5 @@
-//! Random histories on a schema that uses everything: what must hold after every entry, whatever the entries were.
+//! Random histories on a schema that uses everything: what must hold after every entry, whatever the entries
+//! were.
 
 mod sketch;
 
@@ -100,7 +101,8 @@ fn op() -> impl Strategy<Value = Vec<u8>> {
                 patch(table, key, &pairs)
             })
         }),
-        2 => (key(), -2..3_i64, proptest::option::of(0..4_i64)).prop_map(|(key, n, most)| add(PLAIN, key, 1, n, most)),
+        2 => (key(), -2..3_i64, proptest::option::of(0..4_i64))
+            .prop_map(|(key, n, most)| add(PLAIN, key, 1, n, most)),
         1 => (key(), -2..3_i64).prop_map(|(key, n)| add(RING, key, 0, n, None)),
         4 => (table.clone(), key()).prop_map(|(table, key)| delete(table, key)),
         1 => (table, prop_oneof!["", "[a-d]"]).prop_map(|(table, key)| delete_prefix(table, key.as_str())),
@@ -156,7 +158,8 @@ fn check_counts(replica: &Replica) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A snapshot holds only rows, so what it restores is every index, expiry and order entry built from scratch.
+    /// A snapshot holds only rows, so what it restores is every index, expiry and order entry built from
+    /// scratch.
     #[test]
     fn entries_always_match_the_rows(history in history()) {
         let mut replica = Replica::new(&tables());
@@ -200,7 +203,9 @@ proptest! {
     }
 
     #[test]
-    fn every_index_finds_exactly_its_rows(history in history(), tag in "[a-d]{0,2}", name in "[a-b]", value in "[a-c]?") {
+    fn every_index_finds_exactly_its_rows(
+        history in history(), tag in "[a-d]{0,2}", name in "[a-b]", value in "[a-c]?"
+    ) {
         let mut replica = Replica::new(&tables());
         history.iter().for_each(|step| drop(take(&mut replica, step)));
         let pair = format!("{name}={value}");
@@ -226,7 +231,8 @@ fn value_of_text(out: &mut Vec<u8>, text: &str) {
     value(out, &V::from(text));
 }
 
-/// True if a list or map cell holds the item at an item boundary; items are under 32 bytes, so heads are one byte.
+/// True if a list or map cell holds the item at an item boundary; items are under 32 bytes, so heads are one
+/// byte.
 fn contains(cell: &[u8], item: &[u8]) -> bool {
     let is_map = cell.first().is_some_and(|head| head & 0xf0 == 0x80);
     let mut rest = cell.get(1..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Entries of any bytes, one after the other, on a schema that uses everything: nothing panics, a validated entry is
-//! never corrupt, and at the end all index entries are what the rows say.
+//! Entries of any bytes, one after the other, on a schema that uses everything: nothing panics, a validated
+//! entry is never corrupt, and at the end all index entries are what the rows say.
 #![no_main]
 
 #[path = "../../tests/sketch/mod.rs"]
@@ -15,7 +15,10 @@ fn tables() -> Vec<Tab> {
     let gone = vec![add(3, V::Myself, 0, 1, Some(2)), delete(2, V::Myself)];
     vec![
         Tab::new(1, "parents").indexed("name", "text", "unique").column("until_ms", "u64").expires(1),
-        Tab::new(2, "children").column("parent", "text").indexed("tags", "map", "each").points_at(0, 1, &gone),
+        Tab::new(2, "children")
+            .column("parent", "text")
+            .indexed("tags", "map", "each")
+            .points_at(0, 1, &gone),
         Tab::new(3, "ring").with("n", "u64", "single", V::Int(0)).column("note", "json").keep(2),
     ]
 }

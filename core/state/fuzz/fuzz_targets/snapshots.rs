@@ -1,6 +1,7 @@
 //! Snapshots of any bytes are refused or restored, without panic and without memory ahead of data.
 //!
-//! The fuzzer cannot guess checksums, so the second half of the target wraps its bytes as a chunk whose sums are right.
+//! The fuzzer cannot guess checksums, so the second half of the target wraps its bytes as a chunk whose sums
+//! are right.
 #![no_main]
 
 #[path = "../../tests/sketch/mod.rs"]
