@@ -25,7 +25,7 @@ cdef class Exchange:
     cdef bytes body
     cdef list chunks
     cdef object awaited  # the piece asked for
-    cdef Py_ssize_t received
+    cdef Py_ssize_t received, held
     cdef Step step
     # Its answer
     cdef Then then
@@ -42,6 +42,7 @@ cdef class Exchange:
     cdef int receive(self) except -1
     cdef int take(self, dict message) except -1
     cdef int body_done(self) except -1
+    cdef int _hold(self, bytes piece) except -1
     cdef int wait_for(self, object ticket, Then then) except -1
     cdef bytes sent_path(self)
     cdef int fall(self) except -1

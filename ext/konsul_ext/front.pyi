@@ -34,6 +34,7 @@ class Front:
         max_body_bytes: int = 4_194_304,
         max_value_bytes: int = 524_288,
         max_key_bytes: int = 1024,
+        max_held_bytes: int = 268_435_456,
         body_timeout_ms: int = 30_000,
         write_timeout_ms: int = 5_000,
         access_log: Literal["all", "errors", "off"] | str = "all",
@@ -58,6 +59,7 @@ class Front:
             identify, limit, authorise: the slots of `konsul.kernel.pipeline`; they refuse by raising. None is
                 open and costs nothing. `authorise` is asked for native routes only.
             audit: when filled, native writes go to the application, which audits.
+            max_held_bytes: bodies on their way, of all requests together; beyond it 503.
             log_buffer_bytes: lines beyond this, because nobody reads `log_fd`, are dropped and counted.
 
         Raises:

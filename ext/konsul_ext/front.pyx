@@ -33,8 +33,8 @@ cdef class Front:
     def __init__(self, core, dict waiting, app, *, raise_for=None, render=None, shapes=None,
                  kv_refusal=None, tally=None, int kv_table=1, int service_table=2,
                  Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
-                 Py_ssize_t max_value_bytes=524288,
-                 Py_ssize_t max_key_bytes=1024, Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
+                 Py_ssize_t max_value_bytes=524288, Py_ssize_t max_key_bytes=1024,
+                 Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
                  str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
                  Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()

@@ -55,21 +55,21 @@ cdef int read_head(Exchange ex) except -1:
     cdef Py_ssize_t size, total = LINE_OVERHEAD
     cdef bint asks_method = False
     client = scope.get("client")
-    ex.client = "" if client is None else client[0]
-    ex.method_name = scope["method"]
+    ex.client = "" if client is None else <str?>client[0]
+    ex.method_name = <str?>scope["method"]
     method = METHODS.get(ex.method_name)
     ex.method = OTHER if method is None else method
-    ex.query = scope["query_string"]
-    ex.raw_path = scope["raw_path"]
+    ex.query = <bytes?>scope["query_string"]
+    ex.raw_path = <bytes?>scope["raw_path"]
     if memchr(PyBytes_AS_STRING(ex.raw_path), c"?", PyBytes_GET_SIZE(ex.raw_path)) != NULL:
         ex.raw_path = ex.raw_path.partition(b"?")[0]  # some ASGI servers leave the query on
     total += len(ex.method_name) + PyBytes_GET_SIZE(ex.raw_path)
     if ex.query:
         total += PyBytes_GET_SIZE(ex.query) + 1
     for name_object, value_object in headers:
-        name = PyBytes_AS_STRING(name_object)
+        name = PyBytes_AS_STRING(<bytes?>name_object)
         size = PyBytes_GET_SIZE(name_object)
-        total += size + PyBytes_GET_SIZE(value_object) + HEADER_OVERHEAD
+        total += size + PyBytes_GET_SIZE(<bytes?>value_object) + HEADER_OVERHEAD
         if _is(name, size, "user-agent", 10):
             if ex.user_agent is None:
                 ex.user_agent = value_object

@@ -179,7 +179,7 @@ cdef int _put_raw(Exchange ex) except -1:
 
 cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object flags) except -1:
     cdef Site site = ex.site
-    cdef Buffer* b = &site.scratch
+    cdef Buffer* b
     cdef bytes key = _key(ex)
     cdef bytes cells
     if key is None or size > site.max_value_bytes:
@@ -187,6 +187,7 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     ex.verb = KV_SET
     if not allow(ex, "kv:write", key):
         return 0
+    b = site.clean_scratch()
     pack_array(b, 3)
     pack_value(b, value, size, flags)
     cells = site.scratch_bytes()
@@ -210,7 +211,7 @@ cdef int pack_value(Buffer* b, const char* value, Py_ssize_t size, object flags)
 
 
 cdef int _put_done(Exchange ex, tuple completion) except -1:
-    cdef Buffer* b = &ex.site.scratch
+    cdef Buffer* b = ex.site.clean_scratch()
     cdef bytes key = ex.subject
     cdef uint64_t index
     if completion[1] != 0:
@@ -236,7 +237,7 @@ cdef int _conflict(Exchange ex, tuple completion) except -1:
 cdef int kv_delete(Exchange ex) except -1:
     """DELETE /kv/{key}, with `?cas=n`."""
     cdef Site site = ex.site
-    cdef Buffer* b = &site.scratch
+    cdef Buffer* b
     cdef bytes key = _key(ex)
     cdef const char* data
     cdef Py_ssize_t size
@@ -248,6 +249,7 @@ cdef int kv_delete(Exchange ex) except -1:
         return 0
     data = PyBytes_AS_STRING(key)
     size = PyBytes_GET_SIZE(key)
+    b = site.clean_scratch()
     pack_array(b, 1)
     pack_array(b, 2)
     pack_array(b, 2 if guarded else 0)
@@ -290,7 +292,7 @@ cdef bint read_cas(Exchange ex) except -1:
 
 
 cdef int _delete_done(Exchange ex, tuple completion) except -1:
-    cdef Buffer* b = &ex.site.scratch
+    cdef Buffer* b = ex.site.clean_scratch()
     cdef bytes key = ex.subject
     if completion[1] != 0:
         return _conflict(ex, completion)

@@ -69,7 +69,7 @@ cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
 
 
 cdef int _renewed(Exchange ex, tuple completion) except -1:
-    cdef Buffer* b = &ex.site.scratch
+    cdef Buffer* b
     cdef bytes name = ex.subject
     cdef int status = completion[1]
     outcome = "success" if status == 0 else "not_found" if status == 2 else "error"
@@ -78,6 +78,7 @@ cdef int _renewed(Exchange ex, tuple completion) except -1:
         return ex.refuse(404, b"Service not found")
     if status != 0:
         return refused(ex, completion)
+    b = ex.site.clean_scratch()
     put(b, '{"message":"heartbeat updated","service":"', 42)
     put(b, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
     put(b, '"}', 2)
@@ -87,7 +88,7 @@ cdef int _renewed(Exchange ex, tuple completion) except -1:
 cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
     """DELETE /deregister/{name}."""
     cdef Site site = ex.site
-    cdef Buffer* b = &site.scratch
+    cdef Buffer* b
     cdef bytes name = _name(ex, prefix)
     cdef bytes key
     if name is None or site.audit is not None or site.service_shape is None:
@@ -97,6 +98,7 @@ cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
         return 0
     ex.subject = name
     key = _key(name)
+    b = site.clean_scratch()
     pack_array(b, 1)
     pack_array(b, 2)
     pack_array(b, 0)
@@ -110,7 +112,7 @@ cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
 
 
 cdef int _deregistered(Exchange ex, tuple completion) except -1:
-    cdef Buffer* b = &ex.site.scratch
+    cdef Buffer* b = ex.site.clean_scratch()
     cdef bytes name = ex.subject
     if completion[1] != 0:
         return refused(ex, completion)

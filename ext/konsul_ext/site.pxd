@@ -45,11 +45,13 @@ cdef class Site:
     cdef object identify, limit, authorise, audit
     # Limits
     cdef Py_ssize_t max_head_bytes, max_body_bytes, max_value_bytes, max_key_bytes
+    cdef Py_ssize_t max_held_bytes
     cdef int64_t body_timeout_ns
     # State
     cdef object to_app
     cdef object loop
     cdef dict reading
+    cdef Py_ssize_t held_bytes  # pieces of bodies that are not whole yet, of all requests
     cdef uint64_t in_flight
     cdef object when_idle
     cdef bint draining
@@ -61,4 +63,5 @@ cdef class Site:
 
     cdef bytes new_request_id(self)
     cdef object error(self, int code, str message)
+    cdef Buffer* clean_scratch(self) noexcept
     cdef bytes scratch_bytes(self)

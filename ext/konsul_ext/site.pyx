@@ -61,6 +61,11 @@ cdef class Site:
         except Exception as error:
             return error
 
+    cdef Buffer* clean_scratch(self) noexcept:
+        """The scratch buffer, empty: whoever failed in the middle may have left something in it."""
+        self.scratch.size = 0
+        return &self.scratch
+
     cdef bytes scratch_bytes(self):
         """What was written into `scratch`, which is empty afterwards."""
         cdef bytes text = PyBytes_FromStringAndSize(self.scratch.data, self.scratch.size)

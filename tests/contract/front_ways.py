@@ -209,14 +209,14 @@ class DirectWay:
     """Drives the compiled front as granian does."""
 
     def __init__(self, front: Front) -> None:
-        self._direct = front.direct(asyncio.get_running_loop())
+        self.door = front.direct(asyncio.get_running_loop())
 
     def begin(self, call: Call, stalled_after: list[Message] | None = None) -> Watcher:
         """Starts a request. `stalled_after`: these messages instead of its body, and then silence."""
-        watcher = Watcher(self._direct, call)
+        watcher = Watcher(self.door, call)
         if stalled_after is not None:
             watcher.pieces, watcher.finished = stalled_after, True
-        self._direct.schedule(watcher)
+        self.door.schedule(watcher)
         return watcher
 
     async def __call__(self, call: Call) -> Reply:

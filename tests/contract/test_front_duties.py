@@ -19,7 +19,7 @@ from konsul.features.kv.commands import refusal as kv_refusal
 from konsul.features.kv.tables import METADATA, PLAIN
 from konsul.kernel.node import Kernel
 from konsul_ext.front import Front
-from tests.contract.front_ways import AsgiWay, Call, DirectWay, Reply, start_node
+from tests.contract.front_ways import AsgiWay, Call, DirectWay, Reply, Watcher, start_node
 from tests.waiting import until_async
 
 JSON = (b"content-type", b"application/json")
@@ -133,6 +133,40 @@ async def test_half_a_body_is_refused(folder: Path) -> None:
         await until_async(lambda: on.front.snapshot()["in_flight"] == 0, "the request to end")
         assert (await on.ask(GET)).status == 404
         assert [line["status"] for line in await on.lines_when(2)] == [400, 404]
+
+
+@story
+async def test_bodies_on_their_way_are_bounded_together(folder: Path) -> None:
+    """However many clients send slowly, what is kept of their bodies has a limit."""
+    async with bench(folder, max_held_bytes=100) as on:
+        part = {"type": "http.request", "body": b"x" * 60}
+        call = Call("PUT", b"/kv/k", b"raw", b"", ((b"content-length", b"80"),))
+        first = on.direct.begin(call, [part])
+        await until_async(lambda: len(first.waiting) == 1, "the first piece to be taken")
+        second = on.direct.begin(call, [part])
+        await asyncio.wait_for(second.collected.done.wait(), 20)
+        assert second.collected.reply().status == 503
+        first.waiting[0].finish({"type": "http.request", "body": b"y" * 20, "more_body": False})
+        await asyncio.wait_for(first.collected.done.wait(), 20)
+        assert first.collected.reply().status == 200
+        assert (await on.direct(Call("PUT", b"/kv/k", b"raw", b"z" * 90, pieces=3))).status == 200
+
+
+@story
+async def test_a_broken_head_is_answered(folder: Path) -> None:
+    """A scope unlike any a server should make is a 500, and the next request is served."""
+    async with bench(folder) as on:
+        for broken in (
+            {"raw_path": None},
+            {"client": (None, 1)},
+            {"query_string": 7},
+            {"headers": [(b"a", None)]},
+        ):
+            watcher = Watcher(on.direct.door, GET)
+            watcher.scope |= broken
+            on.direct.door.schedule(watcher)
+            assert watcher.collected.reply().status == 500
+        assert (await on.direct(GET)).status == 404
 
 
 @story

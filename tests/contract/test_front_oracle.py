@@ -98,6 +98,7 @@ def test_paths(trio: Trio, method: str, path: bytes) -> None:
     trio.ask(Call(method, path, b"", body, (JSON,) if body else ()))
     trio.ask(Call("GET", path))
     trio.ask(Call("GET", path, b"metadata=true", b"", (ORIGIN,)))
+    trio.ask(Call(method, path, b"", b"a body where there is none"))
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:40]))
