@@ -7,7 +7,6 @@ local apply. Nothing here decides anything.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,9 +27,6 @@ Backend: TypeAlias = Literal["durable", "memory"]
 Consistency: TypeAlias = Literal["default", "linearizable"]
 Completion: TypeAlias = tuple[int, int, int, int, bytes]
 """`(ticket, status, index, number, text)`, see `Core.reap`."""
-
-
-logger = logging.getLogger("konsul.engine")
 
 
 def _shake_hands() -> None:
@@ -181,8 +177,6 @@ class Engine:
             raise _refusal(error) from None
         self._loop = loop
         loop.add_reader(self.core.fileno(), self._reap)
-        for note in self.status()["notes"]:
-            logger.warning(note)
 
     async def stop(self, grace_ms: int = 10_000) -> None:
         """Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due, closes cleanly.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import uvloop
 
 from konsul import _core
 from konsul.engine import Engine, Replica
-from konsul.errors import Timeout
+from konsul.errors import Busy, Stopping, Timeout
 from tests.core.node import KV, SCHEMA, case, cells, options, running, story
 
 
@@ -100,6 +102,36 @@ def test_starting_twice_is_refused_and_stopping_twice_is_nothing(tmp_path: Path)
     core.stop(1_000)
     with pytest.raises(_core.CoreError, match="not running"):
         core.status()
+
+
+def test_every_ticket_given_before_a_stop_is_answered(tmp_path: Path) -> None:
+    core = _core.Core(options(tmp_path).packed())
+    core.start(SCHEMA)
+    tickets: list[int] = []
+    codes: set[int] = set()
+    begun = threading.Event()
+
+    def write(writer: int) -> None:
+        for n in itertools.count():
+            try:
+                tickets.append(core.put(KV, b"%d/%d" % (writer, n % 100), cells(b"v"), None, 60_000))
+            except _core.CoreError as refused:
+                codes.add(refused.args[0])
+                if refused.args[0] != Busy.code:
+                    return
+            if n == 50:
+                begun.set()
+
+    writers = [threading.Thread(target=write, args=[n]) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    assert begun.wait(30)
+    core.stop(50)
+    for writer in writers:
+        writer.join(30)
+    answered = {ticket for ticket, *_ in core.reap(1 << 30)}
+    assert answered == set(tickets)
+    assert codes <= {Busy.code, Stopping.code}
 
 
 def test_a_stopped_engine_answers_whoever_waits(tmp_path: Path) -> None:

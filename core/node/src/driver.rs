@@ -185,11 +185,23 @@ impl Driver {
             self.refuse(waiter, code, message);
         }
         self.barriers.refuse_all(code, message, &mut self.answers);
+        self.snapshotter.refuse(code, message, &mut self.answers);
         self.shared.completions.push(&mut self.answers);
     }
 
-    /// Ends the log's thread after everything handed to it.
-    pub fn close(self) {
+    /// Closes the inbox, answers whoever came too late, and ends the log's thread after everything handed to it.
+    pub fn close(mut self, code: u16, message: &str) {
+        let (proposals, events) = self.shared.inbox.close();
+        self.queue.extend(proposals);
+        for event in events {
+            match event {
+                Event::Barrier { ticket, .. } | Event::Snapshot { ticket, .. } => {
+                    self.answers.push(Completion::refused(ticket, code, message));
+                }
+                Event::Persisted(..) | Event::SnapshotDone(_) | Event::Stop { .. } => {}
+            }
+        }
+        self.refuse_everybody(code, message);
         self.writer.stop();
     }
 
@@ -372,7 +384,10 @@ impl Driver {
         self.appending += 1;
         self.shared.metrics.log_appends.fetch_add(1, Relaxed);
         let shared = self.shared.clone();
-        let done = move |result| shared.inbox.send(Event::Persisted(number, result));
+        let done = move |result| {
+            // A closed inbox means that nobody waits for it any more.
+            let _ = shared.inbox.send(Event::Persisted(number, result));
+        };
         self.writer.submit(records, done).map_err(Broken::Log)
     }
 }

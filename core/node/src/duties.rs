@@ -106,22 +106,29 @@ impl Driver {
 
     fn answer(&mut self, applied: Applied, now_ms: u64) {
         self.shared.metrics.entries_applied.fetch_add(applied.outcomes.len() as u64, Relaxed);
-        let Some(proposed) = self.waiting.take(applied.position.index) else { return };
-        self.shared.metrics.commit_time.observe(proposed.at.elapsed());
-        if (proposed.index, proposed.term) != (applied.position.index, applied.position.term) {
+        let position = (applied.position.index, applied.position.term);
+        while let Some(proposed) = self.waiting.take(position.0) {
+            if (proposed.index, proposed.term) == position {
+                self.shared.metrics.commit_time.observe(proposed.at.elapsed());
+                for (waiter, outcome) in proposed.waiters.into_iter().zip(applied.outcomes) {
+                    self.settle(waiter, outcome, now_ms);
+                }
+                return;
+            }
+            // Another leader's entry took the place of ours.
             for waiter in proposed.waiters {
                 self.refuse(waiter, code::NO_LEADER, "another leader took over; the write was not applied");
             }
-            return;
         }
-        for (waiter, outcome) in proposed.waiters.into_iter().zip(applied.outcomes) {
-            self.let_go(&waiter);
-            match waiter.work {
-                Work::Client => self.answers.push(completion(waiter.ticket, outcome)),
-                Work::Schema => self.schema_outcome = Some(outcome),
-                Work::Pulse => self.note_pulse(&outcome, now_ms),
-                Work::LeaseEnd(ended) => self.note_lease_end(&ended, &outcome, now_ms),
-            }
+    }
+
+    fn settle(&mut self, waiter: Waiter, outcome: Outcome, now_ms: u64) {
+        self.let_go(&waiter);
+        match waiter.work {
+            Work::Client => self.answers.push(completion(waiter.ticket, outcome)),
+            Work::Schema => self.schema_outcome = Some(outcome),
+            Work::Pulse => self.note_pulse(&outcome, now_ms),
+            Work::LeaseEnd(ended) => self.note_lease_end(&ended, &outcome, now_ms),
         }
     }
 

@@ -55,6 +55,7 @@ struct Waiting {
     events: Vec<Event>,
     is_asleep: bool,
     wants_proposals: bool,
+    is_closed: bool,
 }
 
 /// The driver's one mailbox.
@@ -65,24 +66,41 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub fn propose(&self, proposal: Proposal) {
+    /// Leaves a proposal; false if nobody will take it any more.
+    pub fn propose(&self, proposal: Proposal) -> bool {
         let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            return false;
+        }
         waiting.proposals.push(proposal);
         if waiting.is_asleep && waiting.wants_proposals {
             waiting.is_asleep = false;
             drop(waiting);
             self.wake.notify_one();
         }
+        true
     }
 
-    pub fn send(&self, event: Event) {
+    /// Leaves an event; false if nobody will take it any more.
+    pub fn send(&self, event: Event) -> bool {
         let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            return false;
+        }
         waiting.events.push(event);
         if waiting.is_asleep {
             waiting.is_asleep = false;
             drop(waiting);
             self.wake.notify_one();
         }
+        true
+    }
+
+    /// Takes nothing more, and hands out what came too late for the last turn.
+    pub fn close(&self) -> (Vec<Proposal>, Vec<Event>) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        (std::mem::take(&mut waiting.proposals), std::mem::take(&mut waiting.events))
     }
 
     /// Moves everything there is into the two lists; sleeps until `until` only when there is nothing to move.

@@ -38,6 +38,10 @@ fn refusal(code: u16, message: &str) -> Refusal {
     Refusal { code, message: message.into() }
 }
 
+fn stopping() -> Refusal {
+    refusal(code::STOPPING, "the node is shutting down")
+}
+
 impl Node {
     /// Recovers the data directory, becomes leader, installs `schema` and starts serving.
     ///
@@ -107,7 +111,10 @@ impl Node {
         }
         let (ticket, deadline_ms) = self.ticket(timeout_ms);
         let waiter = Waiter { ticket, deadline_ms, bytes, work: Work::Client };
-        self.shared.inbox.propose(Proposal { waiter, kind: Kind::Cases, body });
+        if !self.shared.inbox.propose(Proposal { waiter, kind: Kind::Cases, body }) {
+            self.shared.release(bytes);
+            return Err(stopping());
+        }
         Ok(ticket)
     }
 
@@ -134,7 +141,7 @@ impl Node {
         if consistency == Consistency::Default && self.shared.role() == Role::Leader {
             self.shared.completions.push_one(Completion::applied(ticket, self.shared.tables().index(), 0));
         } else {
-            self.shared.inbox.send(Event::Barrier { ticket, consistency, deadline_ms });
+            self.send(Event::Barrier { ticket, consistency, deadline_ms })?;
         }
         Ok(ticket)
     }
@@ -143,13 +150,17 @@ impl Node {
     pub fn snapshot(&self, timeout_ms: u64) -> Result<Ticket, Refusal> {
         self.check_running()?;
         let (ticket, deadline_ms) = self.ticket(timeout_ms);
-        self.shared.inbox.send(Event::Snapshot { ticket, deadline_ms });
+        self.send(Event::Snapshot { ticket, deadline_ms })?;
         Ok(ticket)
+    }
+
+    fn send(&self, event: Event) -> Result<(), Refusal> {
+        if self.shared.inbox.send(event) { Ok(()) } else { Err(stopping()) }
     }
 
     fn check_running(&self) -> Result<(), Refusal> {
         if self.shared.gauges.is_stopping.load(Relaxed) {
-            return Err(refusal(code::STOPPING, "the node is shutting down"));
+            return Err(stopping());
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use konsul_disk::datadir::{DataDir, Identity};
 use konsul_disk::files::MemoryFiles;
-use konsul_disk::lmdb::{Lmdb, LmdbOptions};
 use konsul_disk::snapshots::{Loaded, Snapshots};
 use konsul_disk::wal::{HardState, Record, Recovered, SnapshotMark, Wal, WalOptions};
 use konsul_state::apply::{ApplyError, Position, Tables};
@@ -73,9 +72,7 @@ fn open_durable(options: &Options) -> Result<Opened, String> {
     log_options.segment_bytes = options.segment_bytes;
     log_options.sync = options.sync_writes;
     let (mut wal, log) = Wal::open(log_options).map_err(words)?;
-    let mut state_options = LmdbOptions::new(dir.state_dir(), dir.state_trusted());
-    state_options.map_max_bytes = options.map_max_bytes;
-    let (store, note) = Lmdb::open(&state_options).map_err(words)?;
+    let (store, note) = dir.open_state(options.map_max_bytes).map_err(words)?;
     let mut notes: Vec<String> = log.note.iter().cloned().chain(note).collect();
     let retained = usize::try_from(options.snapshot_retention).unwrap_or(usize::MAX);
     let snapshots = Snapshots::open(&dir.snapshots_dir(), retained)

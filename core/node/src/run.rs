@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Release};
 use crate::code;
 use crate::driver::{Broken, Driver};
 
+const TOO_LATE: &str = "the node stopped before this was answered; a write may still be applied";
+
 /// Runs until stopped; sets `is_clean` if nothing was left over. What breaks the node ends the process: going
 /// on after a failed sync or an entry that cannot be applied would break promises that were already made.
 pub(crate) fn run(mut driver: Driver, is_clean: &AtomicBool) {
@@ -12,7 +14,7 @@ pub(crate) fn run(mut driver: Driver, is_clean: &AtomicBool) {
         die(&broken);
     }
     is_clean.store(driver.is_idle(), Release);
-    driver.close();
+    driver.close(code::STOPPING, TOO_LATE);
 }
 
 fn drive(driver: &mut Driver) -> Result<(), Broken> {
@@ -27,7 +29,7 @@ fn drive(driver: &mut Driver) -> Result<(), Broken> {
 
 /// Answers whoever still waits, and leaves a snapshot behind if one is due and the time allows.
 fn finish(driver: &mut Driver, stop_at_ms: u64) -> Result<(), Broken> {
-    driver.refuse_everybody(code::STOPPING, "the node stopped before the write was applied; it may still be");
+    driver.refuse_everybody(code::STOPPING, TOO_LATE);
     if driver.is_snapshot_due() && !driver.is_snapshotting() && driver.is_idle() {
         driver.begin_snapshot(driver.shared.clock.now_ms())?;
     }

@@ -94,6 +94,12 @@ impl Snapshotter {
         }
     }
 
+    /// Answers the asker with a refusal.
+    pub fn refuse(&mut self, code: u16, message: &str, answers: &mut Vec<Completion>) {
+        let asker = self.asker.take();
+        answers.extend(asker.map(|(ticket, _)| Completion::refused(ticket, code, message)));
+    }
+
     pub fn is_running(&self) -> bool {
         self.is_running
     }
@@ -185,7 +191,8 @@ impl Driver {
         let meta = members::encode(self.raft.store().members());
         let work = move || {
             let result = write(&snapshots, &store, &meta);
-            shared.inbox.send(Event::SnapshotDone(result));
+            // A closed inbox means that the node stopped without waiting for it.
+            let _ = shared.inbox.send(Event::SnapshotDone(result));
         };
         let spawned = std::thread::Builder::new().name("snapshot".into()).spawn(work);
         match spawned {

@@ -53,7 +53,7 @@ impl Waiting {
         self.proposed.is_empty()
     }
 
-    /// Takes what waits for the entry at `index`; entries of another term there are not ours.
+    /// Takes what waits for the entry at `index` or one before it; the caller compares the positions.
     pub fn take(&mut self, index: u64) -> Option<Proposed> {
         if self.proposed.front()?.index > index {
             return None;
