@@ -8,6 +8,7 @@ use crate::cell;
 use crate::frame::Stop;
 use crate::index::Values;
 use crate::keys::{self, ROW_PREFIX_BYTES};
+use crate::refusal::code;
 use crate::row::Row;
 use crate::rows::{duplicate, first_with};
 use crate::schema::{Lookup, Schema, Table};
@@ -18,7 +19,12 @@ const CHUNK_ROWS: usize = 256;
 
 /// Applies the payload of a `Define`. A refusal leaves no trace.
 pub(crate) fn apply(tables: &mut Tables, w: &mut impl Write, body: &[u8]) -> Result<(), Stop> {
-    let new = Schema::decode(body)?;
+    // The leader decoded it before it was committed, so what is not known here is known to newer peers: stop
+    // rather than diverge.
+    let new = Schema::decode(body).map_err(|refusal| match refusal.code {
+        code::UNSUPPORTED => Stop::Corrupt(refusal.message),
+        _ => refusal.into(),
+    })?;
     let old = Arc::clone(&tables.schema);
     if *old == new {
         return Ok(());

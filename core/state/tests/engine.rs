@@ -235,7 +235,9 @@ fn what_is_committed_must_be_understood() {
     let mut replica = Replica::new(&[kv()]);
     let unknown_op = always(&[array(&[one(5), one(1), one("k")])]);
     let unknown_place = always(&[put(KV, "k", &[V::Parent(0, false)])]);
+    let newer_schema = schema(&[kv().column("x", "decimal")]);
     for (kind, body, fatal) in [
+        (1, newer_schema, true),
         (3, vec![], true),
         (0, unknown_op, true),
         (0, vec![0x91], true),
