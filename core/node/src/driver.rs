@@ -189,7 +189,8 @@ impl Driver {
         self.shared.completions.push(&mut self.answers);
     }
 
-    /// Closes the inbox, answers whoever came too late, and ends the log's thread after everything handed to it.
+    /// Closes the inbox, answers whoever came too late, and ends the log's thread after everything handed to
+    /// it.
     pub fn close(mut self, code: u16, message: &str) {
         let (proposals, events) = self.shared.inbox.close();
         self.queue.extend(proposals);
@@ -326,8 +327,8 @@ impl Driver {
         }
     }
 
-    /// Takes from the library what must be appended and what may be applied, and applies it, batch by batch: a
-    /// long log is replayed without being held in memory.
+    /// Takes from the library what must be appended and what may be applied, and applies it, batch by batch:
+    /// a long log is replayed without being held in memory.
     pub(crate) fn advance(&mut self, now_ms: u64) -> Result<(), Broken> {
         loop {
             while self.committed.is_empty() && self.raft.has_ready() {
