@@ -41,7 +41,8 @@ pub enum DataDirError {
     },
     /// Another process uses it.
     #[error(
-        "{path} is in use by {owner}: stop that one first, or give this node another data directory (KONSUL_DATA_DIR)"
+        "{path} is in use by {owner}: stop that one first, or give this node another data directory \
+         (KONSUL_DATA_DIR)"
     )]
     InUse {
         /// The directory.
@@ -104,15 +105,15 @@ impl DataDir {
         let state_trusted = trusted(&read_text(&path.join("run")).unwrap_or_default(), &place);
         let dir = DataDir { path: path.to_path_buf(), identity, state_trusted, _lock: lock };
         if state_trusted {
-            // From here on a crash of the machine may damage the state. (Untrusted, the old mark stays until the state
-            // is discarded: a process crash in between must not make it trusted.)
+            // From here on a crash of the machine may damage the state. (Untrusted, the old mark stays until
+            // the state is discarded: a process crash in between must not make it trusted.)
             dir.write_run("running")?;
         }
         Ok(dir)
     }
 
-    /// Opens the applied state, discarding it first if it cannot be trusted. The second value tells, for the start log,
-    /// that this happened.
+    /// Opens the applied state, discarding it first if it cannot be trusted. The second value tells, for the
+    /// start log, that this happened.
     ///
     /// # Errors
     /// As [`Lmdb::open`].
@@ -148,8 +149,8 @@ impl DataDir {
         self.identity
     }
 
-    /// Whether files that were not synced are as the last run left them: it ended with [`DataDir::mark_clean`], or the
-    /// machine has not been restarted since and the directory is not a copy.
+    /// Whether files that were not synced are as the last run left them: it ended with
+    /// [`DataDir::mark_clean`], or the machine has not been restarted since and the directory is not a copy.
     pub fn state_trusted(&self) -> bool {
         self.state_trusted
     }
@@ -167,8 +168,8 @@ impl DataDir {
         Ok(())
     }
 
-    /// Marks that everything was synced ([`Lmdb::sync`]) and nothing will be written any more. The last act of a clean
-    /// stop.
+    /// Marks that everything was synced ([`Lmdb::sync`]) and nothing will be written any more. The last act
+    /// of a clean stop.
     ///
     /// # Errors
     /// If the disk refuses; the next start then takes it for a crash, which is safe.
@@ -250,8 +251,8 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-/// The boot the system is in and the directory itself: equal after a process crash, different after a reboot or in a
-/// copy of the directory (whose unsynced files were copied at different moments).
+/// The boot the system is in and the directory itself: equal after a process crash, different after a reboot
+/// or in a copy of the directory (whose unsynced files were copied at different moments).
 fn place(dir: &Path) -> io::Result<String> {
     let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
     let meta = fs::metadata(dir)?;

@@ -1,5 +1,5 @@
-//! Konsul disk: the durable half of a node. The data directory ([`datadir`]) and what lives in it: the log ([`wal`]), the
-//! applied state ([`lmdb`]) and [`snapshots`]. [`files`] is the disk as the log sees it.
+//! Konsul disk: the durable half of a node. The data directory ([`datadir`]) and what lives in it: the log
+//! ([`wal`]), the applied state ([`lmdb`]) and [`snapshots`]. [`files`] is the disk as the log sees it.
 
 pub mod datadir;
 pub mod files;

@@ -1,9 +1,9 @@
 //! The durable backend of the applied state: LMDB through `heed`.
 //!
-//! Commits are not synced: the log is the durability. After a process crash the page cache is intact and LMDB's
-//! copy-on-write pages are consistent; after a crash of the machine they may not be, so the caller says whether the
-//! files can be trusted ([`crate::datadir::DataDir::state_trusted`]). Untrusted or damaged files are removed, and the
-//! node rebuilds the state from snapshot and log.
+//! Commits are not synced: the log is the durability. After a process crash the page cache is intact and
+//! LMDB's copy-on-write pages are consistent; after a crash of the machine they may not be, so the caller
+//! says whether the files can be trusted ([`crate::datadir::DataDir::state_trusted`]). Untrusted or damaged
+//! files are removed, and the node rebuilds the state from snapshot and log.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -54,7 +54,8 @@ pub struct Lmdb {
 }
 
 impl Lmdb {
-    /// Opens the state. The second value tells, for the start log, that earlier files were discarded, and why.
+    /// Opens the state. The second value tells, for the start log, that earlier files were discarded, and
+    /// why.
     ///
     /// # Errors
     /// `Full` if there is no room, `Failed` for anything else; the messages name the directory.
@@ -105,15 +106,16 @@ impl Lmdb {
     }
 }
 
-/// Opens the environment; `None` if the file is shorter than its own meta page says (it would fault when read).
+/// Opens the environment; `None` if the file is shorter than its own meta page says (it would fault when
+/// read).
 fn open_env(options: &LmdbOptions) -> heed::Result<Option<(Env<WithoutTls>, Pairs)>> {
     let page = 4096_u64;
     let mut map_bytes = options.map_max_bytes.max(MAP_LEAST_BYTES).next_multiple_of(page);
     let env = loop {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
         open.map_size(usize::try_from(map_bytes).unwrap_or(usize::MAX & !4095)).max_readers(MAX_READERS);
-        // SAFETY: the data directory is locked, so nobody else changes the file under the map; unsynced commits are
-        // what this store is about.
+        // SAFETY: the data directory is locked, so nobody else changes the file under the map; unsynced
+        // commits are what this store is about.
         let opened = unsafe { open.flags(EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC).open(&options.dir) };
         match opened {
             Err(heed::Error::Io(error)) if map_bytes > MAP_LEAST_BYTES && refuses_size(&error) => {

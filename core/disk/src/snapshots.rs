@@ -1,7 +1,7 @@
 //! Snapshot files: written beside, synced, renamed; the newest few kept.
 //!
-//! A name is `<index>-<term>.snapshot` in decimal, so that a listing sorts by age. What is inside, and its checksums,
-//! is the caller's: [`Snapshots::load`] offers the files newest first until one reads.
+//! A name is `<index>-<term>.snapshot` in decimal, so that a listing sorts by age. What is inside, and its
+//! checksums, is the caller's: [`Snapshots::load`] offers the files newest first until one reads.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
@@ -39,8 +39,8 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Opens `dir`, creating it (mode 0700) if absent, and removes unfinished files. `retain` (at least 1) files are
-    /// kept.
+    /// Opens `dir`, creating it (mode 0700) if absent, and removes unfinished files. `retain` (at least 1)
+    /// files are kept.
     ///
     /// # Errors
     /// If the system refuses.

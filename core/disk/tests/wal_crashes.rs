@@ -1,5 +1,6 @@
-//! The log against a model of it, under power cuts at any sync, on a disk that loses, reorders and tears what was not
-//! synced: what was acknowledged is there, what was not is there whole or not at all, recovery always succeeds.
+//! The log against a model of it, under power cuts at any sync, on a disk that loses, reorders and tears what
+//! was not synced: what was acknowledged is there, what was not is there whole or not at all, recovery always
+//! succeeds.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use proptest::prelude::*;
 /// One thing to do. Numbers are reduced to what makes sense at that point.
 #[derive(Debug, Clone)]
 enum Act {
-    /// Append entries of these sizes, after going back by `back`, perhaps in a new term, perhaps with a hard state.
+    /// Append entries of these sizes, after going back by `back`, perhaps in a new term, perhaps with a hard
+    /// state.
     Append {
         back: u64,
         new_term: bool,
@@ -70,8 +72,8 @@ impl Model {
         self.before.0 + self.entries.len() as u64
     }
 
-    /// After recovery the first entry that was not purged may serve as the position before the others, if the snapshot
-    /// covers it.
+    /// After recovery the first entry that was not purged may serve as the position before the others, if the
+    /// snapshot covers it.
     fn first_at_most(&self) -> u64 {
         let first = self.purged.max(self.before.0) + 1;
         if first <= self.mark.index { first + 1 } else { first }

@@ -1,5 +1,5 @@
-//! Damage that is not a torn end: whatever is flipped, wiped or missing, the log either holds everything or refuses
-//! with advice; only its very last batch, which cannot be told from a torn write, may be cut.
+//! Damage that is not a torn end: whatever is flipped, wiped or missing, the log either holds everything or
+//! refuses with advice; only its very last batch, which cannot be told from a torn write, may be cut.
 
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ fn build(sizes: &[usize], purge: bool) -> (MemoryFiles, (String, u64, u64)) {
     (files, last)
 }
 
-/// Opens the damaged log; true if it holds all `count` entries, false if it was refused or, where allowed, cut by one.
+/// Opens the damaged log; true if it holds all `count` entries, false if it was refused or, where allowed,
+/// cut by one.
 fn check(files: &MemoryFiles, count: u64, may_lose_last: bool) -> Result<bool, TestCaseError> {
     match open(files) {
         Err(error) => {
@@ -96,7 +97,12 @@ proptest! {
         let live: Content = content(&files).into_iter().filter(|(name, _)| name.ends_with(".wal")).collect();
         let total: usize = live.iter().map(|(_, bytes)| bytes.len()).sum();
         let mut at = at.index(total);
-        let (name, _) = live.iter().find(|(_, bytes)| at < bytes.len() || { at -= bytes.len(); false }).expect("inside");
+        let mut file = 0;
+        while at >= live[file].1.len() {
+            at -= live[file].1.len();
+            file += 1;
+        }
+        let name = &live[file].0;
         files.flip(name, at as u64, 1 << bit);
         let in_last = *name == last_file && (low.saturating_sub(32)..=high + 8).contains(&(at as u64));
         check(&files, sizes.len() as u64, in_last)?;
@@ -115,8 +121,8 @@ proptest! {
         let to = (from + length).min(bytes.len());
         files.open(name).expect("opens").write_at(&vec![0; to - from], from as u64).expect("writes");
         let in_last = *name == last_file && (from as u64) <= high && to as u64 + 32 >= low;
-        // A wipe that reaches back before the last batch takes acknowledged ones with it; if nothing later is left,
-        // nothing can tell. The committed index can, as soon as one later hard state survives.
+        // A wipe that reaches back before the last batch takes acknowledged ones with it; if nothing later is
+        // left, nothing can tell. The committed index can, as soon as one later hard state survives.
         if !(in_last && (from as u64) < low) {
             check(&files, sizes.len() as u64, in_last)?;
         }

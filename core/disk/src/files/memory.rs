@@ -1,7 +1,8 @@
 //! [`LogFiles`] in memory: the log of `KONSUL_PERSISTENCE_TYPE=memory`, and the disk that crash tests break.
 //!
-//! With faults on, the disk keeps two images: what a reader sees and what a power cut leaves. `sync` copies the dirty
-//! sectors of the first to the second; [`MemoryFiles::crash`] lets each dirty sector survive, vanish or tear by chance.
+//! With faults on, the disk keeps two images: what a reader sees and what a power cut leaves. `sync` copies
+//! the dirty sectors of the first to the second; [`MemoryFiles::crash`] lets each dirty sector survive,
+//! vanish or tear by chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,7 +19,8 @@ const SECTOR_BYTES: usize = 512;
 pub struct Faults {
     /// Bytes that may still be allocated; `None` = no limit. Overwriting allocated bytes costs nothing.
     pub room_bytes: Option<u64>,
-    /// Syncs of files and of the directory that still succeed, before every one fails with EIO; `None` = all succeed.
+    /// Syncs of files and of the directory that still succeed, before every one fails with EIO; `None` = all
+    /// succeed.
     pub syncs_left: Option<u64>,
     /// Every read fails with EIO.
     pub read_fails: bool,
@@ -62,7 +64,8 @@ impl MemoryFiles {
         MemoryFiles::build(false)
     }
 
-    /// A directory that remembers what was synced, so that [`MemoryFiles::crash`] works. Costs twice the memory.
+    /// A directory that remembers what was synced, so that [`MemoryFiles::crash`] works. Costs twice the
+    /// memory.
     pub fn with_crashes() -> MemoryFiles {
         MemoryFiles::build(true)
     }
@@ -77,9 +80,9 @@ impl MemoryFiles {
         change(&mut self.disk.faults.lock());
     }
 
-    /// A power cut, as a new directory holding what survived it; this one stays as it was for whoever still holds it.
-    /// `chance` answers each question with a number: for every unsynced sector modulo 4: 0, 1 lost, 2 kept, 3 torn.
-    /// Unsynced renames and removals are lost.
+    /// A power cut, as a new directory holding what survived it; this one stays as it was for whoever still
+    /// holds it. `chance` answers each question with a number: for every unsynced sector modulo 4: 0, 1 lost,
+    /// 2 kept, 3 torn. Unsynced renames and removals are lost.
     pub fn crash(&self, mut chance: impl FnMut() -> u64) -> MemoryFiles {
         assert!(self.disk.crashes, "crash() needs MemoryFiles::with_crashes()");
         let after = MemoryFiles::with_crashes();

@@ -1,5 +1,5 @@
-//! The few file operations the log needs, as a trait, so that the same log runs on a disk, in memory, and on a disk
-//! that loses, tears and refuses what it is told to (`core/sim` and the crash tests).
+//! The few file operations the log needs, as a trait, so that the same log runs on a disk, in memory, and on
+//! a disk that loses, tears and refuses what it is told to (`core/sim` and the crash tests).
 
 mod memory;
 mod real;
@@ -42,7 +42,8 @@ pub trait LogFiles: Send + Sync + 'static {
     fn describe(&self, name: &str) -> String;
 }
 
-/// True when `error` says that there is no room (disk, quota or file size limit): worth waiting for, not fatal.
+/// True when `error` says that there is no room (disk, quota or file size limit): worth waiting for, not
+/// fatal.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
         || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -65,7 +65,8 @@ pub struct Recovered {
     pub note: Option<String>,
 }
 
-/// The write-ahead log. Appending is one write and one sync per batch; a batch is recovered whole or not at all.
+/// The write-ahead log. Appending is one write and one sync per batch; a batch is recovered whole or not at
+/// all.
 pub struct Wal {
     shared: Arc<Shared>,
     sync: bool,
@@ -162,7 +163,8 @@ impl Wal {
     /// Appends `records` as one batch: one write, one sync. They are durable when this returns.
     ///
     /// # Errors
-    /// `Full`: nothing was written, try again when there is room. `Failed` and `Misused` are final: stop the process.
+    /// `Full`: nothing was written, try again when there is room. `Failed` and `Misused` are final: stop the
+    /// process.
     pub fn append(&mut self, records: &[Record]) -> Result<(), WalError> {
         self.reserve(records)?;
         let ticket = self.stage(records)?;
@@ -183,7 +185,8 @@ impl Wal {
         self.active.as_ref().map_or(0, |active| active.segment.bytes.saturating_sub(active.offset))
     }
 
-    /// How much to pack into one append: what the active segment still takes or, near its end, what a fresh one takes.
+    /// How much to pack into one append: what the active segment still takes or, near its end, what a fresh
+    /// one takes.
     pub(super) fn pack_bytes(&self) -> u64 {
         let fresh = (self.segment_bytes - HEADER_BYTES).saturating_sub(self.restated_bytes());
         let left = self.active_room_bytes();
@@ -207,8 +210,8 @@ impl Wal {
         self.enlarge(needed)
     }
 
-    /// Extends a fresh active segment for records larger than a segment. The zeros come first, so that a full disk shows
-    /// before any record is written.
+    /// Extends a fresh active segment for records larger than a segment. The zeros come first, so that a full
+    /// disk shows before any record is written.
     fn enlarge(&mut self, needed: u64) -> Result<(), WalError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         let segment = &mut active.segment;

@@ -6,10 +6,12 @@ pub enum WalError {
     /// No room on the disk. Nothing was written; the same records may be appended again.
     #[error("the log has no room: {0}")]
     Full(String),
-    /// The disk failed under the log, or did so before. What is on it is uncertain: the process must stop and recover.
+    /// The disk failed under the log, or did so before. What is on it is uncertain: the process must stop and
+    /// recover.
     #[error("the log failed: {0}; stop and restart the node, and check the disk")]
     Failed(String),
-    /// The records break the log's rules (a gap, a step back): a fault of the caller. The log takes nothing more.
+    /// The records break the log's rules (a gap, a step back): a fault of the caller. The log takes nothing
+    /// more.
     #[error("the log was misused: {0}")]
     Misused(String),
     /// The log was closed before the records were written.
@@ -48,9 +50,9 @@ pub enum OpenError {
     },
     /// Acknowledged records are damaged. Cutting the log here would lose acknowledged writes.
     #[error(
-        "{file} is damaged at byte {offset}: {detail}. This is not a torn end of the log: acknowledged writes would \
-         be lost by going on. Restore the data directory from a snapshot or backup (with other nodes in the cluster: \
-         empty it and join anew under a new node id)"
+        "{file} is damaged at byte {offset}: {detail}. This is not a torn end of the log: acknowledged \
+         writes would be lost by going on. Restore the data directory from a snapshot or backup (with other nodes in \
+         the cluster: empty it and join anew under a new node id)"
     )]
     Damaged {
         /// The file's path.
@@ -62,8 +64,8 @@ pub enum OpenError {
     },
     /// Files that belong to the log are not there.
     #[error(
-        "the log is incomplete: {0}. Put the missing file back, or restore the data directory from a snapshot or \
-         backup"
+        "the log is incomplete: {0}. Put the missing file back, or restore the data directory from a \
+         snapshot or backup"
     )]
     Missing(String),
     /// Written by another version of Konsul.

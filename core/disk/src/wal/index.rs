@@ -1,8 +1,9 @@
 //! What the log holds, in memory: the recent entries themselves, and for all entries where on disk they lie.
 //!
-//! Two states live here. *Staged* is what the caller has handed in (entries are readable at once, which raft-rs with
-//! asynchronous persistence requires); *placed* is what lies on disk, in the order the writer wrote it. An entry leaves
-//! `recent` only when it is on disk, so whatever precedes `recent` is in `placed` in its current version.
+//! Two states live here. *Staged* is what the caller has handed in (entries are readable at once, which
+//! raft-rs with asynchronous persistence requires); *placed* is what lies on disk, in the order the writer
+//! wrote it. An entry leaves `recent` only when it is on disk, so whatever precedes `recent` is in `placed`
+//! in its current version.
 
 use std::collections::VecDeque;
 
@@ -261,8 +262,8 @@ impl Index {
         self.placed.shrink();
     }
 
-    /// Takes out the segments that nobody needs: all their entries are purged and the snapshot that covers them is
-    /// synced. The newest stays: it restates the hard state and the snapshot mark.
+    /// Takes out the segments that nobody needs: all their entries are purged and the snapshot that covers
+    /// them is synced. The newest stays: it restates the hard state and the snapshot mark.
     pub fn retire(&mut self) -> Vec<Segment> {
         let through = self.purged.min(self.synced_mark);
         let mut retired = Vec::new();

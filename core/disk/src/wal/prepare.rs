@@ -1,5 +1,5 @@
-//! Keeps segments ready for the writer and takes used ones back, outside the writer thread: filling 16 MiB with zeros
-//! and syncing directories costs tens of milliseconds that no append should wait for.
+//! Keeps segments ready for the writer and takes used ones back, outside the writer thread: filling 16 MiB
+//! with zeros and syncing directories costs tens of milliseconds that no append should wait for.
 
 use std::collections::VecDeque;
 use std::io;
@@ -141,7 +141,8 @@ impl Preparer {
         }
     }
 
-    /// Waits until something about room may have changed, at most a moment; false after [`Preparer::stop_waiting`].
+    /// Waits until something about room may have changed, at most a moment; false after
+    /// [`Preparer::stop_waiting`].
     pub fn wait_for_room(&self) -> bool {
         let mut state = self.state.lock();
         if !state.impatient {
@@ -225,8 +226,8 @@ impl Preparer {
         Ok(())
     }
 
-    /// Makes the segment `sequence` from a spare file or a new one. It gets its live name last, when all of it is
-    /// allocated and its header is synced.
+    /// Makes the segment `sequence` from a spare file or a new one. It gets its live name last, when all of
+    /// it is allocated and its header is synced.
     fn prepare(&self, sequence: u64, spare: Option<String>) -> io::Result<()> {
         let name = spare.unwrap_or_else(|| spare_name(sequence));
         let made = self

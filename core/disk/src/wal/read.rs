@@ -59,8 +59,8 @@ pub struct WalStatus {
     pub sync_us: u64,
 }
 
-/// A handle on the log for any thread; clones are cheap. Every call holds a lock for well under a microsecond per
-/// entry touched, and reads the disk without it.
+/// A handle on the log for any thread; clones are cheap. Every call holds a lock for well under a microsecond
+/// per entry touched, and reads the disk without it.
 #[derive(Clone)]
 pub struct LogView {
     pub(crate) shared: Arc<Shared>,
@@ -77,7 +77,8 @@ impl LogView {
         self.shared.index.lock().last()
     }
 
-    /// The term at `index`, which may be from `first_index() - 1` (the position the log follows) to `last_index()`.
+    /// The term at `index`, which may be from `first_index() - 1` (the position the log follows) to
+    /// `last_index()`.
     pub fn term(&self, index: u64) -> Result<u64, ReadError> {
         self.shared.index.lock().term(index)
     }
@@ -92,8 +93,8 @@ impl LogView {
         self.shared.index.lock().mark().clone()
     }
 
-    /// The entries `low..high`: at least one (unless the range is empty), then until their data exceeds `max_bytes`.
-    /// Entries that were handed in are readable at once, before they are synced.
+    /// The entries `low..high`: at least one (unless the range is empty), then until their data exceeds
+    /// `max_bytes`. Entries that were handed in are readable at once, before they are synced.
     ///
     /// # Errors
     /// `Compacted` and `Unavailable` outside the log; `Damaged` if the disk does not return what was written.
@@ -106,7 +107,8 @@ impl LogView {
             Vec::with_capacity(runs.iter().map(|run| run.1.len()).sum::<usize>() + recent.len());
         for (segment, places) in &runs {
             if let Err(damaged) = read_run(segment, places, low, &mut entries, &self.shared.preparer) {
-                // The segment may have been purged and recycled under the read; then the caller just came too late.
+                // The segment may have been purged and recycled under the read; then the caller just came too
+                // late.
                 let first = self.first_index();
                 return Err(if low < first { ReadError::Compacted { first } } else { damaged });
             }
@@ -115,8 +117,8 @@ impl LogView {
         Ok(entries)
     }
 
-    /// Forgets the entries up to `through`, at most up to the last snapshot mark, and recycles segments as soon as the
-    /// mark that covers them is synced. Answers at once; the files are renamed behind the scenes.
+    /// Forgets the entries up to `through`, at most up to the last snapshot mark, and recycles segments as
+    /// soon as the mark that covers them is synced. Answers at once; the files are renamed behind the scenes.
     pub fn purge(&self, through: u64) {
         let mut index = self.shared.index.lock();
         index.purge(through);

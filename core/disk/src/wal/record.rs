@@ -3,7 +3,7 @@
 //! ```text
 //! 0  u32 payload bytes (0 = end of the segment)   16 u8  tag: 1 entry, 2 hard state, 3 snapshot, 4 install
 //! 4  u32 crc32c, seeded per segment               17 u8  flags: 1 last of its batch
-//! 8  u64 batch number                             18 u8  the entry's kind; then 5 zeros, payload, zeros to 8 bytes
+//! 8  u64 batch number                             18 u8  the entry's kind; then 5 zeros, payload, padding
 //! ```
 //! All numbers are little endian. The checksum covers everything but itself and the padding.
 
@@ -37,7 +37,8 @@ pub struct HardState {
     pub commit: u64,
 }
 
-/// A snapshot exists that covers every entry up to `index`; `conf_state` is the caller's encoding of the members.
+/// A snapshot exists that covers every entry up to `index`; `conf_state` is the caller's encoding of the
+/// members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotMark {
     pub index: u64,
@@ -51,7 +52,8 @@ pub enum Record {
     /// Takes the place of everything at its index and after; otherwise its index must follow the last.
     Entry(Entry),
     HardState(HardState),
-    /// This node wrote a snapshot of what the log led to: the log must hold (index, term), and keeps its entries.
+    /// This node wrote a snapshot of what the log led to: the log must hold (index, term), and keeps its
+    /// entries.
     Snapshot(SnapshotMark),
     /// Somebody else's snapshot was installed: the log drops all its entries and starts anew behind `index`.
     Install(SnapshotMark),
@@ -76,9 +78,9 @@ pub(crate) fn frame_bytes(payload_bytes: usize) -> usize {
     (FRAME_BYTES + payload_bytes).next_multiple_of(8)
 }
 
-/// The starting value of a segment's checksums. A stale record of a recycled file can never validate: for records of
-/// equal content CRC is injective in its seed, and CRC32C separates any two sequence numbers less than 2^32 apart.
-/// The salt keeps a client from storing bytes that look like a record.
+/// The starting value of a segment's checksums. A stale record of a recycled file can never validate: for
+/// records of equal content CRC is injective in its seed, and CRC32C separates any two sequence numbers less
+/// than 2^32 apart. The salt keeps a client from storing bytes that look like a record.
 pub(crate) fn seed(salt: u64, sequence: u64) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), &sequence.to_le_bytes())
 }

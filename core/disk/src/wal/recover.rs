@@ -1,12 +1,14 @@
 //! Reads the log at start: what is intact, what was torn, and what must not be touched.
 //!
-//! Batch n + 1 is written only after batch n was synced. So if anything of a batch later than n is intact, all of n was
-//! on the disk once and was acknowledged: damage inside n is then corruption, and cutting it would lose acknowledged
-//! writes: refuse. If nothing later is intact, batch n may never have been synced: a torn end, nobody was told that
-//! it is stored: cut it, whole. (A flipped bit in the very last batch cannot be told from a torn write, by anyone.)
-//! Batch numbers have no gaps, so a lost batch or segment shows even where a segment's end was wiped.
+//! Batch n + 1 is written only after batch n was synced. So if anything of a batch later than n is intact,
+//! all of n was on the disk once and was acknowledged: damage inside n is then corruption, and cutting it
+//! would lose acknowledged writes: refuse. If nothing later is intact, batch n may never have been synced: a
+//! torn end, nobody was told that it is stored: cut it, whole. (A flipped bit in the very last batch cannot
+//! be told from a torn write, by anyone.) Batch numbers have no gaps, so a lost batch or segment shows even
+//! where a segment's end was wiped.
 //!
-//! The cut is made durable by zeroing what follows it: later appends must not find valid frames of the torn batch.
+//! The cut is made durable by zeroing what follows it: later appends must not find valid frames of the torn
+//! batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -224,8 +226,8 @@ impl Scan<'_> {
         Ok(Ok(at as u64))
     }
 
-    /// Looks at everything behind the intact part. An intact frame of a later batch there means damage; anything of
-    /// the next batch means an unfinished write, which the answer describes.
+    /// Looks at everything behind the intact part. An intact frame of a later batch there means damage;
+    /// anything of the next batch means an unfinished write, which the answer describes.
     fn check_tail(&self) -> Result<Option<String>, OpenError> {
         let next = self.expected.unwrap_or(1);
         let (nth, offset, bad) =
@@ -246,7 +248,7 @@ impl Scan<'_> {
                 if found > next {
                     let place = suspect.unwrap_or((self.segments[nth].0.sequence, bad));
                     let detail = format!(
-                        "batch {next} is not intact, but batch {found} at byte {at} of {} is, which was written later",
+                        "batch {next} is not intact, but batch {found} at byte {at} of {}, written later, is",
                         self.path(segment.sequence)
                     );
                     return Err(self.damaged(place.0, place.1, detail));
@@ -258,7 +260,7 @@ impl Scan<'_> {
         }
         let (sequence, at) = suspect.unwrap_or((self.segments[nth].0.sequence, offset));
         Ok(Some(format!(
-            "the log ended in an unfinished write at byte {at} of {}; nobody was told that it is stored, it was cut off",
+            "the log ended in an unfinished write at byte {at} of {}; it was never acknowledged and is cut off",
             self.path(sequence)
         )))
     }

@@ -1,7 +1,8 @@
 //! One segment file: its names, its header, its checksum seed.
 //!
-//! A segment is complete (every byte written, header synced) before it gets its `.wal` name, so a `.wal` file with an
-//! unreadable header is damage and never a crash. The header has a page of its own: appends never rewrite it.
+//! A segment is complete (every byte written, header synced) before it gets its `.wal` name, so a `.wal` file
+//! with an unreadable header is damage and never a crash. The header has a page of its own: appends never
+//! rewrite it.
 
 use std::io;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl Segment {
         Ok(Segment { sequence, seed: seed(salt, sequence), bytes, file })
     }
 
-    /// Checks the header at the start of `content`; `path` is for messages. Returns the segment and the log's salt.
+    /// Checks the header at the start of `content`; `path` is for messages. Returns the segment and the log's
+    /// salt.
     pub fn check(
         file: Arc<dyn LogFile>,
         sequence: u64,

@@ -1,5 +1,5 @@
-//! A gapless run of items under ascending indexes, with the term of the position before it. Both the entries in memory
-//! and the places on disk are such runs and follow the same rules.
+//! A gapless run of items under ascending indexes, with the term of the position before it. Both the entries
+//! in memory and the places on disk are such runs and follow the same rules.
 
 use std::collections::VecDeque;
 

@@ -14,7 +14,8 @@ use super::record::Record;
 /// Submissions are packed into one append up to this much; a single larger one goes alone.
 const PACK_MAX_BYTES: u64 = 4 << 20;
 
-/// Called on the writer thread when the records are durable, or will never be. It must be short and not block.
+/// Called on the writer thread when the records are durable, or will never be. It must be short and not
+/// block.
 pub type Callback = Box<dyn FnOnce(Result<(), WalError>) + Send>;
 
 struct Job {
@@ -43,13 +44,14 @@ impl WalWriter {
         Ok(WalWriter { shared, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Hands records in: readable through [`WalWriter::view`] when this returns, durable when `callback` is called
-    /// with `Ok`. The records of one call are recovered all or none; callbacks run in the order of the calls. While the
-    /// disk is full the queue waits for room ([`LogView::is_full`]) and callbacks come late, not with an error. What is
-    /// queued is bounded by the caller ([`super::WalStatus::pending_bytes`]).
+    /// Hands records in: readable through [`WalWriter::view`] when this returns, durable when `callback` is
+    /// called with `Ok`. The records of one call are recovered all or none; callbacks run in the order of the
+    /// calls. While the disk is full the queue waits for room ([`LogView::is_full`]) and callbacks come late,
+    /// not with an error. What is queued is bounded by the caller ([`super::WalStatus::pending_bytes`]).
     ///
     /// # Errors
-    /// `Misused` if the records break the log's rules, `Closed` after a failure; `callback` is not called then.
+    /// `Misused` if the records break the log's rules, `Closed` after a failure; `callback` is not called
+    /// then.
     pub fn submit(
         &self,
         records: Vec<Record>,
@@ -71,7 +73,8 @@ impl WalWriter {
         LogView { shared: Arc::clone(&self.shared) }
     }
 
-    /// Writes what is queued and ends the thread. If the disk is full the rest of the queue is refused with `Full`.
+    /// Writes what is queued and ends the thread. If the disk is full the rest of the queue is refused with
+    /// `Full`.
     pub fn stop(mut self) {
         self.finish();
     }
