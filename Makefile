@@ -60,7 +60,7 @@ chaos: build ## 200 SIGKILLs under writers; KILLS and SEED choose another run
 
 fuzz: build ## a long search by Hypothesis and proptest for what breaks the engine
 	@HYPOTHESIS_PROFILE=slow $(SOON) 3600 $(RUN) pytest tests/model --timeout 3000
-	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state
+	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state -p konsul-disk
 
 clean: ## remove what was built; ./data stays
 	@rm -rf target .venv .venv-release .venv-tools reports ext/build
