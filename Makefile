@@ -45,6 +45,7 @@ fix: build rust-tools ## rewrite what can be put right by a tool
 
 bench: build ## requests per second, latencies and CPU per request against a real server
 	@$(SOON) 1800 $(RUN) python -m benches.doors
+	@$(SOON) 900 $(RUN) python -m benches.restart
 
 peers: build ## the same load against other stores, alternating; a table at the end
 	@$(SOON) 3600 $(RUN) python -m benches.peers

@@ -72,15 +72,32 @@ class Served:
             self._process.kill()
             self._process.wait(STOP_S)
 
+    def kill_and_start(self) -> float:
+        """SIGKILL, then a new process on the same data; returns the seconds until that one is ready."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        self._process.kill()
+        self._process.wait(STOP_S)
+        begun = time.monotonic()
+        self.__enter__()
+        return time.monotonic() - begun
+
     def cpu_s(self) -> float:
         """User and system time of all its threads so far."""
         fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def rss_mb(self) -> float:
-        """Resident memory."""
+        """Resident memory, pages of mapped files among it."""
+        return self._status_mb("VmRSS:")
+
+    def private_mb(self) -> float:
+        """Resident memory that no file backs: what the system cannot take back by itself."""
+        return self._status_mb("RssAnon:")
+
+    def _status_mb(self, name: str) -> float:
         for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(name):
                 return int(line.split()[1]) / 1_024
         return 0.0
 
