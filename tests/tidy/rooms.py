@@ -16,6 +16,7 @@ MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w|/tmp/(?:contract|scratch
 # Written apart for the same reason as in code.py.
 REGISTRY = re.compile(r"\b(?:pypi" + r"\.org|pythonhosted" + r"\.org|static\.crates" + r"\.io|registry\.npm)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`((?:core|ext|python|tests|docs|benches|loadtests)/[\w./-]+)`")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -64,6 +65,15 @@ def dead_links() -> Iterator[str]:
                 yield f"{source.path}: {problem}"
 
 
+def names_of_nothing() -> Iterator[str]:
+    """A page that walks through the code must name files that are there."""
+    for source in sources():
+        if source.suffix == ".md":
+            for name in NAMED.findall(source.text):
+                if not any((root / name).exists() for root in (ROOT, (ROOT / source.path).parent)):
+                    yield f"{source.path}: {name} is not there"
+
+
 def _dead(source: Source, target: str) -> str | None:
     if target.startswith(("http://", "https://", "mailto:")):
         return None
@@ -79,6 +89,14 @@ def _dead(source: Source, target: str) -> str | None:
 def _anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+\s+(.*)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def decisions_nobody_finds() -> Iterator[str]:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    for page in sorted(folder.glob("*.md")):
+        if page.name != "README.md" and f"({page.name})" not in index:
+            yield f"docs/decisions/README.md has no line for {page.name}"
 
 
 def missing_pages() -> Iterator[str]:
@@ -98,5 +116,7 @@ RULES = (
     notes_of_another_shape,
     machine_paths_and_hosts,
     dead_links,
+    names_of_nothing,
+    decisions_nobody_finds,
     missing_pages,
 )
