@@ -52,6 +52,8 @@ impl Snapshots {
                 fs::remove_file(path)?;
             }
         }
+        // A process crash may have left a rename that is not durable yet; the log is purged on the strength of it.
+        File::open(dir)?.sync_all()?;
         Ok(Snapshots { dir: dir.to_path_buf(), retain: retain.max(1) })
     }
 

@@ -33,10 +33,11 @@ enum Act {
     Full {
         room_bytes: u64,
     },
-    /// A power cut after so many more syncs.
+    /// After so many more syncs a power cut, or only the process is killed.
     Cut {
         after_syncs: u64,
         seed: u64,
+        kill: bool,
     },
     Reopen,
 }
@@ -51,7 +52,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..8_u64).prop_map(|ahead| Act::Install { ahead }),
         3 => (0..8_u64).prop_map(|back| Act::Purge { back }),
         1 => (0..40_000_u64).prop_map(|room_bytes| Act::Full { room_bytes }),
-        3 => (0..8_u64, any::<u64>()).prop_map(|(after_syncs, seed)| Act::Cut { after_syncs, seed }),
+        3 => (0..8_u64, any::<u64>(), any::<bool>())
+            .prop_map(|(after_syncs, seed, kill)| Act::Cut { after_syncs, seed, kill }),
         1 => Just(Act::Reopen),
     ]
 }
@@ -135,7 +137,7 @@ struct Run {
     model: Model,
     /// What an append that was not acknowledged would lead to.
     attempted: Option<Model>,
-    cut: Option<u64>,
+    cut: Option<(u64, bool)>,
     counter: u64,
 }
 
@@ -204,8 +206,13 @@ impl Run {
             Ok(()) => self.model = next,
             Err(WalError::Failed(_)) => {
                 self.attempted = Some(next);
-                let seed = self.cut.expect("only the cut fails syncs");
-                self.power_cut(seed);
+                match self.cut.take().expect("only the cut fails syncs") {
+                    (seed, false) => self.power_cut(seed),
+                    (_, true) => {
+                        self.files.faults(|faults| faults.syncs_left = None);
+                        self.open();
+                    }
+                }
             }
             Err(error) => panic!("{error}"),
         }
@@ -259,8 +266,8 @@ impl Run {
                 self.wal.as_ref().expect("open").view().purge(through);
             }
             Act::Full { room_bytes } => self.files.faults(|faults| faults.room_bytes = Some(*room_bytes)),
-            Act::Cut { after_syncs, seed } => {
-                self.cut = Some(*seed);
+            Act::Cut { after_syncs, seed, kill } => {
+                self.cut = Some((*seed, *kill));
                 self.files.faults(|faults| faults.syncs_left = Some(*after_syncs));
             }
             Act::Reopen if self.cut.is_none() => assert_eq!(self.open(), None, "nothing was torn"),

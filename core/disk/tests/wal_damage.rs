@@ -164,10 +164,36 @@ fn frames_behind_a_torn_start_of_a_batch_are_wiped() {
     });
     let (_, recovered) = open(&after).expect("opens");
     assert_eq!(recovered.last_index, 1);
-    assert!(recovered.note.expect("told").contains("unfinished write"), "an unfinished write is told");
+    assert!(recovered.note.expect("told").contains("torn write"), "a torn write is told");
     let (_, first) =
         content(&after).into_iter().find(|(name, _)| name == "0000000000000001.wal").expect("there");
     assert!(first[4096 + 512..].iter().all(|byte| *byte == 0), "a later append must not meet them");
+}
+
+#[test]
+fn a_log_without_syncs_opens_after_a_power_cut_with_less() {
+    let (mut told, mut whole) = (0, 0);
+    for seed in 1..200_u64 {
+        let files = MemoryFiles::with_crashes();
+        let options =
+            || WalOptions { segment_bytes: 12 << 10, background: false, sync: false, ..WalOptions::new("") };
+        let (mut wal, _) = Wal::open_in(Arc::new(files.clone()), options()).expect("opens");
+        for index in 1..=20 {
+            append(&mut wal, index, 300);
+        }
+        let mut random = seed;
+        let after = files.crash(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random >> 40
+        });
+        let (wal, recovered) = Wal::open_in(Arc::new(after), options()).expect("opens");
+        let entries = wal.view().entries(1, recovered.last_index + 1, u64::MAX).expect("readable");
+        assert_eq!(entries.len() as u64, recovered.last_index);
+        assert!(recovered.hard_state.commit <= recovered.last_index);
+        told += usize::from(recovered.note.is_some_and(|note| note.contains("without a sync are lost")));
+        whole += usize::from(recovered.last_index == 20);
+    }
+    assert!(told > 100 && whole < 50, "told {told}, whole {whole}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::error::{OpenError, WalError};
 use super::index::Index;
 use super::prepare::Preparer;
 use super::read::{Counters, LogView, Shared};
-use super::record::{HardState, LAST, MAX_PAYLOAD_BYTES, Record, SnapshotMark, encode};
+use super::record::{HardState, LAST, MAX_PAYLOAD_BYTES, Record, SnapshotMark, UNSYNCED, encode};
 use super::recover::{Recovery, recover};
 use super::segment::{END, HEADER_BYTES, Segment};
 use crate::files::{LogFiles, RealFiles, is_full};
@@ -25,7 +25,7 @@ pub struct WalOptions {
     pub dir: PathBuf,
     /// Size of a segment; at least 8 KiB. Larger records get a larger segment.
     pub segment_bytes: u64,
-    /// Sync each append. Without, a power cut may lose acknowledged writes (a process crash does not).
+    /// Sync each append. Without, a power cut loses acknowledged writes (a process crash does not).
     pub sync: bool,
     /// Entry bytes kept in memory for readers; entries not yet synced are kept beyond it.
     pub cache_max_bytes: usize,
@@ -257,17 +257,18 @@ impl Wal {
         self.reserve(records)?;
         let active = self.active.as_ref().expect("reserved");
         let (offset, seed) = (active.offset, active.segment.seed);
+        let unsynced = if self.sync { 0 } else { UNSYNCED };
         self.buffer.clear();
         self.offsets.clear();
         if offset == HEADER_BYTES {
             for record in &self.head() {
-                encode(&mut self.buffer, record, seed, self.batch, 0);
+                encode(&mut self.buffer, record, seed, self.batch, unsynced);
             }
         }
         for (nth, record) in records.iter().enumerate() {
-            let flags = if nth + 1 == records.len() { LAST } else { 0 };
+            let last = if nth + 1 == records.len() { LAST } else { 0 };
             self.offsets.push(offset + self.buffer.len() as u64);
-            encode(&mut self.buffer, record, seed, self.batch, flags);
+            encode(&mut self.buffer, record, seed, self.batch, last | unsynced);
         }
         let end = offset + self.buffer.len() as u64;
         if end + END.len() as u64 <= active.segment.bytes {

@@ -51,8 +51,8 @@ pub enum OpenError {
     /// Acknowledged records are damaged. Cutting the log here would lose acknowledged writes.
     #[error(
         "{file} is damaged at byte {offset}: {detail}. This is not a torn end of the log: acknowledged \
-         writes would be lost by going on. Restore the data directory from a snapshot or backup (with other nodes in \
-         the cluster: empty it and join anew under a new node id)"
+         writes would be lost by going on. Restore the data directory from a snapshot or backup (with other \
+         nodes in the cluster: empty it and join anew under a new node id)"
     )]
     Damaged {
         /// The file's path.

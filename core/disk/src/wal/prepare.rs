@@ -23,7 +23,6 @@ pub(crate) struct Preparer {
     files: Arc<dyn LogFiles>,
     segment_bytes: u64,
     salt: u64,
-    sync: bool,
     background: bool,
     state: Mutex<State>,
     changed: Condvar,
@@ -80,7 +79,6 @@ impl Preparer {
             files,
             segment_bytes: options.segment_bytes,
             salt,
-            sync: options.sync,
             background: options.background,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -217,11 +215,11 @@ impl Preparer {
         if wanted {
             let spare = spare_name(segment.sequence);
             self.files.rename(&name, &spare)?;
-            self.sync_dir()?;
+            self.files.sync_dir()?;
             self.state.lock().spares.push(spare);
         } else {
             self.files.remove(&name)?;
-            self.sync_dir()?;
+            self.files.sync_dir()?;
         }
         Ok(())
     }
@@ -232,7 +230,7 @@ impl Preparer {
         let name = spare.unwrap_or_else(|| spare_name(sequence));
         let made = self
             .allocate(&name)
-            .and_then(|file| Segment::initialise(file, sequence, self.salt, self.segment_bytes, self.sync));
+            .and_then(|file| Segment::initialise(file, sequence, self.salt, self.segment_bytes));
         let segment = match made {
             Ok(segment) => segment,
             Err(error) => {
@@ -242,7 +240,7 @@ impl Preparer {
             }
         };
         self.files.rename(&name, &live_name(sequence))?;
-        self.sync_dir()?;
+        self.files.sync_dir()?;
         let mut state = self.state.lock();
         state.ready.push_back(segment);
         state.next_sequence = sequence + 1;
@@ -263,10 +261,6 @@ impl Preparer {
             at += count;
         }
         Ok(file)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        if self.sync { self.files.sync_dir() } else { Ok(()) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0  u32 payload bytes (0 = end of the segment)   16 u8  tag: 1 entry, 2 hard state, 3 snapshot, 4 install
-//! 4  u32 crc32c, seeded per segment               17 u8  flags: 1 last of its batch
+//! 4  u32 crc32c, seeded per segment               17 u8  flags: 1 last of its batch, 2 unsynced
 //! 8  u64 batch number                             18 u8  the entry's kind; then 5 zeros, payload, padding
 //! ```
 //! All numbers are little endian. The checksum covers everything but itself and the padding.
@@ -14,6 +14,8 @@ pub(crate) const FRAME_BYTES: usize = 24;
 /// The largest payload, and the largest batch, accepted; keeps offsets inside a segment in 32 bits.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 1 << 30;
 pub(crate) const LAST: u8 = 1;
+/// Written without syncs: that this frame is intact says nothing about earlier ones.
+pub(crate) const UNSYNCED: u8 = 2;
 
 const TAG_ENTRY: u8 = 1;
 const TAG_HARD_STATE: u8 = 2;

@@ -19,7 +19,7 @@ use super::WalOptions;
 use super::append::Active;
 use super::error::OpenError;
 use super::index::{Live, Place};
-use super::record::{FRAME_BYTES, Frame, HardState, LAST, Record, SnapshotMark, u32_at, u64_at};
+use super::record::{FRAME_BYTES, Frame, HardState, LAST, Record, SnapshotMark, UNSYNCED, u32_at, u64_at};
 use super::replay::Replay;
 use super::segment::{HEADER_BYTES, Segment, is_spare, live_name, live_sequence};
 use super::sequence::Sequence;
@@ -77,6 +77,9 @@ pub(super) fn recover(files: &Arc<dyn LogFiles>, options: &WalOptions) -> Result
     let (placed, hard_state, mark) = std::mem::replace(&mut scan.replay, Replay::new()).finish()?;
     if note.is_some() {
         scan.cut()?;
+    }
+    if options.sync {
+        scan.sync()?;
     }
     let used = scan.end.as_ref().map_or(0, |end| end.nth + 1);
     let ready = scan.segments.split_off(used).into_iter().map(|(segment, _)| segment).collect();
@@ -226,15 +229,16 @@ impl Scan<'_> {
         Ok(Ok(at as u64))
     }
 
-    /// Looks at everything behind the intact part. An intact frame of a later batch there means damage;
-    /// anything of the next batch means an unfinished write, which the answer describes.
+    /// Looks at everything behind the intact part. An intact frame of a later batch there means damage
+    /// (unless nothing was synced in the first place); anything of the next batch means a torn write, which
+    /// the answer describes.
     fn check_tail(&self) -> Result<Option<String>, OpenError> {
         let next = self.expected.unwrap_or(1);
         let (nth, offset, bad) =
             self.end.as_ref().map_or((0, HEADER_BYTES, HEADER_BYTES), |end| (end.nth, end.offset, end.bad));
         // The first place where something is that does not validate.
         let mut suspect = None;
-        let mut leftovers = false;
+        let (mut leftovers, mut lost) = (false, false);
         for (i, (segment, _)) in self.segments.iter().enumerate().skip(nth) {
             let (_, content) = self.read(segment.sequence)?;
             let (from, bad) = if i == nth { (offset, bad) } else { (HEADER_BYTES, HEADER_BYTES) };
@@ -243,9 +247,11 @@ impl Scan<'_> {
                 suspect.get_or_insert((segment.sequence, bad));
             }
             for at in (from as usize..content.len()).step_by(8) {
-                let Some(found) = batch_of_frame(&content[at..], segment.seed, next) else { continue };
+                let Some(frame) = frame_from(&content[at..], segment.seed, next) else { continue };
+                let found = frame.batch;
                 leftovers = true;
-                if found > next {
+                lost |= found > next;
+                if found > next && frame.flags & UNSYNCED == 0 {
                     let place = suspect.unwrap_or((self.segments[nth].0.sequence, bad));
                     let detail = format!(
                         "batch {next} is not intact, but batch {found} at byte {at} of {}, written later, is",
@@ -259,10 +265,23 @@ impl Scan<'_> {
             return Ok(None);
         }
         let (sequence, at) = suspect.unwrap_or((self.segments[nth].0.sequence, offset));
-        Ok(Some(format!(
-            "the log ended in an unfinished write at byte {at} of {}; it was never acknowledged and is cut off",
-            self.path(sequence)
-        )))
+        let what = if lost {
+            "writes that were acknowledged without a sync are lost"
+        } else {
+            "it was never acknowledged and is cut off"
+        };
+        Ok(Some(format!("the log ended in a torn write at byte {at} of {}; {what}", self.path(sequence))))
+    }
+
+    /// Makes durable what recovery found: after a process crash neither the last batch nor the last rename
+    /// need have been synced, and from now on what is there counts as acknowledged and is built upon.
+    fn sync(&self) -> Result<(), OpenError> {
+        self.files.sync_dir().map_err(|error| failed("cannot sync", self.files.describe(""), error))?;
+        for (segment, _) in &self.segments {
+            let synced = segment.file.sync();
+            synced.map_err(|error| failed("cannot sync", self.path(segment.sequence), error))?;
+        }
+        Ok(())
     }
 
     /// Zeroes everything behind the intact part and syncs it.
@@ -289,10 +308,10 @@ impl Scan<'_> {
     }
 }
 
-/// The batch number of the frame at the start of `bytes` if one validates and is `next` or later.
-fn batch_of_frame(bytes: &[u8], seed: u32, next: u64) -> Option<u64> {
+/// The frame at the start of `bytes` if one validates and is of batch `next` or later.
+fn frame_from(bytes: &[u8], seed: u32, next: u64) -> Option<Frame<'_>> {
     let batch = u64_at(bytes.get(..FRAME_BYTES)?, 8);
     // Checksums are computed only for plausible numbers: almost every position fails this.
     let plausible = (next..=next.saturating_add(u64::from(u32::MAX))).contains(&batch);
-    plausible.then(|| Frame::parse(bytes, seed)).flatten().map(|frame| frame.batch)
+    plausible.then(|| Frame::parse(bytes, seed)).flatten()
 }

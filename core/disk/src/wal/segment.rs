@@ -56,13 +56,7 @@ impl Segment {
     }
 
     /// Writes the header and an end mark for the new `sequence` into a fully allocated file, and syncs it.
-    pub fn initialise(
-        file: Arc<dyn LogFile>,
-        sequence: u64,
-        salt: u64,
-        bytes: u64,
-        sync: bool,
-    ) -> io::Result<Segment> {
+    pub fn initialise(file: Arc<dyn LogFile>, sequence: u64, salt: u64, bytes: u64) -> io::Result<Segment> {
         let mut head = vec![0; HEADER_BYTES as usize + END.len()];
         head[..8].copy_from_slice(MAGIC);
         head[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -71,9 +65,7 @@ impl Segment {
         let crc = crc32c::crc32c(&head[..32]);
         head[32..USED_BYTES].copy_from_slice(&crc.to_le_bytes());
         file.write_at(&head, 0)?;
-        if sync {
-            file.sync()?;
-        }
+        file.sync()?;
         Ok(Segment { sequence, seed: seed(salt, sequence), bytes, file })
     }
 
