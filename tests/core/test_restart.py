@@ -16,7 +16,6 @@ import pytest
 from konsul.engine import Engine
 from konsul.errors import Invalid, StartFailed
 from tests.core.node import KV, SCHEMA, TABLES, cells, column, options, running, story
-from tests.waiting import until_async
 
 SMALL_LOG: dict[str, Any] = {
     "snapshot_threshold_entries": 5,
@@ -85,17 +84,24 @@ def kill_a_writer(data_dir: Path, life: int, answers: int) -> dict[bytes, int]:
     return acknowledged
 
 
+async def write_until_shortened(engine: Engine) -> int:
+    """Writes until snapshots have taken the first 20 entries off the log; the number of writes."""
+    for n in range(100_000):
+        await engine.put(KV, b"%d" % n, cells(b"v"))
+        if engine.status()["raft"]["first_index"] > 20:
+            return n + 1
+    raise AssertionError("the log was never shortened")
+
+
 def test_snapshots_shorten_the_log_and_a_restart_goes_on(tmp_path: Path) -> None:
     async def told() -> None:
         async with running(tmp_path, **SMALL_LOG) as engine:
-            for n in range(40):
-                await engine.put(KV, b"%d" % n, cells(b"v"))
-            await until_async(lambda: engine.status()["raft"]["first_index"] > 20, "the log to be shortened")
+            written = await write_until_shortened(engine)
             before = engine.digest()
         assert 1 <= len(names(tmp_path / "snapshots")) <= 2
         async with running(tmp_path, **SMALL_LOG) as engine:
             assert engine.digest() == before
-            assert (await engine.put(KV, b"next", cells(b"v"))).index == 41
+            assert (await engine.put(KV, b"next", cells(b"v"))).index == written + 1
 
     story(told)
 
@@ -154,9 +160,7 @@ def test_a_snapshot_of_nothing_new_is_refused(tmp_path: Path) -> None:
 def test_a_memory_node_forgets_and_keeps_its_log_short(tmp_path: Path) -> None:
     async def told() -> None:
         async with running(tmp_path, backend="memory", **SMALL_LOG) as engine:
-            for n in range(40):
-                await engine.put(KV, b"%d" % n, cells(b"v"))
-            await until_async(lambda: engine.status()["raft"]["first_index"] > 20, "the log to be shortened")
+            await write_until_shortened(engine)
         assert names(tmp_path) == []
         async with running(tmp_path, backend="memory") as engine:
             assert engine.count(KV) == 0
