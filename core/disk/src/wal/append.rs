@@ -305,12 +305,12 @@ impl Wal {
                 Record::Snapshot(mark) | Record::Install(mark) => self.mark = mark.clone(),
             }
         }
-        let retired = {
+        {
             let mut index = self.shared.index.lock();
             index.written(ticket, &active.segment, records.iter().zip(self.offsets.iter().copied()));
-            index.retire()
-        };
-        self.shared.preparer.retire(retired);
+            // Under the lock: segments must go in their order, and a purge may be retiring the next ones.
+            self.shared.preparer.retire(index.retire());
+        }
         let counters = &self.shared.counters;
         counters.appends.fetch_add(1, Relaxed);
         counters.records.fetch_add(records.len() as u64, Relaxed);
