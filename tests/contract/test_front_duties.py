@@ -300,6 +300,33 @@ async def test_slots_are_asked(folder: Path) -> None:
 
 
 @story
+async def test_a_websocket_reaches_the_application_prepared(folder: Path) -> None:
+    """A connection that stays gets the same path and identity as a request; a path that is none is closed."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        seen.append((scope["path"], scope["konsul"]["identity"], await receive()))
+        await send({"type": "websocket.accept"})
+
+    def identify(_headers: Any, client: str) -> str:
+        return f"somebody at {client}"
+
+    async with bench(folder, app=app, identify=identify) as on:
+        for path in (b"/v1/kv/watch/a%2Fb/", b"/%ff"):
+            watcher = Watcher(on.direct.door, Call("GET", path))
+            watcher.scope["type"] = "websocket"
+            del watcher.scope["method"]
+            watcher.pieces = [{"type": "websocket.connect"}]
+            on.direct.door.schedule(watcher)
+            sent = watcher.collected.messages
+            await until_async(sent.__len__, "an answer")
+            await until_async(lambda: on.front.snapshot()["in_flight"] == 0, "the connection to end")
+            seen.append(sent[0]["type"])
+    connected = ("/kv/watch/a/b", "somebody at 192.0.2.7", {"type": "websocket.connect"})
+    assert seen == [connected, "websocket.accept", "websocket.close"]
+
+
+@story
 async def test_audited_writes_go_to_the_application(folder: Path) -> None:
     """With an audit slot, writes take the way through the application, which audits them."""
     async with bench(folder, audit=lambda *_: None) as on:
