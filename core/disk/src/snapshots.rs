@@ -52,7 +52,7 @@ impl Snapshots {
                 fs::remove_file(path)?;
             }
         }
-        // A process crash may have left a rename that is not durable yet, and the log is purged on its strength.
+        // A process crash may leave a rename that is not durable yet, and the log is purged on its strength.
         File::open(dir)?.sync_all()?;
         Ok(Snapshots { dir: dir.to_path_buf(), retain: retain.max(1) })
     }
