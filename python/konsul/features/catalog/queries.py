@@ -111,11 +111,8 @@ async def find(
     began_s = time.perf_counter()
     status = "error"
     try:
-        if len(tags) + len(metadata) > MAX_FILTERS:
-            raise Invalid(f"too many filters: {len(tags) + len(metadata)} (max {MAX_FILTERS})")
-        pairs = [f"{key}={value}" for key, value in metadata]
-        where = _where("tags", tags) + _where("meta", pairs)
-        pages = _pages(ctx, b"", where) if all(map(_is_indexable, (*tags, *pairs))) else []
+        where = filters(tags, metadata)
+        pages = [] if where is None else _pages(ctx, b"", where)
         count = sum(number for _, number in pages)
         QUERY_RESULTS.labels(kind).observe(count)
         status = "success"
@@ -160,6 +157,20 @@ def _text(ctx: Context, name: str) -> bytes | None:
 def _known(ctx: Context, key: bytes, row: Row, text: bytes) -> Known:
     left_ms = ctx.engine.lease_ms(Instance.table_id, key)
     return Known(text, row.create_index, row.modify_index, left_ms)
+
+
+def filters(tags: Sequence[str], metadata: Sequence[tuple[str, str]]) -> list[tuple[int, bytes]] | None:
+    """The `where` of a scan for all of the filters; None when no instance can match them.
+
+    Raises:
+        Invalid: more than `MAX_FILTERS` filters.
+    """
+    if len(tags) + len(metadata) > MAX_FILTERS:
+        raise Invalid(f"too many filters: {len(tags) + len(metadata)} (max {MAX_FILTERS})")
+    pairs = [f"{key}={value}" for key, value in metadata]
+    if not all(map(_is_indexable, (*tags, *pairs))):
+        return None
+    return _where("tags", tags) + _where("meta", pairs)
 
 
 def _is_indexable(text: str) -> bool:

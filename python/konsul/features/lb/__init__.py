@@ -1,0 +1,1 @@
+"""Choosing one instance of many."""

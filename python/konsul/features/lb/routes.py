@@ -1,0 +1,106 @@
+"""`/lb`: one instance at a time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import Query, Request, Response
+
+from konsul.features.lb.commands import set_strategy
+from konsul.features.lb.queries import Selection, current_strategy, select
+from konsul.features.lb.strategies import Strategy
+from konsul.kernel.routing import JSON, TEXT, Ctx, Router, json_response, read_members
+
+_META: Final = "meta."
+_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["strategy"],
+                    "properties": {"strategy": {"type": "string", "enum": list(Strategy)}},
+                }
+            }
+        },
+    }
+}
+Tags = Annotated[list[str], Query(description="Tags the instance must have, all of them; repeatable.")]
+Session = Annotated[
+    str, Query(description="What `ring-hash` keeps on one instance; else the client address.")
+]
+Region = Annotated[str, Query(description="The client's region, for `latency-based`.")]
+
+router = Router(tags=["load balancing"])
+
+
+@router.get("/lb/service/{tag:path}")
+async def service_route(ctx: Ctx, tag: str, session: Session = "", region: Region = "") -> Response:
+    """Selects one instance that has the tag; if none has, one of the service with that name."""
+    chosen = await ctx.run(select, kind="service", service=tag, session=session, region=region)
+    return _answer(chosen)
+
+
+@router.get("/lb/tags")
+async def tags_route(
+    ctx: Ctx,
+    tags: Tags = [],  # noqa: B006
+    tag: Tags = [],  # noqa: B006
+    session: Session = "",
+    region: Region = "",
+) -> Response:
+    """Selects one instance that has every tag."""
+    wanted = [*tags, *tag]
+    chosen = await ctx.run(select, kind="tags", tags=wanted, session=session, region=region)
+    return _answer(chosen, {"tags": wanted})
+
+
+@router.get("/lb/metadata")
+async def metadata_route(ctx: Ctx, request: Request) -> Response:
+    """Selects one instance by metadata: every query parameter is a pair that must hold."""
+    pairs = request.query_params.multi_items()
+    chosen = await ctx.run(select, kind="metadata", metadata=pairs)
+    return _answer(chosen, {"metadata": dict(pairs)})
+
+
+@router.get("/lb/query")
+async def query_route(
+    ctx: Ctx,
+    request: Request,
+    tags: Tags = [],  # noqa: B006
+    tag: Tags = [],  # noqa: B006
+    session: Session = "",
+    region: Region = "",
+) -> Response:
+    """Selects one instance by tags and by `meta.<key>=<value>`, all of which must hold."""
+    wanted = [*tags, *tag]
+    items = request.query_params.multi_items()
+    pairs = [(name.removeprefix(_META), value) for name, value in items if name.startswith(_META)]
+    chosen = await ctx.run(
+        select, kind="combined", tags=wanted, metadata=pairs, session=session, region=region
+    )
+    return _answer(chosen, {"tags": wanted, "metadata": dict(pairs)})
+
+
+@router.get("/lb/strategy")
+async def strategy_route(ctx: Ctx) -> Response:
+    """The strategy of this node."""
+    strategy = await ctx.run(current_strategy)
+    return json_response({"strategy": strategy})
+
+
+@router.put("/lb/strategy", openapi_extra=_BODY)
+async def set_strategy_route(ctx: Ctx, request: Request) -> Response:
+    """Changes the strategy of this node, until it stops."""
+    body = await read_members(request, {"strategy": TEXT})
+    strategy = await ctx.run(set_strategy, strategy=body["strategy"])
+    return json_response({"message": "strategy updated", "strategy": strategy})
+
+
+def _answer(chosen: Selection, asked: dict[str, Any] | None = None) -> Response:
+    members: dict[str, Any] = {"service": orjson.Fragment(chosen.service), "strategy": chosen.strategy}
+    if asked is not None:
+        members["query"] = asked
+    return json_response(members)
