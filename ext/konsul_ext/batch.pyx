@@ -96,10 +96,14 @@ cdef int _get(Exchange ex) except -1:
     cdef bint as_json = is_json(ex.content_type)
     if keys is None:
         return ex.fall()
+    ex.verb = KV_BATCH_GET
     for key in keys:
         if key in found:
             continue
-        row = site.get(site.kv_table, key.encode())
+        try:
+            row = site.get(site.kv_table, key.encode())
+        except Exception as error:
+            return submit_failed(ex, error)
         if row is None:
             missing.append(key)
             continue
@@ -115,7 +119,6 @@ cdef int _get(Exchange ex) except -1:
             found[key] = PyUnicode_DecodeUTF8(<const char*>cell + head, size, NULL)
         except UnicodeDecodeError:
             return ex.fall()
-    ex.verb = KV_BATCH_GET
     ex.count(SUCCESS)
     return _answer(ex, {"found": found, "not_found": missing})
 

@@ -22,15 +22,17 @@ cdef inline bint _is(const char* name, Py_ssize_t size, const char* wanted, Py_s
 
 
 cdef Py_ssize_t _decimal(bytes text) noexcept:
-    """A content-length, or -1 (unknown) for what is none: the server lets no such request pass."""
+    """A content-length, or some number far over every limit for one that is. -1 (unknown) for what is none:
+    the server lets no such request pass."""
     cdef Py_ssize_t number = 0
     cdef uint8_t c
-    if not 0 < PyBytes_GET_SIZE(text) <= 15:
+    if PyBytes_GET_SIZE(text) == 0:
         return -1
     for c in text:
         if not 48 <= c <= 57:
             return -1
-        number = number * 10 + c - 48
+        if number < <Py_ssize_t>1 << 50:
+            number = number * 10 + c - 48
     return number
 
 

@@ -352,7 +352,8 @@ async def test_a_stopped_node_says_so(folder: Path) -> None:
     """When the node has stopped, a request is told so."""
     async with bench(folder) as on:
         await on.kernel.stop(1_000)
-        for call in (GET, PUT):
+        many = Call("POST", b"/batch/kv/get", b"", b'{"keys":["k"]}', (JSON,))
+        for call in (GET, PUT, many):
             assert [reply.status for reply in await both(on, call)] == [503, 503]
 
 

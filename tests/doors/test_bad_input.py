@@ -202,9 +202,16 @@ def head(path: bytes, *headers: bytes, method: bytes = b"PUT") -> bytes:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(server: LiveServer) -> None:
-    answer = raw(server, head(b"/kv/bad?raw", b"Content-Length: 5000000"))
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.endswith(b"Request Entity Too Large")
+    for length in (b"5000000", b"1000000000000000", b"18446744073709551613"):
+        answer = raw(server, head(b"/kv/bad?raw", b"Content-Length: " + length))
+        assert answer.startswith(b"HTTP/1.1 413 "), length
+        assert answer.endswith(b"Request Entity Too Large")
+
+
+def test_a_length_with_zeros_in_front_is_a_length(server: LiveServer) -> None:
+    zeros = b"Content-Length: " + b"0" * 30 + b"1"
+    answer = raw(server, head(b"/kv/bad", b"Connection: close", zeros) + b"x")
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_that_never_says_its_length_is_cut_at_the_limit(server: LiveServer) -> None:

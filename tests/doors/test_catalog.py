@@ -214,6 +214,10 @@ def test_checks_are_completed_and_echoed(http: httpx.Client, space: str) -> None
         ({"meta": {"_x": "v"}}, "metadata validation failed: reserved metadata key: _x"),
         ({"meta": {"konsul_x": "v"}}, "metadata validation failed: reserved metadata key: konsul_x"),
         ({"meta": {"k": "a\u0000b"}}, "metadata validation failed: metadata value for key k contains NUL"),
+        (
+            {"checks": [{"http": "http://a/" + "x" * 66_000}]},
+            "check validation failed: checks too large: 66",
+        ),
         ({"checks": [{"interval": "soon"}]}, "check validation failed: invalid interval: soon (expected"),
         ({"checks": [{"interval": "0s"}]}, "check validation failed: invalid interval: 0s (expected"),
         ({"checks": [{"interval": "-1s"}]}, "check validation failed: invalid interval: -1s (expected"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
+
+from tests.conftest import LiveServer
 
 KEYS = ("a", "a/", "a/b", "a/b/c", "a/d", "a0", "b", "é/x")
 
@@ -133,6 +137,26 @@ def test_a_page_of_large_rows_ends_early_and_can_be_continued(http: httpx.Client
         query: dict[str, Any] = {"prefix": space, "recurse": "true", "limit": 40, "after": after}
         first += [row["key"] for row in http.get("/kv/", params=query).json()]
     assert first == stored
+
+
+def test_large_rows_are_streamed_in_small_pieces(server: LiveServer, http: httpx.Client, space: str) -> None:
+    """What a client does not read waits in memory, piece by piece: so pieces must not be large."""
+    for number in range(40):
+        assert http.put(f"/kv/{space}/{number:02}?raw", content=b"x" * 500_000).status_code == 200
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(b"GET /kv/%b/?recurse HTTP/1.1\r\nHost: k\r\n\r\n" % space.encode())
+        lines = list(iter(stream.readline, b"\r\n"))
+        assert b"transfer-encoding: chunked\r\n" in lines
+        sizes, text = [], b""
+        while size := int(stream.readline(), 16):
+            sizes.append(size)
+            text += stream.read(size)
+            stream.readline()
+    assert max(sizes) < 3_000_000
+    assert len(json.loads(text)) == 40
 
 
 def test_delete_by_prefix_is_one_entry(http: httpx.Client, space: str) -> None:

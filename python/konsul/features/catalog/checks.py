@@ -13,6 +13,8 @@ from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.routing import BOOL, TEXT, TEXT_MAP, Kind, members
 
 MAX_CHECKS: Final = 64
+MAX_BYTES: Final = 64 << 10
+"""Of all checks of an instance together, as JSON: a listing gathers them, and a body may be much larger."""
 _KINDS: Final[dict[str, Kind]] = {
     "id": TEXT,
     "name": TEXT,
@@ -57,7 +59,10 @@ def complete(definitions: Sequence[Any], service: str, instance: str) -> bytes |
     if len(set(ids)) != len(ids):
         twice = next(one for one in ids if ids.count(one) > 1)
         raise Invalid(f"check validation failed: duplicate check id: {twice}")
-    return orjson.dumps(completed) if completed else None
+    text = orjson.dumps(completed)
+    if len(text) > MAX_BYTES:
+        raise Invalid(f"check validation failed: checks too large: {len(text)} bytes (max {MAX_BYTES})")
+    return text if completed else None
 
 
 def _check_duration(name: str, text: str) -> None:

@@ -19,6 +19,8 @@ LIMIT_MAX: Final = 10_000
 """Most items a listing with `limit` answers; without one it streams them all."""
 PAGE_MAX_BYTES: Final = 8 << 20
 """A page of rows ends before its limit once it has reached this."""
+_FETCH_AIM_BYTES: Final = 1 << 20
+_FETCH_MAX_BYTES: Final = 64 << 20
 
 Fetch: TypeAlias = Callable[[bytes | None, int], JsonPage]
 """(after, limit) -> one page of the core."""
@@ -37,6 +39,28 @@ class Listing:
     after: bytes | None
     rest: AsyncIterator[bytes] | None
     """The chunks that follow `first`, or None if it is the whole text."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """How many items to fetch at once. The core gathers a page whole, and a page waits whole for a client
+    that does not read: so it should hold about `_FETCH_AIM_BYTES`, whatever the size of the values."""
+
+    next: int
+    most: int
+
+    @classmethod
+    def of_rows(cls, max_value_bytes: int) -> Steps:
+        """Of rows with values up to this size: carefully at first, and never more than `_FETCH_MAX_BYTES`."""
+        most = max(1, min(1_000, _FETCH_MAX_BYTES // max_value_bytes))
+        return cls(max(1, min(most, _FETCH_AIM_BYTES // max_value_bytes)), most)
+
+    def saw(self, page: JsonPage) -> None:
+        """Learns from the size of a page."""
+        if len(page.json) > _FETCH_AIM_BYTES:
+            self.next = max(1, self.next // 2)
+        elif len(page.json) < _FETCH_AIM_BYTES // 4:
+            self.next = min(self.most, self.next * 2)
 
 
 @query("kv.get", needs="kv:read", resource="key")
@@ -78,7 +102,7 @@ async def list_keys(
     index = _index(ctx)
     start = None if after is None else check_prefix(after)
     if limit is None:
-        return _everything(index, fetch, start, LIMIT_MAX)
+        return _everything(index, fetch, start, Steps(LIMIT_MAX, LIMIT_MAX))
     page = fetch(start, _checked(limit))
     return Listing(index, page.json, page.after, None)
 
@@ -99,20 +123,11 @@ async def list_rows(
 
     index = _index(ctx)
     start = None if after is None else check_prefix(after)
-    # The core gathers a whole page before it answers, so its rows are few where values may be large.
-    step = max(1, min(1_000, (64 << 20) // ctx.config.of(KvSettings).max_value_bytes))
+    steps = Steps.of_rows(ctx.config.of(KvSettings).max_value_bytes)
     if limit is None:
-        return _everything(index, fetch, start, step)
-    _checked(limit)
-    parts: list[bytes] = []
-    size = count = 0
-    while True:
-        page = fetch(start, min(step, limit - count))
-        parts.append(page.json[1:-1])
-        start, count, size = page.after, count + page.count, size + len(page.json)
-        if start is None or count >= limit or size >= PAGE_MAX_BYTES:
-            text = b"[%b]" % b",".join(part for part in parts if part)
-            return Listing(index, text, start, None)
+        return _everything(index, fetch, start, steps)
+    text, start = _gather(fetch, start, steps, _checked(limit), PAGE_MAX_BYTES)
+    return Listing(index, b"[%b]" % text, start, None)
 
 
 def _index(ctx: Context) -> int:
@@ -125,18 +140,35 @@ def _checked(limit: int) -> int:
     return limit
 
 
-def _everything(index: int, fetch: Fetch, after: bytes | None, step: int) -> Listing:
-    page = fetch(after, step)
-    if page.after is None:
-        return Listing(index, page.json, None, None)
-    return Listing(index, page.json[:-1], None, _following(fetch, page.after, step))
+def _gather(
+    fetch: Fetch, after: bytes | None, steps: Steps, items: int | None, stop_bytes: int
+) -> tuple[bytes, bytes | None]:
+    """Items joined by commas until there are so many, or so many bytes; and the key to continue after."""
+    parts: list[bytes] = []
+    size = count = 0
+    while True:
+        page = fetch(after, steps.next if items is None else min(steps.next, items - count))
+        steps.saw(page)
+        if page.count:
+            parts.append(page.json[1:-1])
+        after, count, size = page.after, count + page.count, size + len(page.json)
+        if after is None or count == items or size >= stop_bytes:
+            return b",".join(parts), after
 
 
-async def _following(fetch: Fetch, after: bytes | None, step: int) -> AsyncIterator[bytes]:
+def _everything(index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> Listing:
+    text, after = _gather(fetch, after, steps, None, _FETCH_AIM_BYTES)
+    if after is None:
+        return Listing(index, b"[%b]" % text, None, None)
+    return Listing(index, b"[" + text, None, _following(fetch, after, steps))
+
+
+async def _following(fetch: Fetch, after: bytes | None, steps: Steps) -> AsyncIterator[bytes]:
     """The chunks after the first page, up to and with the closing bracket."""
     while after is not None:
         await asyncio.sleep(0)  # a long listing gives the loop back between pages
-        page = fetch(after, step)
+        page = fetch(after, steps.next)
+        steps.saw(page)
         after = page.after
         if page.count:
             yield b"," + page.json[1:-1]

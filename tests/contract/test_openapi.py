@@ -1,0 +1,64 @@
+"""Requests made from the API's own description: none of them is a defect.
+
+What the routes answer is for their own tests. Here only: never a 5xx, and always one of our content types.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import msgpack
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.core.result import Ok
+from schemathesis.generation import GenerationMode
+
+from tests.conftest import LiveServer
+
+TYPES = ("application/json", "application/msgpack", "application/octet-stream", "text/plain")
+EXAMPLES = settings(
+    max_examples=8,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@schemathesis.serializer("application/msgpack")
+def as_msgpack(_context: object, value: object) -> bytes:
+    """What a client of the batch routes would send; numbers that msgpack does not have, as text."""
+    packed: bytes = msgpack.packb(json.loads(json.dumps(value), parse_int=_u64))
+    return packed
+
+
+def _u64(digits: str) -> int | str:
+    return int(digits) if -(2**63) <= int(digits) < 2**64 else digits
+
+
+def check(case: schemathesis.Case[Any], base_url: str) -> None:
+    answer = case.call(base_url=base_url, timeout=60)
+    assert answer.status_code < 500, case.as_curl_command()
+    if answer.content:
+        assert answer.headers["content-type"][0].startswith(TYPES), case.as_curl_command()
+
+
+def test_no_request_is_a_defect(server: LiveServer) -> None:
+    document = httpx.get(f"{server.base_url}/openapi.json", trust_env=False).json()
+    asked = 0
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        assert isinstance(found, Ok)
+        for mode in GenerationMode:
+            strategy = found.ok().as_strategy(generation_mode=mode)
+            try:
+                EXAMPLES(given(strategy)(lambda case: check(case, server.base_url)))()
+            except Unsatisfiable:
+                # Where a route takes nothing, nothing can be wrong about it.
+                assert mode is GenerationMode.NEGATIVE
+            else:
+                asked += 1
+    assert asked >= 40
