@@ -112,6 +112,7 @@ def test_bytes_keep_their_form_in_every_output(ctl: Console) -> None:
     table = ctl.ok("kv", "get", "x/bytes", "--output", "table").text
     assert table.split()[:4] == ["key", "value", "flags", "modify_index"]
     assert table.split()[4:7] == ["x/bytes", "AP8K", "7"]
+    assert ctl.ok("kv", "list", "x/bytes", "--recurse", "--output", "raw").text == "x/bytes = AP8K\n"
 
 
 def test_keys_with_every_awkward_character(ctl: Console) -> None:

@@ -64,3 +64,24 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_a_reader_that_leaves_early_has_its_own_exit_code() -> None:
+    source = (
+        "import sys, typer\n"
+        "from konsul.cli.main import run\n"
+        "def left(*_, **__): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "typer.echo = left\n"
+        "sys.exit(run(['version', '--client']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_full_disk_under_the_output_is_one_sentence() -> None:
+    source = "import sys; from konsul.cli.main import run; sys.exit(run(['--help']))"
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, "Error writing results: No space left on device\n")

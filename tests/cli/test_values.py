@@ -121,3 +121,16 @@ def test_names_from_each_form(folder: Path, name: str, content: str) -> None:
     for arguments, path in (((), None), (["x"], name)):
         with pytest.raises(Invalid):
             values.names(arguments, path)
+
+
+def test_a_single_exported_line_is_one_entry(folder: Path) -> None:
+    (folder / "f").write_text('{"key": "a", "value": "/w==", "encoding": "base64", "flags": 7}\n')
+    assert values.items("f") == [Item("a", b"\xff", 7)]
+
+
+def test_only_a_newline_ends_a_line(folder: Path) -> None:
+    odd = "x\u2028y\u0085z"
+    (folder / "f").write_bytes(f'{{"key": "a", "value": "{odd}"}}\r\n{{"key": "b", "value": "1"}}'.encode())
+    assert values.items("f") == [Item("a", odd.encode()), Item("b", b"1")]
+    (folder / "g").write_bytes(f"a={odd}\r\nb=1\r\n".encode())
+    assert values.items("g") == [Item("a", odd.encode()), Item("b", b"1")]

@@ -148,12 +148,15 @@ def test_variables_without_effect_are_named_but_not_their_values() -> None:
         "KONSUL_AUTH_ENABLED": "false",
         "KONSUL_HTTP_PORT": "1",
         "KONSUL_TOKEN": "t",
+        "KONSUL_TOKEN_FILE": "f",
+        "KONSUL_CONFIG": "c",
         "KONSUL_PORT": "1",
         "KONSUL_DNS_PORT": "",
         "HOME": "x",
     }
     said = notices(environ, declarations(GROUPS))
     assert said == [
+        "KONSUL_CONFIG is not a setting of this server; did you mean KONSUL_CONFIG_FILE?",
         "KONSUL_HTTP_PORT is not a setting of this server; did you mean KONSUL_PORT?",
         "KONSUL_JWT_SECRET is not used yet",
     ]

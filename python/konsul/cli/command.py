@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import typer
@@ -34,6 +35,10 @@ class _GlobalFlags:
     def get_params(self, ctx: Any) -> list[Any]:
         own: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         lighten(own)
+        for one in own:
+            if one.param_type_name == "argument":
+                # The help says KEY and [VALUE], as the reference does; typer adds braces of its own.
+                one._usage_display_name = partial(str, one.metavar or one.name)
         taken = {spelling for one in own for spelling in one.opts}
         return own + [one for one in parameters(self.hide_globals) if not taken.intersection(one.opts)]
 

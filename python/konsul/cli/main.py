@@ -16,6 +16,7 @@ from konsul.cli.options import Flags
 
 ABOUT = "Control a Konsul server: keys and values, services, health."
 EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 conflict, 5 unreachable."
+FAILED_EXIT = 1
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
 BROKEN_PIPE_EXIT = 141
@@ -52,15 +53,25 @@ def run(args: list[str]) -> int:
     except typer.TyperException as error:
         return _usage(error)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _reader_left()
         # Completion ends so, whatever is asked of it.
         return ended.code if isinstance(ended.code, int) else 0
     except typer.Abort:
         return INTERRUPTED_EXIT
     except BrokenPipeError:
-        # The reader went away (`konsulctl kv list | head`): leave, and give the interpreter nothing to flush.
+        return _reader_left()
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE_EXIT
+        typer.echo(f"Error writing results: {error.strerror or error}", err=True)
+        return FAILED_EXIT
     return code if isinstance(code, int) else 0
+
+
+def _reader_left() -> int:
+    """The reader went away (`konsulctl kv list | head`): leave, and give the interpreter nothing to flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE_EXIT
 
 
 def _usage(error: typer.TyperException) -> int:
@@ -69,6 +80,8 @@ def _usage(error: typer.TyperException) -> int:
         typer.echo(context.get_usage(), err=True)
         typer.echo(f"Try '{context.command_path} --help' for help.", err=True)
     typer.echo(f"Error: {error.format_message()}", err=True)
+    if getattr(error, "option_name", "").lstrip("-")[:1].isdigit():
+        typer.echo("Put -- before arguments that begin with a dash.", err=True)
     return USAGE_EXIT
 
 

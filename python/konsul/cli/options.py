@@ -87,31 +87,41 @@ def declare(
         ),
     ] = None,
     global_token_file: Annotated[
-        str | None, typer.Option("--token-file", metavar="FILE", help="File that holds the bearer token.")
+        str | None,
+        typer.Option(
+            "--token-file", metavar="FILE", help="File that holds the token [env KONSUL_TOKEN_FILE]."
+        ),
     ] = None,
     global_api_key: Annotated[
         str | None, typer.Option("--api-key", metavar="KEY", help="API key [env KONSUL_API_KEY].")
     ] = None,
     global_api_key_file: Annotated[
-        str | None, typer.Option("--api-key-file", metavar="FILE", help="File that holds the API key.")
+        str | None,
+        typer.Option("--api-key-file", metavar="FILE", help="File that holds it [env KONSUL_API_KEY_FILE]."),
     ] = None,
     global_ca_cert: Annotated[
         str | None, typer.Option("--ca-cert", metavar="FILE", help="Trust anchor, PEM [env KONSUL_CA_CERT].")
     ] = None,
     global_client_cert: Annotated[
-        str | None, typer.Option("--client-cert", metavar="FILE", help="Client certificate, PEM.")
+        str | None,
+        typer.Option(
+            "--client-cert", metavar="FILE", help="Client certificate, PEM [env KONSUL_CLIENT_CERT]."
+        ),
     ] = None,
     global_client_key: Annotated[
-        str | None, typer.Option("--client-key", metavar="FILE", help="Key of the client certificate, PEM.")
+        str | None, typer.Option("--client-key", metavar="FILE", help="Its key, PEM [env KONSUL_CLIENT_KEY].")
     ] = None,
     global_tls_skip_verify: Annotated[
         bool, typer.Option("--tls-skip-verify", help="Do not check the server's certificate.")
     ] = False,
     global_timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="Limit of one call, such as 30s.")
+        str | None,
+        typer.Option(
+            "--timeout", metavar="TIME", help="Limit of one call, 30s by default [env KONSUL_TIMEOUT]."
+        ),
     ] = None,
     global_profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="Profile of the configuration file.")
+        str | None, typer.Option("--profile", metavar="NAME", help="Profile to use [env KONSUL_PROFILE].")
     ] = None,
     global_output: Annotated[
         Form | None, typer.Option("--output", "--format", help="Output form; text by default.")

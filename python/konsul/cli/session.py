@@ -23,7 +23,8 @@ class Session:
 
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
-        color = not (flags.on("no_color") or os.environ.get("NO_COLOR"))
+        environ = os.environ
+        color = not (flags.on("no_color") or environ.get("NO_COLOR") or environ.get("TERM") == "dumb")
         self.out = Printer(flags.form, quiet=flags.on("quiet"), color=color)
         self._client: Client | None = None
 

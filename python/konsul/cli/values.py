@@ -14,6 +14,7 @@ from typing import Any
 from konsul.errors import Invalid
 
 STDIN = "-"
+ENTRY = {"key", "value", "encoding", "flags"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def names(arguments: Iterable[str], path: str | None) -> list[str]:
     document = _document(path, text)
     if isinstance(document, (dict, list)):
         return [str(one["key"]) if isinstance(one, dict) and "key" in one else str(one) for one in document]
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [line.strip() for line in _lines(text) if line.strip() and not line.startswith("#")]
 
 
 def exported(entry: Any) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def text_or_base64(value: bytes) -> dict[str, str]:
 
 def _items(path: str, source: bytes) -> Iterator[Item]:
     text = _text(path, source)
-    lines = text.splitlines()
+    lines = _lines(text)
     if len(lines) > 1 and all(line.startswith("{") and line.endswith("}") for line in lines[:2]):
         for n, line in enumerate(lines, 1):
             if line.strip():
@@ -118,7 +119,7 @@ def _items(path: str, source: bytes) -> Iterator[Item]:
 
 
 def _mapping(path: str, document: dict[str, Any]) -> Iterator[Item]:
-    if set(document) in ({"key", "value"}, {"key", "value", "flags"}, {"key", "value", "encoding"}):
+    if {"key", "value"} <= set(document) <= ENTRY:
         yield _entry(document, path)
         return
     inner = document.get("kv", document.get("items"))
@@ -134,6 +135,11 @@ def _document(path: str, text: str) -> Any:
     if path.endswith(".json") or text.lstrip()[:1] in ("{", "["):
         return _json(text, path)
     return None
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines: an exported value may hold U+2028 and its like, which end no line of a file.
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _json(text: str, where: str) -> Any:

@@ -92,6 +92,11 @@ ELSEWHERE: Final = frozenset(
         "KONSUL_CLI_CONFIG",
         "KONSUL_CA_CERT",
         "KONSUL_API_KEY",
+        "KONSUL_TOKEN_FILE",
+        "KONSUL_API_KEY_FILE",
+        "KONSUL_CLIENT_CERT",
+        "KONSUL_CLIENT_KEY",
+        "KONSUL_TIMEOUT",
         CONFIG_FILE,
     )
 )
@@ -113,7 +118,7 @@ def notices(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
         elif name in LATER or name.startswith(LATER_PREFIXES):
             found.append(f"{name} is not used yet")
         else:
-            near = difflib.get_close_matches(name, known_names, 1, 0.8)
+            near = difflib.get_close_matches(name, known_names | {CONFIG_FILE}, 1, 0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             found.append(f"{name} is not a setting of this server{hint}")
     return found

@@ -17,6 +17,7 @@ def parse(argv: Sequence[str], known: Mapping[str, Declaration]) -> tuple[str, d
     """The command (`serve` or `reference`) and the flags' texts by environment name. Exits on misuse."""
     parser = argparse.ArgumentParser(
         "konsul",
+        usage="konsul [--config FILE] [--SETTING VALUE]...  |  konsul config reference",
         description=_DESCRIPTION,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,7 +32,7 @@ def parse(argv: Sequence[str], known: Mapping[str, Declaration]) -> tuple[str, d
             metavar=declaration.kind.name.split()[0].upper(),
             help=(declaration.doc + default).replace("%", "%%"),
         )
-    commands = parser.add_subparsers(dest="command", metavar="")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     config = commands.add_parser("config", help="about the settings")
     config.add_argument("topic", choices=("reference",), help="print every setting as a Markdown table")
     found = vars(parser.parse_args(argv))

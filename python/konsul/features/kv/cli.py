@@ -113,7 +113,7 @@ def list_(
     with doing(ctx, "listing keys") as session:
         if recurse and (keys or separator):
             raise Invalid("--recurse cannot be combined with --keys or --separator")
-        prefix = prefix or start
+        prefix = _one_prefix(start, prefix)
         if recurse:
             _show_rows(session, prefix)
             return
@@ -138,7 +138,7 @@ def export(
     import json
 
     with doing(ctx, "exporting keys") as session:
-        rows = session.client.kv.list(prefix or start)
+        rows = session.client.kv.list(_one_prefix(start, prefix))
         session.out.lines(json.dumps(values.exported(row), ensure_ascii=False) for row in rows)
 
 
@@ -236,11 +236,18 @@ def text_or_bytes(content: bytes) -> str | bytes:
         return content
 
 
+def _one_prefix(argument: str, flag: str) -> str:
+    if argument and flag:
+        raise Invalid("give the prefix as an argument or with --prefix, not both")
+    return argument or flag
+
+
 def _show_rows(session: Session, prefix: str) -> None:
     rows = session.client.kv.list(prefix)
-    if session.out.form is Form.TEXT:
+    if session.out.form in (Form.TEXT, Form.RAW):
+        bare = session.out.quiet or session.out.form is Form.RAW
         lines = (f"{row.key} = {values.text_or_base64(row.value)['value']}" for row in rows)
-        session.out.lines(lines if session.out.quiet else _headed("Keys:", lines, "No keys found"))
+        session.out.lines(lines if bare else _headed("Keys:", lines, "No keys found"))
         return
     found = list(rows)
     table = Table(COLUMNS, [cells(row) for row in found])
