@@ -127,6 +127,24 @@ def test_lost_tables_are_rebuilt_from_snapshot_and_log(tmp_path: Path) -> None:
     story(told)
 
 
+def test_a_snapshot_that_the_log_did_not_lead_to_is_passed_over(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with running(tmp_path, trailing_entries=0) as engine:
+            await engine.put(KV, b"a", cells(b"v"))
+            await engine.snapshot()
+            await engine.put(KV, b"b", cells(b"v"))
+            before = engine.digest()
+        (newest,) = (tmp_path / "snapshots").iterdir()
+        index, _, term = newest.stem.partition("-")
+        newest.rename(newest.with_name(f"{index}-{int(term) + 1:020}.snapshot"))
+        shutil.rmtree(tmp_path / "state")
+        async with running(tmp_path, trailing_entries=0) as engine:
+            assert (engine.digest(), engine.status()["index"]) == (before, 2)
+            assert any("another entry" in note for note in engine.status()["notes"])
+
+    story(told)
+
+
 def test_a_snapshot_alone_is_a_backup(tmp_path: Path) -> None:
     async def told() -> None:
         async with running(tmp_path / "old") as engine:

@@ -29,6 +29,8 @@ use crate::waiting::{Proposed, Waiter, Waiting, Work};
 
 /// A packed Raft entry stays below this, unless one entry alone is larger.
 const PACKED_BYTES_MAX: usize = 1 << 20;
+/// What one append takes of the queue; the log refuses batches of 1 GiB.
+const APPEND_BYTES_MAX: usize = 64 << 20;
 /// How soon what found no space is tried again.
 pub(crate) const RETRY_MS: u64 = 500;
 
@@ -266,7 +268,8 @@ impl Driver {
         }
         // The clock of the tables never runs backwards, whatever the wall clock does.
         let stamp_ms = crate::inbox::Clock::wall_ms().max(self.machine.tables().clock_ms());
-        while !self.queue.is_empty() {
+        let mut taken_bytes = 0;
+        while !self.queue.is_empty() && taken_bytes < APPEND_BYTES_MAX {
             let mut packer = Packer::new();
             let mut waiters = Vec::with_capacity(self.queue.len());
             while let Some(proposal) =
@@ -276,6 +279,7 @@ impl Driver {
                 waiters.push(proposal.waiter);
             }
             let data = packer.finish();
+            taken_bytes += data.len();
             self.guard.spend(data.len() as u64);
             self.shared.metrics.proposals.fetch_add(1, Relaxed);
             match self.raft.propose(Vec::new(), data) {

@@ -33,13 +33,15 @@ impl Driver {
     /// When to wake without being called; `None`: only for events.
     pub(crate) fn wake_ms(&mut self, now_ms: u64) -> Option<u64> {
         let deadline_ms = (self.deadline_ms != u64::MAX).then_some(self.deadline_ms);
-        let is_full = self.shared.gauges.is_full.load(Relaxed);
+        let is_full = self.is_refusing();
         let pulse_ms = self.pulse_in_ms(now_ms).map(|in_ms| now_ms + in_ms.min(WALL_CHECK_MS));
+        // What is due cannot be proposed before there is space: waking for it would be waking without end.
+        let may_propose = self.is_leader() && !is_full;
         let own = [
             deadline_ms,
-            pulse_ms,
+            pulse_ms.filter(|_| may_propose),
             self.tick_wake_ms(),
-            self.is_leader().then(|| self.shared.leases.lock().next_ms()).flatten(),
+            may_propose.then(|| self.shared.leases.lock().next_ms()).flatten(),
             self.retry_apply_at_ms,
             // Whether space has returned is asked, not told.
             is_full.then_some(now_ms + RETRY_MS),
@@ -200,6 +202,11 @@ impl Driver {
     pub(crate) fn propose_own(&mut self, work: Work, kind: Kind, body: Vec<u8>) {
         let waiter = Waiter { ticket: 0, deadline_ms: u64::MAX, bytes: 0, work };
         self.queue.push_back(Proposal { waiter, kind, body: Bytes::from(body) });
+    }
+
+    /// True if the last turn found no space.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.shared.gauges.is_full.load(Relaxed)
     }
 
     pub(crate) fn is_pulse_due(&self) -> bool {

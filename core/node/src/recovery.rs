@@ -149,6 +149,10 @@ fn load_snapshot(
                 log.first_index, log.last_index
             ));
         }
+        if !log.fresh && wal.view().term(file.index).is_ok_and(|term| term != file.term) {
+            // Without syncs a power cut may shorten the log behind a snapshot, and it grew past it again.
+            return Err(format!("the log has another entry {}", file.index));
+        }
         let mut writer = store.write().map_err(words)?;
         let (tables, _) = snapshot::read(content, &mut writer).map_err(words)?;
         Ok((tables, writer))

@@ -94,7 +94,10 @@ fn lead(driver: &mut Driver, wanted: &Schema) -> Result<(), String> {
     }
     grant_leases(driver)?;
     driver.next_expiry_ms = driver.machine.next_expiry_ms().map_err(|error| error.to_string())?;
-    turn_until(driver, "expiring what was due", |driver| driver.is_idle() && !driver.is_pulse_due())
+    // On a full disk nothing can be expired: it serves what it has, as a running node does.
+    turn_until(driver, "expiring what was due", |driver| {
+        driver.is_idle() && (!driver.is_pulse_due() || driver.is_refusing())
+    })
 }
 
 /// Takes turns until `is_done`, as long as the node gets on.
@@ -163,4 +166,90 @@ fn grant_leases(driver: &mut Driver) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::{Clock, Proposal};
+    use crate::options::tests::memory;
+    use crate::waiting::Waiter;
+    use bytes::Bytes;
+    use konsul_state::entry;
+
+    /// One table with an expiry: id 1, column 0 `until` u64.
+    fn schema() -> Vec<u8> {
+        let mut out = vec![0x91, 0x84];
+        let text = |out: &mut Vec<u8>, text: &str| {
+            out.push(0xa0 | text.len() as u8);
+            out.extend_from_slice(text.as_bytes());
+        };
+        for (name, value) in [("id", &b"\x01"[..]), ("name", b"\xa1t"), ("expires", b"\x00")] {
+            text(&mut out, name);
+            out.extend_from_slice(value);
+        }
+        text(&mut out, "columns");
+        out.extend_from_slice(&[0x91, 0x82]);
+        for part in ["name", "until", "kind", "u64"] {
+            text(&mut out, part);
+        }
+        out
+    }
+
+    fn begin(options: Options) -> Started {
+        start(options, Arc::new(Completions::new().unwrap()), &schema()).unwrap()
+    }
+
+    fn queue(driver: &mut Driver, key: &str, cells: &[u8]) {
+        let waiter = Waiter { ticket: 1, deadline_ms: u64::MAX, bytes: 0, work: Work::Schema };
+        let body = Bytes::from(entry::put_cases(1, key.as_bytes(), cells, None));
+        driver.queue.push_back(Proposal { waiter, kind: Kind::Cases, body });
+    }
+
+    fn finish(driver: &mut Driver) {
+        driver.turn_without_waiting().unwrap();
+        while !driver.is_idle() {
+            driver.turn().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_with_a_due_row_starts_and_sleeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            backend: Backend::Durable,
+            data_dir: dir.path().into(),
+            map_max_bytes: 1 << 26,
+            ..memory()
+        };
+        let mut first = begin(options.clone());
+        let mut cells = vec![0x91, 0xcf];
+        cells.extend_from_slice(&(Clock::wall_ms() + 50).to_be_bytes());
+        queue(&mut first.driver, "brief", &cells);
+        finish(&mut first.driver);
+        drop(first);
+        let Started { mut driver, dir, .. } = begin(Options { disk_reserve_bytes: 1 << 60, ..options });
+        while !driver.is_pulse_due() {
+            driver.turn().unwrap();
+        }
+        driver.turn_without_waiting().unwrap();
+        assert_eq!(driver.machine.tables().count(1), 1, "there is no room for its expiry");
+        let now_ms = driver.shared.clock.now_ms();
+        assert!(driver.wake_ms(now_ms).is_some_and(|at_ms| at_ms > now_ms), "it does not spin");
+        drop((driver, dir));
+    }
+
+    #[test]
+    fn one_append_takes_a_bounded_part_of_a_long_queue() {
+        let mut driver = begin(memory()).driver;
+        let wide = vec![b'k'; 1_000];
+        let key = String::from_utf8(wide).unwrap();
+        for _ in 0..80_000 {
+            queue(&mut driver, &key, &[0x90]);
+        }
+        driver.turn_without_waiting().unwrap();
+        assert!(!driver.queue.is_empty() && driver.is_appending());
+        finish(&mut driver);
+        assert_eq!(driver.machine.tables().index(), 80_000);
+    }
 }

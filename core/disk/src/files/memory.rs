@@ -24,6 +24,8 @@ pub struct Faults {
     pub syncs_left: Option<u64>,
     /// Every read fails with EIO.
     pub read_fails: bool,
+    /// Every rename and removal finds no room, as on a copy-on-write file system.
+    pub names_full: bool,
 }
 
 #[derive(Default, Clone)]
@@ -126,6 +128,10 @@ impl MemoryFiles {
 }
 
 impl Disk {
+    fn check_names(&self) -> io::Result<()> {
+        if self.faults.lock().names_full { Err(io::Error::from_raw_os_error(libc::ENOSPC)) } else { Ok(()) }
+    }
+
     fn count_sync(&self) -> io::Result<()> {
         match &mut self.faults.lock().syncs_left {
             Some(0) => Err(io::Error::from_raw_os_error(libc::EIO)),
@@ -266,6 +272,7 @@ impl LogFiles for MemoryFiles {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.check_names()?;
         let mut names = self.names.lock();
         let content = names.0.remove(from).ok_or(io::ErrorKind::NotFound)?;
         names.0.insert(to.to_owned(), content);
@@ -273,6 +280,7 @@ impl LogFiles for MemoryFiles {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.check_names()?;
         let content = self.names.lock().0.remove(name).ok_or(io::ErrorKind::NotFound)?;
         if let Some(room) = &mut self.disk.faults.lock().room_bytes {
             *room += content.state.lock().seen.size;

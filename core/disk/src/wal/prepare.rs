@@ -40,6 +40,8 @@ pub(crate) struct State {
     closing: bool,
     /// Nobody waits for room on a full disk any more.
     impatient: bool,
+    /// The oldest retired segment could not be renamed or removed for want of room.
+    stuck: bool,
 }
 
 enum Job {
@@ -74,6 +76,7 @@ impl Preparer {
             failed: None,
             closing: false,
             impatient: false,
+            stuck: false,
         };
         Preparer {
             files,
@@ -171,8 +174,8 @@ impl Preparer {
                 Step::Worked => {}
                 Step::Failed => return,
                 Step::Full => {
-                    // A retired segment is room too: do not sleep past it.
-                    if state.retired.is_empty() {
+                    // A retired segment is room too: do not sleep past it, unless it is what found none.
+                    if state.retired.is_empty() || state.stuck {
                         self.changed.wait_for(&mut state, FULL_RETRY);
                     }
                 }
@@ -188,11 +191,20 @@ impl Preparer {
     /// Does one piece of work, if there is any.
     fn step(&self) -> Step {
         let Some(job) = self.state.lock().next_job() else { return Step::Idle };
-        let outcome = match job {
-            Job::Retire(segment) => self.recycle(&segment),
-            Job::Prepare { sequence, spare } => self.prepare(sequence, spare),
+        let (outcome, unretired) = match job {
+            Job::Retire(segment) => (self.recycle(&segment), Some(segment)),
+            Job::Prepare { sequence, spare } => (self.prepare(sequence, spare), None),
         };
         let mut state = self.state.lock();
+        if let Some(segment) = unretired {
+            if outcome.is_err() {
+                // It goes first again: were a later one removed before it, the log would have a hole.
+                state.retired.push_front(segment);
+            } else if state.stuck {
+                state.full = None;
+            }
+            state.stuck = outcome.is_err();
+        }
         let step = match outcome {
             Ok(()) => Step::Worked,
             Err(error) if is_full(&error) => {
@@ -214,11 +226,11 @@ impl Preparer {
         let wanted = self.state.lock().spares.len() < SPARE_SEGMENTS && segment.bytes == self.segment_bytes;
         if wanted {
             let spare = spare_name(segment.sequence);
-            self.files.rename(&name, &spare)?;
+            absent_is_fine(self.files.rename(&name, &spare))?;
             self.files.sync_dir()?;
             self.state.lock().spares.push(spare);
         } else {
-            self.files.remove(&name)?;
+            absent_is_fine(self.files.remove(&name))?;
             self.files.sync_dir()?;
         }
         Ok(())
@@ -261,6 +273,14 @@ impl Preparer {
             at += count;
         }
         Ok(file)
+    }
+}
+
+/// What is retired again, after a full disk refused the sync of the directory, has left its name already.
+fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -107,6 +107,26 @@ fn segments_are_filled_read_back_purged_and_recycled() {
 }
 
 #[test]
+fn a_segment_that_could_not_be_given_back_leaves_no_hole() {
+    let files = MemoryFiles::new();
+    let (mut wal, _) = open(&files);
+    for index in 1..=200 {
+        wal.append(&[entry(1, index, 500)]).expect("appends");
+    }
+    wal.append(&[Record::Snapshot(mark(160, 1))]).expect("appends");
+    files.faults(|faults| faults.names_full = true);
+    wal.view().purge(80);
+    assert!(wal.view().is_full());
+    files.faults(|faults| faults.names_full = false);
+    wal.view().purge(150);
+    assert!(!wal.view().is_full(), "it is given back as soon as that is possible");
+    drop(wal);
+    let (wal, recovered) = open(&files);
+    assert_eq!((recovered.last_index, recovered.note), (200, None));
+    check_entries(&wal.view(), recovered.first_index, 201, 500);
+}
+
+#[test]
 fn an_installed_snapshot_starts_the_log_anew() {
     let files = MemoryFiles::new();
     let (mut wal, _) = open(&files);
