@@ -27,6 +27,7 @@ from konsul.server.front import make_front
 from konsul.server.listener import Listener, probe_address
 
 _LOOPBACK: Final = "127.0.0.1"
+_THIS_MACHINE: Final = ("127.", "::1", "localhost")
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     _raise_file_limit()
-    _announce(config)
+    announce(config)
     http = config.of(settings.HttpSettings)
     host = http.host or _LOOPBACK
     try:
@@ -129,7 +130,7 @@ async def _serve(
     return status
 
 
-def _announce(config: Config) -> None:
+def announce(config: Config) -> None:
     """What was decided, before anything is opened."""
     log = logging.logger()
     http, storage = config.of(settings.HttpSettings), config.of(settings.StorageSettings)
@@ -147,6 +148,8 @@ def _announce(config: Config) -> None:
     )
     if not http.host:
         log.info("on loopback only, because requests are not authenticated; KONSUL_HOST changes that")
+    elif not http.host.startswith(_THIS_MACHINE):
+        log.warning("open to everybody who reaches this address: requests are not authenticated")
     if not durable:
         log.warning("data is kept in memory and is gone when the node stops")
     if storage.persistence_type == "badger":

@@ -54,7 +54,10 @@ def register(
     ] = None,
     cas: Cas = None,
 ) -> None:
-    """Register or replace an instance of a service; it stays while its heartbeats come."""
+    """Register or replace an instance of a service; it stays while its heartbeats come.
+
+    Checks are kept and shown with the service; this version does not run them.
+    """
     with doing(ctx, "registering service") as session:
         from konsul.client import Service
 
