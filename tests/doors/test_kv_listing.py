@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
 
+from konsul.features.kv.routes import STREAMS_MAX
 from tests.conftest import LiveServer
+from tests.waiting import until
 
 KEYS = ("a", "a/", "a/b", "a/b/c", "a/d", "a0", "b", "é/x")
 
@@ -155,8 +158,25 @@ def test_large_rows_are_streamed_in_small_pieces(server: LiveServer, http: httpx
             sizes.append(size)
             text += stream.read(size)
             stream.readline()
-    assert max(sizes) < 3_000_000
+    assert max(sizes) < 2_000_000
     assert len(json.loads(text)) == 40
+
+
+def test_listings_nobody_reads_are_not_many(server: LiveServer, http: httpx.Client, space: str) -> None:
+    for number in range(60):
+        assert http.put(f"/kv/{space}/{number:02}?raw", content=b"x" * 500_000).status_code == 200
+    request = b"GET /kv/%b/?recurse HTTP/1.1\r\nHost: k\r\n\r\n" % space.encode()
+    with ExitStack() as connections:
+        answers = set()
+        for _ in range(STREAMS_MAX + 8):
+            connection = connections.enter_context(socket.socket())
+            connection.settimeout(60)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(request)
+            answers.add(connection.recv(12))
+    assert answers == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+    until(lambda: http.get(f"/kv/{space}/?recurse").status_code == 200, "room for a listing")
 
 
 def test_delete_by_prefix_is_one_entry(http: httpx.Client, space: str) -> None:

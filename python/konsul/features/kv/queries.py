@@ -19,7 +19,7 @@ LIMIT_MAX: Final = 10_000
 """Most items a listing with `limit` answers; without one it streams them all."""
 PAGE_MAX_BYTES: Final = 8 << 20
 """A page of rows ends before its limit once it has reached this."""
-_FETCH_AIM_BYTES: Final = 1 << 20
+_FETCH_AIM_BYTES: Final = 256 << 10
 _FETCH_MAX_BYTES: Final = 64 << 20
 
 Fetch: TypeAlias = Callable[[bytes | None, int], JsonPage]

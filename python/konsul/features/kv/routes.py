@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from konsul.errors import Invalid
+from konsul.errors import Busy, Invalid
 from konsul.features.kv import batch_routes, documents, transaction_routes
 from konsul.features.kv.bodies import VALUE, decode_value
 from konsul.features.kv.commands import delete, delete_prefix, set_
@@ -36,6 +37,8 @@ from konsul.kernel.routing import (
     read_members,
 )
 
+STREAMS_MAX: Final = 64
+"""How many listings without a limit may be streamed at once."""
 INVALID_CAS: Final = "Invalid CAS parameter"
 INVALID_TTL: Final = "Invalid TTL: expected a positive duration such as 30s or 1h30m"
 _PUT_BODY: Final[dict[str, Kind]] = {
@@ -206,4 +209,23 @@ def _listed(listing: Listing) -> Response:
         async for chunk in rest:
             yield chunk
 
-    return StreamingResponse(chunks(), headers=headers, media_type=JSON)
+    return _Stream(chunks(), headers)
+
+
+class _Stream(StreamingResponse):
+    """A listing on its way. Each holds some pieces until its client reads them, so there are not many."""
+
+    _under_way = 0
+
+    def __init__(self, chunks: Any, headers: dict[str, str]) -> None:
+        if _Stream._under_way >= STREAMS_MAX:
+            raise Busy("too many long listings are on their way: ask for pages, with limit and after")
+        super().__init__(chunks, headers=headers, media_type=JSON)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        _Stream._under_way += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _Stream._under_way -= 1
