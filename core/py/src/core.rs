@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use konsul_node::{Completion, Completions, Consistency, Node, Options, code};
 use konsul_state::digest::digest;
 use konsul_state::read::KeyQuery;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -27,6 +27,8 @@ pub(crate) struct Core {
     options: Options,
     completions: Arc<Completions>,
     node: RwLock<Option<Arc<Node>>>,
+    /// One start at a time. Not the lock above: whoever asks meanwhile would wait for a replay, with the GIL.
+    starting: Mutex<()>,
 }
 
 impl Core {
@@ -43,17 +45,23 @@ impl Core {
     fn new(options: &[u8]) -> PyResult<Self> {
         let options = options::read(options).map_err(|why| error(code::INVALID, why))?;
         let completions = Completions::new().map_err(|why| error(code::START_FAILED, why.to_string()))?;
-        Ok(Self { options, completions: Arc::new(completions), node: RwLock::new(None) })
+        Ok(Self {
+            options,
+            completions: Arc::new(completions),
+            node: RwLock::new(None),
+            starting: Mutex::new(()),
+        })
     }
 
     fn start(&self, py: Python<'_>, schema: &[u8]) -> PyResult<()> {
         py.detach(|| {
-            let mut node = self.node.write();
-            if node.is_some() {
+            let _alone = self.starting.lock();
+            if self.node.read().is_some() {
                 return Err(error(code::START_FAILED, "the node is already running"));
             }
             let started = Node::start(self.options.clone(), self.completions.clone(), schema);
-            *node = Some(Arc::new(started.map_err(|why| error(code::START_FAILED, why))?));
+            let node = Arc::new(started.map_err(|why| error(code::START_FAILED, why))?);
+            *self.node.write() = Some(node);
             Ok(())
         })
     }

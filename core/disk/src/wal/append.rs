@@ -346,6 +346,12 @@ impl Drop for Wal {
             // A panic there was reported by the panic hook; there is nothing more to do about it here.
             let _ = thread.join();
         }
+        if !self.sync {
+            // After a clean stop the tables are trusted, so the log must not be shorter than they are. A
+            // failure leaves what a log without syncs promises: nothing about power cuts.
+            let index = self.shared.index.lock();
+            let _ = index.live().iter().try_for_each(|live| live.segment.file.sync());
+        }
     }
 }
 

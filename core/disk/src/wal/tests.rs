@@ -127,6 +127,19 @@ fn a_segment_that_could_not_be_given_back_leaves_no_hole() {
 }
 
 #[test]
+fn a_log_without_syncs_is_synced_when_it_is_closed() {
+    let files = MemoryFiles::with_crashes();
+    let unsynced = WalOptions { sync: false, ..options() };
+    let (mut wal, _) = Wal::open_in(Arc::new(files.clone()), unsynced.clone()).expect("opens");
+    for index in 1..=100 {
+        wal.append(&[entry(1, index, 500)]).expect("appends");
+    }
+    drop(wal);
+    let (_, recovered) = Wal::open_in(Arc::new(files.crash(|| 0)), unsynced).expect("opens");
+    assert_eq!((recovered.last_index, recovered.note), (100, None));
+}
+
+#[test]
 fn an_installed_snapshot_starts_the_log_anew() {
     let files = MemoryFiles::new();
     let (mut wal, _) = open(&files);
