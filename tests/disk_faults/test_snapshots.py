@@ -1,4 +1,4 @@
-"""A damaged snapshot: the one before it is taken, and without any the start is refused."""
+"""Damaged snapshots: the one before is taken, or the start refused. A copied one alone is a backup."""
 
 from __future__ import annotations
 
@@ -71,3 +71,19 @@ def test_without_a_readable_snapshot_the_start_is_refused(tmp_path: Path) -> Non
     assert snapshots(server)[-1].name in server.output()
     assert "backup" in server.output()
     assert "Traceback" not in server.output()
+
+
+def test_a_copied_snapshot_alone_is_a_backup(tmp_path: Path) -> None:
+    """What the operator's page says about restoring: a new directory, and in it the one file."""
+    server, written = killed_after_compaction(tmp_path)
+    copied = snapshots(server)[-1]
+    restored = Server(tmp_path / "restored", OFTEN)
+    (restored.data_dir / "snapshots").mkdir(parents=True)
+    shutil.copy(copied, restored.data_dir / "snapshots")
+    with restored:
+        kept = [key for key in written if value_of(restored.port, key) == written[key]]
+        assert kept == list(written)[: len(kept)]
+        assert len(kept) >= 20
+        assert put(restored.port, "after", "1").status == 200
+    with restored:
+        assert value_of(restored.port, "after") == "1"
