@@ -72,6 +72,19 @@ def test_a_graceful_stop_exits_with_zero_and_keeps_everything(own: LiveServer) -
     assert value_of(own.port, "kept") == "1"
 
 
+def test_a_signal_takes_a_snapshot_and_says_when_there_is_nothing_new(own: LiveServer) -> None:
+    own.start()
+    put(own.port, "kept", "1")
+    os.kill(own.pid, signal.SIGUSR1)
+    until(lambda: said(own, "snapshot taken"), "the snapshot")
+    assert said(own, "snapshot taken")[0]["index"] == 1
+    assert len(list((own.data_dir / "snapshots").glob("*.snapshot"))) == 1
+    os.kill(own.pid, signal.SIGUSR1)
+    until(lambda: said(own, "no snapshot taken"), "the refusal")
+    assert "nothing new" in said(own, "no snapshot taken")[0]["error"]
+    assert own.stop() == 0
+
+
 def test_an_acknowledged_write_survives_a_kill(own: LiveServer) -> None:
     own.start()
     put(own.port, "kept", "1")

@@ -25,6 +25,7 @@ from konsul.kernel.notices import notices
 from konsul.server.arguments import parse, reference
 from konsul.server.front import make_front
 from konsul.server.listener import Listener, probe_address
+from konsul.server.snapshot_signal import SnapshotSignal
 
 _LOOPBACK: Final = "127.0.0.1"
 _THIS_MACHINE: Final = ("127.", "::1", "localhost")
@@ -108,6 +109,7 @@ async def _serve(
     front = make_front(kernel, create_app(kernel))
     kernel.metrics.front = front
     listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
+    snapshots = SnapshotSignal(kernel.engine)
     status = 0
     front.start()
     try:
@@ -124,6 +126,7 @@ async def _serve(
     if left:
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)
     await listener.stop()
+    await snapshots.close()
     await kernel.stop(http.stop_grace_ms)
     front.close()
     log.info("stopped")

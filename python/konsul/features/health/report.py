@@ -61,10 +61,11 @@ def _services(kernel: Kernel) -> dict[str, int]:
 def _system() -> dict[str, int]:
     """The nearest equivalents of the first Konsul's runtime figures, under its names."""
     page_bytes = resource.getpagesize()
-    total_pages, resident_pages = _STATM.read_text().split()[:2]
+    # Not the address space: the map of the tables reserves far more of it than anybody uses.
+    resident_pages, private_pages = (int(_STATM.read_text().split()[field]) for field in (1, 5))
     return {
         "goroutines": len(asyncio.all_tasks()),
-        "memory_alloc_bytes": int(resident_pages) * page_bytes,
-        "memory_sys_bytes": int(total_pages) * page_bytes,
+        "memory_alloc_bytes": resident_pages * page_bytes,
+        "memory_sys_bytes": private_pages * page_bytes,
         "num_gc": sum(generation["collections"] for generation in gc.get_stats()),
     }
