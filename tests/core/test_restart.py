@@ -205,12 +205,25 @@ def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
     story(told)
 
 
-def test_tables_without_their_log_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (("log",), "log of .* is missing"),
+        (("log", "state"), "log of .* is missing"),
+        (("log", "identity"), "tables but no log"),
+    ],
+)
+def test_a_directory_without_its_log_is_refused(tmp_path: Path, lost: tuple[str, ...], said: str) -> None:
     async def told() -> None:
         async with running(tmp_path) as engine:
             await engine.put(KV, b"a", cells(b"v"))
-        shutil.rmtree(tmp_path / "log")
-        await fails_to_start(tmp_path, "tables but no log")
+            await engine.snapshot()
+            await engine.put(KV, b"b", cells(b"v"))
+        for name in lost:
+            path = tmp_path / name
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        for _ in range(2):
+            await fails_to_start(tmp_path, said)
 
     story(told)
 

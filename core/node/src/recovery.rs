@@ -67,11 +67,20 @@ fn open_memory(options: &Options) -> Result<Opened, String> {
 }
 
 fn open_durable(options: &Options) -> Result<Opened, String> {
-    let dir = open_dir(options)?;
+    let mut dir = open_dir(options)?;
     let mut log_options = WalOptions::new(dir.log_dir());
     log_options.segment_bytes = options.segment_bytes;
     log_options.sync = options.sync_writes;
     let (mut wal, log) = Wal::open(log_options).map_err(words)?;
+    // The identity is written last, after the log was begun. Without syncs a power cut may take the log and
+    // leave the identity.
+    if log.fresh && dir.identity().is_some() && options.sync_writes {
+        return Err(format!(
+            "the log of {} is missing, and a node has run there: put its log directory back, or restore \
+             the data directory from a backup (a snapshot alone is restored into a new directory)",
+            dir.path().display()
+        ));
+    }
     let (store, note) = dir.open_state(options.map_max_bytes).map_err(words)?;
     let mut notes: Vec<String> = log.note.iter().cloned().chain(note).collect();
     let retained = usize::try_from(options.snapshot_retention).unwrap_or(usize::MAX);
@@ -92,6 +101,11 @@ fn open_durable(options: &Options) -> Result<Opened, String> {
         tables = load_snapshot(&store, &snapshots, &mut wal, &log, options.node_id, &mut notes)?;
     }
     let (hard_state, members) = read_log(&wal, &tables)?;
+    if dir.identity().is_none() {
+        // The keys of a hasher come from the system's random numbers.
+        let cluster_id = RandomState::new().hash_one(options.node_id);
+        dir.set_identity(Identity { node_id: options.node_id, cluster_id }).map_err(words)?;
+    }
     let newest = snapshots.newest_first().map_err(words)?;
     let snapshot = newest.first().map_or(GENESIS, |file| Position { index: file.index, term: file.term });
     let (store, snapshots) = (Arc::new(store), Some(Arc::new(snapshots)));
@@ -99,23 +113,16 @@ fn open_durable(options: &Options) -> Result<Opened, String> {
 }
 
 fn open_dir(options: &Options) -> Result<DataDir, String> {
-    let mut dir = DataDir::open(&options.data_dir).map_err(words)?;
+    let dir = DataDir::open(&options.data_dir).map_err(words)?;
     let node_id = options.node_id;
     match dir.identity() {
         Some(known) if known.node_id != node_id => Err(format!(
-            "{} belongs to node {} and this is node {node_id}: an id is never given to other data. Start \
-             it with its \
-             own id, or give this node another data directory (KONSUL_DATA_DIR)",
+            "{} belongs to node {} and this is node {node_id}: an id is never given to other data. Start it \
+             with its own id, or give this node another data directory (KONSUL_DATA_DIR)",
             dir.path().display(),
             known.node_id
         )),
-        Some(_) => Ok(dir),
-        None => {
-            // The keys of a hasher come from the system's random numbers.
-            let cluster_id = RandomState::new().hash_one(node_id);
-            dir.set_identity(Identity { node_id, cluster_id }).map_err(words)?;
-            Ok(dir)
-        }
+        _ => Ok(dir),
     }
 }
 
