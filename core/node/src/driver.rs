@@ -302,10 +302,7 @@ impl Driver {
             return Some((code::NO_LEADER, "this node is not the leader"));
         }
         if self.is_full(now_ms) {
-            return Some((
-                code::DISK_FULL,
-                "the disk of the data directory is full: free space, writes resume by themselves",
-            ));
+            return Some((code::DISK_FULL, crate::FULL));
         }
         None
     }

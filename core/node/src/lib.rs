@@ -33,6 +33,10 @@ pub use inbox::Consistency;
 pub use node::Node;
 pub use options::{Backend, Options};
 
+/// What a write is told while there is no room for it.
+const FULL: &str = "the disk of the data directory is full, or the tables reached KONSUL_DISK_MAP_MAX_BYTES: \
+                    free space and writes resume by themselves, or start with a larger map";
+
 /// The codes of `konsul.errors` that a node answers with by itself.
 pub mod code {
     pub use konsul_state::code::*;

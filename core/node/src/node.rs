@@ -100,10 +100,7 @@ impl Node {
     fn propose(&self, body: Bytes, timeout_ms: u64) -> Result<Ticket, Refusal> {
         self.check_running()?;
         if self.shared.gauges.is_full.load(Relaxed) {
-            return Err(refusal(
-                code::DISK_FULL,
-                "the disk of the data directory is full: free space, writes resume by themselves",
-            ));
+            return Err(refusal(code::DISK_FULL, crate::FULL));
         }
         let bytes = body.len() as u64;
         if !self.shared.reserve(bytes) {
