@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgpack
@@ -140,6 +141,22 @@ def _refusal(error: _core.CoreError) -> KonsulError:
     return _error(code, message)
 
 
+class _Door:
+    """The one doorway for errors: what the core refuses inside it is raised as an error of `errors.py`."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, _core.CoreError):
+            raise _refusal(error) from None
+
+
+_DOOR: Final = _Door()
+
+
 class Engine:
     """One node as an asyncio citizen. For the loop it was started on; the reads are for any thread.
 
@@ -156,10 +173,8 @@ class Engine:
         self.options = options
         self.waiting: dict[int, asyncio.Future[Completion]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        try:
+        with _DOOR:
             self.core = _core.Core(options.packed())
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     # Life
 
@@ -171,10 +186,8 @@ class Engine:
                 follow the stored one. The message says what to do.
         """
         loop = asyncio.get_running_loop()
-        try:
+        with _DOOR:
             await asyncio.to_thread(self.core.start, schema)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         self._loop = loop
         loop.add_reader(self.core.fileno(), self._reap)
 
@@ -186,9 +199,8 @@ class Engine:
         if self._loop is None:
             return
         try:
-            await asyncio.to_thread(self.core.stop, grace_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
+            with _DOOR:
+                await asyncio.to_thread(self.core.stop, grace_ms)
         finally:
             self._reap()
             self._loop.remove_reader(self.core.fileno())
@@ -213,10 +225,8 @@ class Engine:
             Timeout: no answer in `timeout_ms`; the write may still be applied.
             Busy, DiskFull, NoLeader, Stopping.
         """
-        try:
+        with _DOOR:
             ticket = self.core.commit(cases, timeout_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         return raise_for(await self._answer(ticket))
 
     async def put(
@@ -227,10 +237,8 @@ class Engine:
         Raises:
             As `commit`.
         """
-        try:
+        with _DOOR:
             ticket = self.core.put(table, key, cells, at, timeout_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         return raise_for(await self._answer(ticket))
 
     async def renew(self, table: int, key: bytes, timeout_ms: int = 5_000) -> None:
@@ -239,10 +247,8 @@ class Engine:
         Raises:
             NotFound: there is no such lease, or its end is already on the way. NoLeader, Timeout, Stopping.
         """
-        try:
+        with _DOOR:
             ticket = self.core.renew(table, key, timeout_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         raise_for(await self._answer(ticket))
 
     async def barrier(self, consistency: Consistency, timeout_ms: int = 5_000) -> None:
@@ -251,10 +257,8 @@ class Engine:
         Raises:
             NoLeader, Timeout, Stopping.
         """
-        try:
+        with _DOOR:
             ticket = self.core.barrier(consistency, timeout_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         raise_for(await self._answer(ticket))
 
     async def snapshot(self, timeout_ms: int = 60_000) -> int:
@@ -263,28 +267,22 @@ class Engine:
         Raises:
             Invalid: nothing was applied since the last one. Busy, DiskFull, Timeout, Stopping.
         """
-        try:
+        with _DOOR:
             ticket = self.core.snapshot(timeout_ms)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         return raise_for(await self._answer(ticket)).index
 
     # Reads: the applied state, now. All raise Unsupported for an unknown table or column.
 
     def get(self, table: int, key: bytes) -> Row | None:
         """The row under `key`."""
-        try:
+        with _DOOR:
             packed = self.core.get(table, key)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
         return None if packed is None else unpack_row(packed)
 
     def get_json(self, shape: Shape, key: bytes) -> bytes | None:
         """The row under `key` as JSON text."""
-        try:
+        with _DOOR:
             return self.core.get_json(shape, key)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     def scan(
         self,
@@ -313,10 +311,8 @@ class Engine:
         limit: int = 1_000,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """As `scan`, its rows still packed, for who looks into few of many; see `unpack_row`."""
-        try:
+        with _DOOR:
             return self.core.scan(table, prefix, where, after, limit)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     def scan_json(
         self,
@@ -327,10 +323,8 @@ class Engine:
         limit: int = 1_000,
     ) -> JsonPage:
         """As `scan`, written as JSON by the core."""
-        try:
+        with _DOOR:
             return JsonPage(*self.core.scan_json(shape, prefix, where, after, limit))
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     def keys_json(
         self,
@@ -341,17 +335,13 @@ class Engine:
         limit: int = 1_000,
     ) -> JsonPage:
         """Keys with `prefix`; with a `separator`, cut after its first occurrence past it and listed once."""
-        try:
+        with _DOOR:
             return JsonPage(*self.core.keys_json(table, prefix, separator, after, limit))
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     def count(self, table: int) -> int:
         """How many rows the table has."""
-        try:
+        with _DOOR:
             return self.core.count(table)
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     def lease_ms(self, table: int, key: bytes) -> int | None:
         """Milliseconds left of the row's lease, or None if it has none."""
@@ -359,10 +349,8 @@ class Engine:
 
     def digest(self) -> bytes:
         """A checksum over every row: equal digests mean equal tables. Walks all rows: call it in a thread."""
-        try:
+        with _DOOR:
             return self.core.digest()
-        except _core.CoreError as error:
-            raise _refusal(error) from None
 
     # Completions
 

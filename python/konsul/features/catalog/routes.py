@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Query, Request, Response
@@ -12,6 +12,7 @@ from konsul.errors import Invalid
 from konsul.features.catalog import batch_routes, documents
 from konsul.features.catalog.bodies import SERVICE_WITH_CAS, document, service_of
 from konsul.features.catalog.commands import deregister, deregister_all, heartbeat, register
+from konsul.features.catalog.parameters import meta_filters
 from konsul.features.catalog.queries import (
     Known,
     QueryType,
@@ -27,7 +28,6 @@ from konsul.kernel.context import Context
 from konsul.kernel.parameters import Cas, Consistency, Consistent, Metadata, is_on, settle, u64
 from konsul.kernel.routing import Ctx, Router, json_response, read_members
 
-_META: Final = "meta."
 InstanceId = Annotated[
     str | None, Query(description="The instance; without it the one called like its service.")
 ]
@@ -97,8 +97,7 @@ async def list_route(ctx: Ctx, consistent: Consistent = None, consistency: Consi
 async def query_route(ctx: Ctx, request: Request, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
     """Finds services by tags and by `meta.<key>=<value>`, all of which must hold."""
     wanted = [*tags, *tag]
-    items = request.query_params.multi_items()
-    pairs = [(name.removeprefix(_META), value) for name, value in items if name.startswith(_META)]
+    pairs = meta_filters(request)
     if not wanted and not pairs:
         raise Invalid("At least one tag or metadata filter must be specified")
     return await _found(ctx, "combined", wanted, pairs)

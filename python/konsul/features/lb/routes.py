@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import Query, Request, Response
 
+from konsul.features.catalog.parameters import meta_filters
 from konsul.features.lb.commands import set_strategy
 from konsul.features.lb.queries import Selection, current_strategy, select
 from konsul.features.lb.strategies import Strategy
 from konsul.kernel.routing import JSON, TEXT, Ctx, Router, json_response, read_members
 
-_META: Final = "meta."
 _BODY: Final = {
     "requestBody": {
         "required": True,
@@ -76,8 +76,7 @@ async def query_route(
 ) -> Response:
     """Selects one instance by tags and by `meta.<key>=<value>`, all of which must hold."""
     wanted = [*tags, *tag]
-    items = request.query_params.multi_items()
-    pairs = [(name.removeprefix(_META), value) for name, value in items if name.startswith(_META)]
+    pairs = meta_filters(request)
     chosen = await ctx.run(
         select, kind="combined", tags=wanted, metadata=pairs, session=session, region=region
     )
