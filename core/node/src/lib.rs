@@ -7,6 +7,7 @@
 mod apply;
 mod backend;
 mod barriers;
+mod cluster_options;
 mod completions;
 mod disk_guard;
 mod driver;
@@ -28,6 +29,7 @@ mod storage;
 mod waiting;
 
 pub use backend::{AnyReader, AnyStore};
+pub use cluster_options::ClusterOptions;
 pub use completions::{Completion, Completions, Ticket};
 pub use inbox::Consistency;
 pub use node::Node;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::cluster_options::ClusterOptions;
+
 /// Where the log and the tables live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -31,13 +33,16 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     pub map_max_bytes: u64,
     pub sync_writes: bool,
+    /// None: a lone node without a peer port.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Options {
     /// Says which setting cannot work, with its name, its value and what was expected.
     pub fn validate(&self) -> Result<(), String> {
         let at_least = [
-            ("node_id", self.node_id, 1),
+            // A member of a group draws its id.
+            ("node_id", self.node_id, u64::from(self.cluster.is_none())),
             ("tick_ms", self.tick_ms, 1),
             ("heartbeat_ms", self.heartbeat_ms, self.tick_ms),
             ("election_ms", self.election_ms, self.tick_ms.saturating_mul(4)),
@@ -62,7 +67,7 @@ impl Options {
                 self.heartbeat_ms, self.election_ms
             ));
         }
-        Ok(())
+        self.cluster.as_ref().map_or(Ok(()), ClusterOptions::validate)
     }
 
     /// The settings of the consensus library, in ticks. `election_ms` is the upper end of the drawn timeout.
@@ -109,6 +114,7 @@ pub(crate) mod tests {
             disk_reserve_bytes: 0,
             map_max_bytes: 1 << 30,
             sync_writes: true,
+            cluster: None,
         }
     }
 
