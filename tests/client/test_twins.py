@@ -9,9 +9,11 @@ import sys
 import pytest
 
 from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
+from konsul.client.cluster import Cluster
+from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.sync import KV, Client, Services
 
-PAIRS = [(Client, AsyncClient), (KV, AsyncKV), (Services, AsyncServices)]
+PAIRS = [(Client, AsyncClient), (KV, AsyncKV), (Services, AsyncServices), (Cluster, AsyncCluster)]
 NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer")
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from konsul.client.model import BatchValues as BatchValues
     from konsul.client.model import Check as Check
     from konsul.client.model import Health as Health
+    from konsul.client.model import JoinToken as JoinToken
     from konsul.client.model import KeyValue as KeyValue
     from konsul.client.model import Operation as Operation
+    from konsul.client.model import Peer as Peer
     from konsul.client.model import Service as Service
     from konsul.client.model import ServiceInstance as ServiceInstance
     from konsul.client.model import TransactionResult as TransactionResult
@@ -36,8 +38,10 @@ HOMES = {
         "BatchValues",
         "Check",
         "Health",
+        "JoinToken",
         "KeyValue",
         "Operation",
+        "Peer",
         "Service",
         "ServiceInstance",
         "TransactionResult",

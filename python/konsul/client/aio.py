@@ -13,6 +13,7 @@ import httpx
 
 from konsul import __version__
 from konsul.client import kv_calls, probe_calls, service_calls, wire
+from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
@@ -60,6 +61,7 @@ class AsyncClient:
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
+        self.cluster = AsyncCluster(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

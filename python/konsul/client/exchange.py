@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from konsul.client.failure import error_of
 from konsul.client.request import Answer, Call, Request
-from konsul.errors import Internal, Invalid, KonsulError, Timeout, Unreachable
+from konsul.errors import Internal, Invalid, KonsulError, Timeout, Unreachable, Unsupported
 
 T = TypeVar("T")
 
@@ -101,7 +101,8 @@ def exchange(
                 )
                 continue
             error = error_of(reply, request)
-            again = reply.status == 503 and request.repeatable
+            # A server without a cluster says so with a 503, and will say so again.
+            again = reply.status == 503 and request.repeatable and not isinstance(error, Unsupported)
             least_s = retry_after_s(reply)
         else:
             error = unreachable(reply, address)

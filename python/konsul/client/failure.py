@@ -28,6 +28,7 @@ BY_STATUS: dict[int, type[errors.KonsulError]] = {
 }
 CURRENT = re.compile(r"current is (\d+)")
 NO_LEADER = re.compile(r"no leader|not (the )?leader", re.IGNORECASE)
+NOT_ENABLED = "clustering not enabled"
 TEXT_LIMIT_CHARS = 500
 
 
@@ -60,6 +61,8 @@ def _classify(status: int, cause: HttpAnswer, message: str, request: Request) ->
         return _conflict(cause, message)
     if status == 404 and cause.message.startswith("Cannot "):
         return errors.Unsupported(f"the server does not know {request.route}: {message}")
+    if status == 503 and cause.error == NOT_ENABLED:
+        return errors.Unsupported(message)
     if status == 503 and NO_LEADER.search(f"{cause.error} {cause.message}"):
         return errors.NoLeader(message)
     fallback = errors.Internal if status >= 500 else errors.Invalid

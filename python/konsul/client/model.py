@@ -150,3 +150,28 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     after: str | None
+
+
+Document = dict[str, Any]
+"""What the server answered, as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A member of the cluster. `state` is Voter, Nonvoter or Staging; `document` holds everything sent."""
+
+    id: str
+    address: str
+    state: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """A token to join with. `token`, the secret, is only there when it is made. None: without that bound."""
+
+    id: str
+    token: str = field(default="", repr=False)
+    uses_left: int | None = None
+    expires_at: datetime | None = None
+    description: str = ""

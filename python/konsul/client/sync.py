@@ -12,6 +12,7 @@ import httpx
 
 from konsul import __version__
 from konsul.client import kv_calls, probe_calls, service_calls, wire
+from konsul.client.cluster import Cluster
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
@@ -59,6 +60,7 @@ class Client:
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self.kv = KV(self)
         self.services = Services(self)
+        self.cluster = Cluster(self)
 
     def __enter__(self) -> Client:
         return self
