@@ -1,5 +1,5 @@
-"""The calls of the cluster routes. Documents come as the server words them: they grow with it, and a client of
-an older version must still show them."""
+"""The calls of the cluster routes. Documents come as the server words them: they grow with it, and a client
+of an older version must still show them."""
 
 from __future__ import annotations
 
