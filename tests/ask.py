@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,14 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(port: int, method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Answer:
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: object = None,
+    timeout_s: float = 30.0,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Sends `body` as JSON, or as it is when it is bytes.
 
     Raises:
@@ -30,8 +38,8 @@ def ask(port: int, method: str, path: str, body: object = None, timeout_s: float
     try:
         is_raw = body is None or isinstance(body, bytes)
         payload = body if is_raw else json.dumps(body).encode()
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        connection.request(method, path, payload, headers)  # type: ignore[arg-type]
+        sent = {} if body is None else {"Content-Type": "application/json"}
+        connection.request(method, path, payload, sent | dict(headers or {}))  # type: ignore[arg-type]
         response = connection.getresponse()
         received = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, received, response.read())

@@ -1,0 +1,1 @@
+"""Real server processes as one cluster, and what a real fleet does to them."""
