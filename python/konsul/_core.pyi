@@ -24,8 +24,8 @@ class Core:
 
     # Life
     def start(self, schema: bytes) -> None:
-        """Opens the data directory, recovers, elects itself, commits `schema` if it changed. Raises CoreError
-        13."""
+        """Opens the data directory and recovers. A lone node then elects itself and commits `schema` if it
+        changed; a cluster's node returns at once and installs it when it leads. Raises CoreError 13."""
     def stop(self, grace_ms: int) -> None:
         """Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due, closes
         cleanly."""
@@ -35,11 +35,21 @@ class Core:
         """A JSON object of native counters, gauges and histograms. Cheap."""
 
     # Submit: each returns a ticket at once, answered by `reap`; CoreError for what cannot enter the log.
-    def commit(self, cases: bytes, timeout_ms: int) -> int:
-        """Proposes an entry: a msgpack array of cases (docs/reference/entries.md)."""
-    def put(self, table: int, key: bytes, cells: bytes, at: int | None, timeout_ms: int) -> int:
+    def commit(self, cases: bytes, timeout_ms: int, request_id: bytes | None = None) -> int:
+        """Proposes an entry: a msgpack array of cases (docs/reference/entries.md). With a `request_id` (16
+        bytes) it is applied once: an id known to the window answers what it was answered and changes
+        nothing."""
+    def put(
+        self,
+        table: int,
+        key: bytes,
+        cells: bytes,
+        at: int | None,
+        timeout_ms: int,
+        request_id: bytes | None = None,
+    ) -> int:
         """Proposes one `put` without building an entry in Python. `cells`: msgpack array. `at`: None = no
-        guard, 0 = must be absent, n = modify_index must be n."""
+        guard, 0 = must be absent, n = modify_index must be n. `request_id` as in `commit`."""
     def renew(self, table: int, key: bytes, timeout_ms: int) -> int:
         """Renews the row's lease in leader memory; nothing enters the log. Status 2 (NotFound) if there is
         none."""
@@ -48,6 +58,36 @@ class Core:
     def snapshot(self, timeout_ms: int) -> int:
         """Takes a snapshot now. Status 3 (Invalid, "nothing new to snapshot") if nothing was applied since
         the last."""
+
+    def wait_index(self, index: int, timeout_ms: int) -> int:
+        """Answered when the tables here are at `index` or later."""
+
+    # The cluster. The tickets are refused with 12 (Unsupported) by a lone node.
+    def is_current(self) -> bool:
+        """True if a `"default"` read started now may be served without a barrier: one atomic compare."""
+    def contact(self) -> tuple[bool, int, int]:
+        """Whether a leader is known; ms since it was last heard of, 0 on the leader itself; the index of the
+        tables here."""
+    def bootstrap(self, timeout_ms: int) -> int:
+        """Makes a cluster of this fresh node. Status 1 (Conflict) if it is in one."""
+    def adopt(self, cluster_id: str, timeout_ms: int) -> int:
+        """Binds this fresh node to a cluster (16 hex digits). Status 1 (Conflict) if it is in another."""
+    def change_members(self, op: bytes, timeout_ms: int) -> int:
+        """One change, on the leader: a msgpack map of `op` (add, promote, demote, remove, update), `raft_id`
+        and for add and update the record: `node_id`, `address`, `http_address`, `zone`, `version`,
+        `log_version`, `read_only`."""
+    def transfer(self, raft_id: int, timeout_ms: int) -> int:
+        """Hands leadership over; 0: to the voter that is furthest. Answered when it has gone."""
+    def reload_tls(self) -> None:
+        """Reads the certificates anew. CoreError 3 if they cannot be used; the old ones stay."""
+    def call(self, raft_id: int, address: str, payload: bytes, timeout_ms: int) -> int:
+        """Asks a member, or with raft_id 0 whoever listens at `address`. Answered with the other's status and
+        payload as `text`. Payloads up to 1 MiB, 256 open calls."""
+    def calls(self, limit: int) -> list[tuple[int, int, str, bytes]]:
+        """Takes questions that wait: `(call_id, raft_id, address, payload)`; raft_id 0: not a member. `reap`
+        yields `(0, 65535, 0, 0, b"")` when there are some."""
+    def answer(self, call_id: int, status: int, payload: bytes) -> None:
+        """Answers one. Does nothing if nobody waits for it any more."""
 
     # Read the applied state, now. Never waits for the writer.
     def get(self, table: int, key: bytes) -> bytes | None:

@@ -7,27 +7,32 @@ local apply. Nothing here decides anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgpack
 import orjson
 
 from konsul import _core
-from konsul.errors import Conflict, Internal, KonsulError
+from konsul.answers import Applied, Completion, JsonPage, Page, Row, error_of, raise_for, text_of, unpack_row
+from konsul.calls import Caller, Handlers, pack, unpack_answer
+from konsul.errors import KonsulError
+from konsul.options import Options
 
-_ABI: Final = 1
+__all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "JsonPage", "Options", "Page"]
+__all__ += ["Replica", "Row", "Shape", "raise_for", "unpack_row"]
+
+_ABI: Final = 2
 """The meaning of `_core.pyi` this file was written for."""
 _REAP_LIMIT: Final = 4096
+_CALLS_LIMIT: Final = 256
+_CALL_WAITS: Final = 0
+"""The ticket that only says: a question of another node waits."""
 _NO_INDEX: Final[Sequence[tuple[int, bytes]]] = ()
 
-Backend: TypeAlias = Literal["durable", "memory"]
 Consistency: TypeAlias = Literal["default", "linearizable"]
-Completion: TypeAlias = tuple[int, int, int, int, bytes]
-"""`(ticket, status, index, number, text)`, see `Core.reap`."""
 
 
 def _shake_hands() -> None:
@@ -51,94 +56,9 @@ Shape = _core.Shape
 Replica = _core.Replica
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How one node runs. Names carry units; every bound is inclusive."""
-
-    data_dir: str
-    node_id: int = 1
-    backend: Backend = "durable"
-    heartbeat_ms: int = 100
-    election_ms: int = 1_000
-    tick_ms: int = 10
-    snapshot_interval_ms: int = 120_000
-    snapshot_threshold_entries: int = 8_192
-    snapshot_retention: int = 2
-    trailing_entries: int = 10_240
-    segment_bytes: int = 16 << 20
-    inflight_max_entries: int = 65_536
-    inflight_max_bytes: int = 256 << 20
-    disk_reserve_bytes: int = 64 << 20
-    map_max_bytes: int = 64 << 30
-    sync_writes: bool = True
-
-    def packed(self) -> bytes:
-        """The msgpack map the core reads."""
-        return cast(bytes, msgpack.packb(asdict(self)))
-
-
-class Applied(NamedTuple):
-    """Where a write landed: the entry's index, which its rows have as modify_index, and the case it chose."""
-
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-    case: int
-
-
-class Row(NamedTuple):
-    """One stored row, its cells in column order."""
-
-    create_index: int
-    modify_index: int
-    cells: list[Any]
-
-
-class Page(NamedTuple):
-    """One page of rows as `(key, row)`, and the key to continue after, or None at the end."""
-
-    rows: list[tuple[bytes, Row]]
-    after: bytes | None
-
-
-class JsonPage(NamedTuple):
-    """One page as a JSON array, how many items it holds, and the key to continue after."""
-
-    json: bytes
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
-    after: bytes | None
-
-
-def unpack_row(packed: bytes) -> Row:
-    """Reads the core's packed row."""
-    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(memoryview(packed)[16:])
-    return Row(int.from_bytes(packed[:8]), int.from_bytes(packed[8:16]), list(unpacker))
-
-
-def raise_for(completion: Completion) -> Applied:
-    """The answer of a finished ticket.
-
-    Raises:
-        KonsulError: the class of the completion's status.
-    """
-    _, status, index, number, text = completion
-    if status == 0:
-        return Applied(index, number)
-    if status == Conflict.code:
-        raise Conflict(f"conflict: current modify_index is {number}", key=text, current=number)
-    raise _error(status, text.decode("utf-8", "replace"))
-
-
-def _error(code: int, message: str) -> KonsulError:
-    """The one doorway from numbers to classes."""
-    kind = KonsulError.by_code.get(code)
-    return (
-        Internal(f"the core answered the unknown code {code}: {message}") if kind is None else kind(message)
-    )
-
-
 def _refusal(error: _core.CoreError) -> KonsulError:
     code, message = error.args
-    return _error(code, message)
+    return error_of(code, message)
 
 
 class _Door:
@@ -172,6 +92,8 @@ class Engine:
         """
         self.options = options
         self.waiting: dict[int, asyncio.Future[Completion]] = {}
+        self.handlers = Handlers()
+        self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         with _DOOR:
             self.core = _core.Core(options.packed())
@@ -202,6 +124,8 @@ class Engine:
             with _DOOR:
                 await asyncio.to_thread(self.core.stop, grace_ms)
         finally:
+            for task in self._answering:
+                task.cancel()
             self._reap()
             self._loop.remove_reader(self.core.fileno())
             self._loop = None
@@ -216,8 +140,10 @@ class Engine:
 
     # Writes
 
-    async def commit(self, cases: bytes, timeout_ms: int = 5_000) -> Applied:
+    async def commit(self, cases: bytes, timeout_ms: int = 5_000, request_id: bytes | None = None) -> Applied:
         """Applies the first of the packed `cases` whose guards hold.
+
+        A `request_id` (16 bytes) that was applied before answers as it did then and changes nothing.
 
         Raises:
             Conflict: no case held. NotFound, LimitReached, Duplicate: the chosen case was refused.
@@ -225,21 +151,23 @@ class Engine:
             Timeout: no answer in `timeout_ms`; the write may still be applied.
             Busy, DiskFull, NoLeader, Stopping.
         """
-        with _DOOR:
-            ticket = self.core.commit(cases, timeout_ms)
-        return raise_for(await self._answer(ticket))
+        return raise_for(await self._answer(self.core.commit, cases, timeout_ms, request_id))
 
     async def put(
-        self, table: int, key: bytes, cells: bytes, at: int | None = None, timeout_ms: int = 5_000
+        self,
+        table: int,
+        key: bytes,
+        cells: bytes,
+        at: int | None = None,
+        timeout_ms: int = 5_000,
+        request_id: bytes | None = None,
     ) -> Applied:
         """Writes one row from a packed array of `cells`; `at` guards on its modify_index (0: must be absent).
 
         Raises:
             As `commit`.
         """
-        with _DOOR:
-            ticket = self.core.put(table, key, cells, at, timeout_ms)
-        return raise_for(await self._answer(ticket))
+        return raise_for(await self._answer(self.core.put, table, key, cells, at, timeout_ms, request_id))
 
     async def renew(self, table: int, key: bytes, timeout_ms: int = 5_000) -> None:
         """Gives the row's lease its full length again; nothing enters the log.
@@ -247,9 +175,7 @@ class Engine:
         Raises:
             NotFound: there is no such lease, or its end is already on the way. NoLeader, Timeout, Stopping.
         """
-        with _DOOR:
-            ticket = self.core.renew(table, key, timeout_ms)
-        raise_for(await self._answer(ticket))
+        raise_for(await self._answer(self.core.renew, table, key, timeout_ms))
 
     async def barrier(self, consistency: Consistency, timeout_ms: int = 5_000) -> None:
         """Returns when a read started now may be served with `consistency`.
@@ -257,9 +183,7 @@ class Engine:
         Raises:
             NoLeader, Timeout, Stopping.
         """
-        with _DOOR:
-            ticket = self.core.barrier(consistency, timeout_ms)
-        raise_for(await self._answer(ticket))
+        raise_for(await self._answer(self.core.barrier, consistency, timeout_ms))
 
     async def snapshot(self, timeout_ms: int = 60_000) -> int:
         """Takes a snapshot now; returns the index of the tables it holds.
@@ -267,9 +191,85 @@ class Engine:
         Raises:
             Invalid: nothing was applied since the last one. Busy, DiskFull, Timeout, Stopping.
         """
+        return raise_for(await self._answer(self.core.snapshot, timeout_ms)).index
+
+    async def wait_index(self, index: int, timeout_ms: int = 5_000) -> None:
+        """Returns when the tables here are at `index` or later.
+
+        Raises:
+            Timeout, Stopping.
+        """
+        text_of(await self._answer(self.core.wait_index, index, timeout_ms))
+
+    # The cluster: who is in it, and questions between its nodes. Unsupported without `Options.cluster`.
+
+    def is_current(self) -> bool:
+        """True if a `default` read started now may be served without waiting."""
+        return self.core.is_current()
+
+    def contact(self) -> tuple[bool, int, int]:
+        """Whether a leader is known, ms since it was last heard of (0 on itself), the tables' index."""
+        return self.core.contact()
+
+    def cluster(self) -> dict[str, Any]:
+        """The part of `status` about the cluster and its members."""
+        return cast(dict[str, Any], self.status()["cluster"])
+
+    async def bootstrap(self, timeout_ms: int = 10_000) -> None:
+        """Makes a new cluster of this fresh node alone.
+
+        Raises:
+            Conflict: it belongs to a cluster already. Timeout, Stopping.
+        """
+        text_of(await self._answer(self.core.bootstrap, timeout_ms))
+
+    async def adopt(self, cluster_id: str, timeout_ms: int = 10_000) -> None:
+        """Binds this fresh node to a cluster (16 hex digits), whose leader then brings it up to date.
+
+        Raises:
+            Conflict: it belongs to another. Invalid, Timeout, Stopping.
+        """
+        text_of(await self._answer(self.core.adopt, cluster_id, timeout_ms))
+
+    async def change_members(self, op: dict[str, Any], timeout_ms: int = 10_000) -> None:
+        """Applies one change: `op` is add, promote, demote, remove or update, with `raft_id` and a record.
+
+        Raises:
+            NoLeader: this node does not lead. Conflict: another change is on its way, or it cannot be done.
+            NotFound, Invalid, Timeout, Stopping.
+        """
+        text_of(await self._answer(self.core.change_members, msgpack.packb(op), timeout_ms))
+
+    async def transfer(self, raft_id: int = 0, timeout_ms: int = 10_000) -> None:
+        """Hands leadership to a voter (0: the one that is furthest); returns when it has gone.
+
+        Raises:
+            NoLeader: this node does not lead. NotFound, Conflict, Timeout, Stopping.
+        """
+        text_of(await self._answer(self.core.transfer, raft_id, timeout_ms))
+
+    def reload_tls(self) -> None:
+        """Reads the peers' certificates anew; connections made from now on use them.
+
+        Raises:
+            Invalid: they cannot be used; the old ones stay.
+        """
         with _DOOR:
-            ticket = self.core.snapshot(timeout_ms)
-        return raise_for(await self._answer(ticket)).index
+            self.core.reload_tls()
+
+    async def call(
+        self, target: int | str, kind: str, body: dict[str, Any], timeout_ms: int = 5_000
+    ) -> dict[str, Any]:
+        """Asks a member (its raft id) or whoever listens at an address what its handler of `kind` answers.
+
+        Raises:
+            KonsulError: what the handler there raised. NotFound: nobody answers `kind` there.
+            Unreachable, Timeout, Busy, Stopping.
+        """
+        raft_id, address = (target, "") if isinstance(target, int) else (0, target)
+        question = pack([kind, body])
+        answer = await self._answer(self.core.call, raft_id, address, question, timeout_ms)
+        return unpack_answer(text_of(answer))
 
     # Reads: the applied state, now. All raise Unsupported for an unknown table or column.
 
@@ -354,7 +354,9 @@ class Engine:
 
     # Completions
 
-    async def _answer(self, ticket: int) -> Completion:
+    async def _answer(self, submit: Callable[..., int], *given: Any) -> Completion:
+        with _DOOR:
+            ticket = submit(*given)
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self.waiting[ticket] = future
         try:
@@ -369,7 +371,22 @@ class Engine:
             completions = self.core.reap(_REAP_LIMIT)
             for completion in completions:
                 future = waiting.pop(completion[0], None)
-                if future is not None and not future.done():
+                if future is None:
+                    if completion[0] == _CALL_WAITS:
+                        self._take_calls()
+                elif not future.done():
                     future.set_result(completion)
             if len(completions) < _REAP_LIMIT:
                 return
+
+    def _take_calls(self) -> None:
+        """Gives every question that waits to its handler. The core bounds how many are open at once."""
+        for call_id, raft_id, address, payload in self.core.calls(_CALLS_LIMIT):
+            task = asyncio.ensure_future(self._answer_call(call_id, Caller(raft_id, address), payload))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer_call(self, call_id: int, caller: Caller, payload: bytes) -> None:
+        status, answer = await self.handlers.answer(caller, payload)
+        with _DOOR:
+            self.core.answer(call_id, status, answer)

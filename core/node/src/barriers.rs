@@ -19,6 +19,8 @@ struct Barrier {
 #[derive(Default)]
 pub(crate) struct Barriers {
     waiting: Vec<Barrier>,
+    /// Who waits for an index of the tables, whoever leads: ticket, index, deadline.
+    until: Vec<(Ticket, u64, u64)>,
     round: u64,
 }
 
@@ -27,8 +29,23 @@ impl Barriers {
         self.waiting.push(Barrier { ticket, deadline_ms, consistency, round: 0, index: None });
     }
 
+    pub fn add_index(&mut self, ticket: Ticket, index: u64, deadline_ms: u64) {
+        self.until.push((ticket, index, deadline_ms));
+    }
+
+    /// Answers who waited for the tables to come this far.
+    pub fn serve_index(&mut self, tables_index: u64, answers: &mut Vec<Completion>) {
+        self.until.retain(|(ticket, index, _)| {
+            let is_reached = *index <= tables_index;
+            if is_reached {
+                answers.push(Completion::applied(*ticket, tables_index, 0));
+            }
+            !is_reached
+        });
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.until.is_empty()
     }
 
     /// The context of a new round, if a read waits that no round covers yet.
@@ -79,6 +96,14 @@ impl Barriers {
 
     /// Answers those whose time is up; says when the next one's is.
     pub fn expire(&mut self, now_ms: u64, answers: &mut Vec<Completion>) -> u64 {
+        self.until.retain(|(ticket, _, deadline_ms)| {
+            let is_late = *deadline_ms <= now_ms;
+            if is_late {
+                let message = "the index was not reached in time";
+                answers.push(Completion::refused(*ticket, crate::code::TIMEOUT, message));
+            }
+            !is_late
+        });
         self.waiting.retain(|barrier| {
             let is_late = barrier.deadline_ms <= now_ms;
             if is_late {
@@ -87,7 +112,8 @@ impl Barriers {
             }
             !is_late
         });
-        self.waiting.iter().map(|barrier| barrier.deadline_ms).min().unwrap_or(u64::MAX)
+        let until = self.until.iter().map(|(_, _, deadline_ms)| *deadline_ms);
+        self.waiting.iter().map(|barrier| barrier.deadline_ms).chain(until).min().unwrap_or(u64::MAX)
     }
 }
 

@@ -198,7 +198,9 @@ impl Driver {
         self.queue.extend(proposals);
         for event in events {
             match event {
-                Event::Barrier { ticket, .. } | Event::Snapshot { ticket, .. } => {
+                Event::Barrier { ticket, .. }
+                | Event::WaitIndex { ticket, .. }
+                | Event::Snapshot { ticket, .. } => {
                     self.answers.push(Completion::refused(ticket, code, message));
                 }
                 Event::Persisted(..) | Event::SnapshotDone(_) | Event::Stop { .. } => {}
@@ -221,6 +223,10 @@ impl Driver {
                 Event::Barrier { ticket, consistency, deadline_ms } => {
                     self.deadline_ms = self.deadline_ms.min(deadline_ms);
                     self.barriers.add(ticket, consistency, deadline_ms);
+                }
+                Event::WaitIndex { ticket, index, deadline_ms } => {
+                    self.deadline_ms = self.deadline_ms.min(deadline_ms);
+                    self.barriers.add_index(ticket, index, deadline_ms);
                 }
                 Event::Snapshot { ticket, deadline_ms } => {
                     self.deadline_ms = self.deadline_ms.min(deadline_ms);

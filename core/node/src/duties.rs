@@ -228,6 +228,7 @@ impl Driver {
         if self.barriers.is_empty() {
             return Ok(());
         }
+        self.barriers.serve_index(self.machine.tables().index(), &mut self.answers);
         if !self.is_leader() {
             self.barriers.refuse_all(code::NO_LEADER, "this node is not the leader", &mut self.answers);
             return Ok(());

@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Persisted(Option<u64>, Result<(), WalError>),
     /// A read wants to know that it may be served.
     Barrier { ticket: Ticket, consistency: Consistency, deadline_ms: u64 },
+    /// A read wants the tables at this index or later.
+    WaitIndex { ticket: Ticket, index: u64, deadline_ms: u64 },
     /// Somebody wants a snapshot now.
     Snapshot { ticket: Ticket, deadline_ms: u64 },
     /// The snapshot thread is done.

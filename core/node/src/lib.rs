@@ -26,6 +26,7 @@ mod snapshotter;
 mod start;
 mod status;
 mod storage;
+mod verbs;
 mod waiting;
 
 pub use backend::{AnyReader, AnyStore};
@@ -34,6 +35,7 @@ pub use completions::{Completion, Completions, Ticket};
 pub use inbox::Consistency;
 pub use node::Node;
 pub use options::{Backend, Options};
+pub use verbs::Call;
 
 /// What a write is told while there is no room for it.
 const FULL: &str = "the disk of the data directory is full, or the tables reached KONSUL_DISK_MAP_MAX_BYTES: \

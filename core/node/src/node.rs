@@ -78,7 +78,12 @@ impl Node {
     }
 
     /// Proposes an entry of `cases`.
-    pub fn commit(&self, cases: &[u8], timeout_ms: u64) -> Result<Ticket, Refusal> {
+    pub fn commit(
+        &self,
+        cases: &[u8],
+        timeout_ms: u64,
+        _request_id: Option<[u8; 16]>,
+    ) -> Result<Ticket, Refusal> {
         entry::validate(&self.shared.tables().schema(), cases)?;
         self.propose(Bytes::copy_from_slice(cases), timeout_ms)
     }
@@ -91,6 +96,7 @@ impl Node {
         cells: &[u8],
         at: Option<u64>,
         timeout_ms: u64,
+        _request_id: Option<[u8; 16]>,
     ) -> Result<Ticket, Refusal> {
         let cases = entry::put_cases(table, key, cells, at);
         entry::validate(&self.shared.tables().schema(), &cases)?;
@@ -139,6 +145,19 @@ impl Node {
             self.shared.completions.push_one(Completion::applied(ticket, self.shared.tables().index(), 0));
         } else {
             self.send(Event::Barrier { ticket, consistency, deadline_ms })?;
+        }
+        Ok(ticket)
+    }
+
+    /// Answered when the tables here are at `index` or later.
+    pub fn wait_index(&self, index: u64, timeout_ms: u64) -> Result<Ticket, Refusal> {
+        self.check_running()?;
+        let (ticket, deadline_ms) = self.ticket(timeout_ms);
+        let reached = self.shared.tables().index();
+        if index <= reached {
+            self.shared.completions.push_one(Completion::applied(ticket, reached, 0));
+        } else {
+            self.send(Event::WaitIndex { ticket, index, deadline_ms })?;
         }
         Ok(ticket)
     }

@@ -37,6 +37,13 @@ impl Core {
     }
 }
 
+/// The id of a request, of the one length there is.
+fn known(request_id: Option<&[u8]>) -> PyResult<Option<[u8; 16]>> {
+    let sized =
+        |id: &[u8]| <[u8; 16]>::try_from(id).map_err(|_| error(code::INVALID, "a request id has 16 bytes"));
+    request_id.map(sized).transpose()
+}
+
 type Packed<'py> = Bound<'py, PyBytes>;
 
 #[pymethods]
@@ -87,12 +94,22 @@ impl Core {
         Ok(PyBytes::new(py, self.node()?.metrics().as_bytes()))
     }
 
-    fn commit(&self, cases: &[u8], timeout_ms: u64) -> PyResult<u64> {
-        self.node()?.commit(cases, timeout_ms).map_err(refused)
+    #[pyo3(signature = (cases, timeout_ms, request_id=None))]
+    fn commit(&self, cases: &[u8], timeout_ms: u64, request_id: Option<&[u8]>) -> PyResult<u64> {
+        self.node()?.commit(cases, timeout_ms, known(request_id)?).map_err(refused)
     }
 
-    fn put(&self, table: u16, key: &[u8], cells: &[u8], at: Option<u64>, timeout_ms: u64) -> PyResult<u64> {
-        self.node()?.put(table, key, cells, at, timeout_ms).map_err(refused)
+    #[pyo3(signature = (table, key, cells, at, timeout_ms, request_id=None))]
+    fn put(
+        &self,
+        table: u16,
+        key: &[u8],
+        cells: &[u8],
+        at: Option<u64>,
+        timeout_ms: u64,
+        request_id: Option<&[u8]>,
+    ) -> PyResult<u64> {
+        self.node()?.put(table, key, cells, at, timeout_ms, known(request_id)?).map_err(refused)
     }
 
     fn renew(&self, table: u16, key: &[u8], timeout_ms: u64) -> PyResult<u64> {
@@ -110,6 +127,57 @@ impl Core {
 
     fn snapshot(&self, timeout_ms: u64) -> PyResult<u64> {
         self.node()?.snapshot(timeout_ms).map_err(refused)
+    }
+
+    fn wait_index(&self, index: u64, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.wait_index(index, timeout_ms).map_err(refused)
+    }
+
+    fn is_current(&self) -> bool {
+        self.node.read().as_ref().is_some_and(|node| node.is_current())
+    }
+
+    fn contact(&self) -> PyResult<(bool, u64, u64)> {
+        Ok(self.node()?.contact())
+    }
+
+    fn bootstrap(&self, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.bootstrap(timeout_ms).map_err(refused)
+    }
+
+    fn adopt(&self, cluster_id: &str, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.adopt(cluster_id, timeout_ms).map_err(refused)
+    }
+
+    fn change_members(&self, op: &[u8], timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.change_members(op, timeout_ms).map_err(refused)
+    }
+
+    fn transfer(&self, raft_id: u64, timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.transfer(raft_id, timeout_ms).map_err(refused)
+    }
+
+    fn reload_tls(&self) -> PyResult<()> {
+        self.node()?.reload_tls().map_err(refused)
+    }
+
+    fn call(&self, raft_id: u64, address: &str, payload: &[u8], timeout_ms: u64) -> PyResult<u64> {
+        self.node()?.call(raft_id, address, payload, timeout_ms).map_err(refused)
+    }
+
+    fn calls<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let calls = self.node()?.calls(limit);
+        PyList::new(
+            py,
+            calls
+                .into_iter()
+                .map(|(id, raft_id, address, payload)| (id, raft_id, address, PyBytes::new(py, &payload))),
+        )
+    }
+
+    fn answer(&self, call_id: u64, status: u16, payload: &[u8]) -> PyResult<()> {
+        self.node()?.answer(call_id, status, payload);
+        Ok(())
     }
 
     fn get<'py>(&self, py: Python<'py>, table: u16, key: &[u8]) -> PyResult<Option<Packed<'py>>> {

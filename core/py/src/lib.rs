@@ -10,7 +10,7 @@ mod replica;
 use pyo3::prelude::*;
 
 /// Raised by one whenever `python/konsul/_core.pyi` changes meaning.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 
 #[pymodule(gil_used = true)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use konsul_node::{Backend, Options};
+use konsul_node::{Backend, ClusterOptions, Options};
 use konsul_state::msgpack::{Cursor, Malformed, Value};
 
 /// Reads the options; every member must be there, no other may be.
 pub(crate) fn read(bytes: &[u8]) -> Result<Options, String> {
     let mut members = Members::read(bytes).map_err(|error| error.to_string())?;
+    let cluster = cluster(&mut members)?;
     let options = Options {
         data_dir: PathBuf::from(members.text("data_dir")?),
         node_id: members.number("node_id")?,
@@ -29,10 +30,33 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Options, String> {
         disk_reserve_bytes: members.number("disk_reserve_bytes")?,
         map_max_bytes: members.number("map_max_bytes")?,
         sync_writes: members.flag("sync_writes")?,
+        cluster,
     };
     members.finish()?;
     options.validate()?;
     Ok(options)
+}
+
+/// The members of a group's node are always in the map, and mean nothing without `cluster`.
+fn cluster(members: &mut Members<'_>) -> Result<Option<ClusterOptions>, String> {
+    let given = ClusterOptions {
+        node_name: members.text("node_name")?,
+        bind_addr: members.text("bind_addr")?,
+        advertise_addr: members.text("advertise_addr")?,
+        http_addr: members.text("http_addr")?,
+        zone: members.text("zone")?,
+        read_only: members.flag("read_only")?,
+        lease_ms: members.number("lease_ms")?,
+        leader_wait_ms: members.number("leader_wait_ms")?,
+        max_append_entries: members.number("max_append_entries")?,
+        snapshot_rate_bytes: members.number("snapshot_rate_bytes")?,
+        tls_cert_file: PathBuf::from(members.text("tls_cert_file")?),
+        tls_key_file: PathBuf::from(members.text("tls_key_file")?),
+        tls_ca_file: PathBuf::from(members.text("tls_ca_file")?),
+        allow_plaintext: members.flag("allow_plaintext")?,
+        version: members.text("version")?,
+    };
+    Ok(members.flag("cluster")?.then_some(given))
 }
 
 struct Members<'a> {
