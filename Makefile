@@ -12,10 +12,10 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix bench peers loadtest demo chaos fuzz clean rust-tools
+.PHONY: help run build test check fix bench peers kills join-1gb loadtest demo chaos fuzz clean rust-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and serve on http://127.0.0.1:8888 with ./data; Ctrl-C stops gracefully
 	@exec $(RUN) konsul
@@ -56,8 +56,15 @@ loadtest: build ## locust users, headless and bounded; the report stays in repor
 demo: build ## real packages and services in, SIGKILL, everything compared
 	@$(SOON) 1800 $(RUN) python -m loadtests.real_data
 
-chaos: build ## 200 SIGKILLs under writers; KILLS and SEED choose another run
-	@$(SOON) 3600 $(RUN) python -m tests.chaos --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+chaos: build ## CHAOS_SECONDS=600 of all faults on a cluster, then KILLS=200 of one node; SEED repeats a run
+	@$(SOON) 7200 $(RUN) python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) \
+	  --nodes $(or $(CHAOS_NODES),3) --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+
+kills: build ## 100 leader kills with each profile: how soon a write succeeds again; writes and lag on three nodes
+	@$(SOON) 5400 $(RUN) python -m benches.cluster
+
+join-1gb: build ## a fresh node joins a cluster that holds 1 GB under load; KONSUL_BENCH_JOIN_MB chooses another size
+	@$(SOON) 5400 $(RUN) python -m benches.cluster.join
 
 fuzz: build ## a long search by Hypothesis and proptest for what breaks the engine
 	@HYPOTHESIS_PROFILE=slow $(SOON) 3600 $(RUN) pytest tests/model --timeout 3000

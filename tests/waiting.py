@@ -29,3 +29,9 @@ async def until_async(condition: Callable[[], object], what: str, deadline_s: fl
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline_s} s for {what}")
         await asyncio.sleep(PAUSE_S)
+
+
+async def pace(seconds: float) -> None:
+    """Lets time pass for those who act at a rate of their own, as clients and faults do; never to wait for
+    something."""
+    await asyncio.sleep(seconds)

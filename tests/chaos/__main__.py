@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --kills 200`: the long form of the test; its seed repeats a run."""
+"""`python -m tests.chaos --kills 200` one node, `--seconds 600` a cluster: the long form of the tests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,49 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos import cluster_run
 from tests.chaos.run import run
+
+KEPT = Path(__file__).resolve().parents[2] / "reports"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=0, help="so many SIGKILLs of one node among writers")
+    parser.add_argument("--seconds", type=float, default=0, help="so long all faults on a cluster")
+    parser.add_argument("--nodes", type=int, default=3, help="how many nodes the cluster has")
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
     seed = random.SystemRandom().getrandbits(32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
+    is_broken = False
+    if given.seconds:
+        is_broken = not of_a_cluster(given.seconds, given.nodes, seed)
+    if given.kills:
+        with tempfile.TemporaryDirectory(prefix="konsul-chaos-") as folder:
+            outcome = run(Path(folder), given.kills, seed, progress)
+        print(outcome)
+        is_broken = is_broken or bool(outcome.problems)
+    return 1 if is_broken else 0
+
+
+def of_a_cluster(seconds: float, nodes: int, seed: int) -> bool:
+    """Whether every promise was kept. The history of a run that broke one stays in `reports`."""
     with tempfile.TemporaryDirectory(prefix="konsul-chaos-") as folder:
-        outcome = run(Path(folder), given.kills, seed, progress)
+        outcome = cluster_run.run(Path(folder), seconds, seed, size=nodes, progress=tell)
+        if outcome.problems:
+            KEPT.mkdir(exist_ok=True)
+            kept = KEPT / f"chaos-{seed}.jsonl"
+            kept.write_bytes((Path(folder) / "history.jsonl").read_bytes())
+            for log in Path(folder).glob("cluster/*.log"):
+                (KEPT / f"chaos-{seed}-{log.name}").write_bytes(log.read_bytes())
+            print(f"the history and the logs are kept: {kept}")
     print(outcome)
-    return 1 if outcome.problems else 0
+    return not outcome.problems
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)
 
 
 def progress(kills: int, acknowledged: int) -> None:

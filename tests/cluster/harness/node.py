@@ -28,6 +28,8 @@ class Node(Server):
         self.port = steady_port()
         self.raft_port = steady_port()
         self.paused = False
+        self.felled = False
+        """Whether a test ended the process; it never ends by itself."""
 
     @property
     def base_url(self) -> str:
@@ -84,7 +86,7 @@ class Node(Server):
 
     def launch(self) -> None:
         super().launch()
-        self.paused = False
+        self.paused = self.felled = False
 
     def pause(self) -> None:
         """SIGSTOP: connections stay, nothing moves."""
@@ -99,11 +101,13 @@ class Node(Server):
         self.paused = False
 
     def kill(self) -> None:
+        self.felled = self.running() or self.felled
         super().kill()
         self.paused = False
 
     def stop(self) -> int | None:
         self.resume()
+        self.felled = True
         return super().stop()
 
     def wipe(self) -> None:
