@@ -217,7 +217,6 @@ def test_durations_are_written_as_go_writes_them(ms: int, text: str) -> None:
             "KONSUL_AUTH_ENABLED is on, and this version does not have that protection",
         ),
         ("KONSUL_TLS_AUTO_CERT", "1", "KONSUL_TLS_AUTO_CERT is on"),
-        ("KONSUL_RAFT_ENABLED", "T", "does not have clusters yet"),
         ("KONSUL_ACL_ENABLED", "yes", "KONSUL_ACL_ENABLED is 'yes'"),
     ],
 )

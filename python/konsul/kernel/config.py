@@ -21,6 +21,7 @@ PREFIX: Final = "KONSUL_"
 CONFIG_FILE: Final = "KONSUL_CONFIG_FILE"
 _MARK: Final = "konsul"
 _FILE_MAX_BYTES: Final = 1 << 20
+_NO_ALIASES: Final[Mapping[str, str]] = {}
 
 
 class ConfigError(Exception):
@@ -147,13 +148,18 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str] | None = None,
     notice: Callable[[Mapping[str, str], Iterable[str]], Iterable[str]] | None = None,
+    aliases: Mapping[str, str] = _NO_ALIASES,
 ) -> Config:
     """Reads every group. `flags` maps environment names to flag texts; `notice` judges the other variables.
+
+    `aliases` maps old environment names to those they stand for, where those are not set.
 
     Raises ConfigError naming every setting that will not do.
     """
     flags = flags or {}
     known = declarations(groups)
+    given = {new: environ[old] for old, new in aliases.items() if environ.get(old)}
+    told, environ = environ, {**given, **{name: text for name, text in environ.items() if text}}
     path = flags.get(CONFIG_FILE) or environ.get(CONFIG_FILE) or ""
     filed = _read_file(path, known) if path else {}
     problems: list[str] = []
@@ -176,7 +182,7 @@ def load(
             problems.append(problem)
     if problems:
         raise ConfigError("; ".join(problems))
-    return Config(values, notices=tuple(notice(environ, known)) if notice else (), sources=sources)
+    return Config(values, notices=tuple(notice(told, known)) if notice else (), sources=sources)
 
 
 def _pick(

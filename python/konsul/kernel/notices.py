@@ -22,8 +22,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_GRAPHQL_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_WATCH_",
-    "KONSUL_RAFT_TLS_",
-    "KONSUL_RAFT_DISCOVERY_",
     "KONSUL_MQTT_",
 )
 LATER: Final = frozenset(
@@ -35,38 +33,23 @@ LATER: Final = frozenset(
         "KONSUL_PUBLIC_PATHS",
         "KONSUL_BACKUP_DIR",
         "KONSUL_WAL_ENABLED",
-        "KONSUL_RAFT_ENABLED",
-        "KONSUL_RAFT_NODE_ID",
-        "KONSUL_RAFT_NODE_NAME",
-        "KONSUL_RAFT_BIND_ADDR",
-        "KONSUL_RAFT_ADVERTISE_ADDR",
-        "KONSUL_RAFT_DATA_DIR",
-        "KONSUL_RAFT_BOOTSTRAP",
-        "KONSUL_RAFT_PEERS",
-        "KONSUL_RAFT_JOIN",
-        "KONSUL_RAFT_LEADER_LEASE_TIMEOUT",
-        "KONSUL_RAFT_COMMIT_TIMEOUT",
-        "KONSUL_RAFT_MAX_APPEND_ENTRIES",
-        "KONSUL_RAFT_LOG_LEVEL",
-        "KONSUL_RAFT_QUORUM_CHECK_ENABLED",
-        "KONSUL_RAFT_LEADERSHIP_LEASE_ENFORCEMENT",
-        "KONSUL_RAFT_STEPDOWN_ON_PARTITION",
-        "KONSUL_RAFT_SNAPSHOT_RESTORE_ON_STARTUP",
-        "KONSUL_RAFT_SNAPSHOT_VALIDATION_ENABLED",
-        "KONSUL_RAFT_SNAPSHOT_CHECKSUM_ALGORITHM",
-        "KONSUL_RAFT_LISTEN_ADDR",
-        "KONSUL_RAFT_BOOTSTRAP_MODE",
-        "KONSUL_CLUSTER_ENABLED",
-        "KONSUL_NODE_ID",
-        "KONSUL_NODE_NAME",
+        "KONSUL_RAFT_DISCOVERY_AWS_REGION",
+        "KONSUL_RAFT_DISCOVERY_AWS_TAG_KEY",
+        "KONSUL_RAFT_DISCOVERY_AWS_TAG_VALUE",
         "KONSUL_AGENT_MODE",
         "KONSUL_MODE",
         "KONSUL_CLOUD_ADDRESS",
     )
 )
 """Named by the contract for features that are not part of this server yet."""
-CLUSTER: Final = frozenset(("KONSUL_RAFT_ENABLED", "KONSUL_CLUSTER_ENABLED"))
-"""Nodes that believe to be one cluster and are not would each take writes of their own."""
+ALIASES: Final = {
+    "KONSUL_CLUSTER_ENABLED": "KONSUL_RAFT_ENABLED",
+    "KONSUL_NODE_ID": "KONSUL_RAFT_NODE_ID",
+    "KONSUL_NODE_NAME": "KONSUL_RAFT_NODE_NAME",
+    "KONSUL_RAFT_LISTEN_ADDR": "KONSUL_RAFT_BIND_ADDR",
+    "KONSUL_RAFT_BOOTSTRAP_MODE": "KONSUL_RAFT_BOOTSTRAP",
+}
+"""Names of older documents, and what they are called now."""
 GUARDS: Final = frozenset(
     (
         "KONSUL_AUTH_ENABLED",
@@ -106,15 +89,19 @@ ELSEWHERE: Final = frozenset(
 def notices(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
     """One sentence per variable that is set and has no effect. Never the value: it may be a secret.
 
-    Raises ConfigError for one that asks for a protection or a cluster this server cannot give.
+    Raises ConfigError for one that asks for a protection this server cannot give.
     """
     known_names = set(known)
     found: list[str] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known_names or name in ELSEWHERE or not environ[name]:
             continue
-        if name in GUARDS or name in CLUSTER:
+        if name in GUARDS:
             _refuse_unless_off(name, environ[name])
+        elif name in ALIASES:
+            new = ALIASES[name]
+            effect = f"not read, because {new} is set" if environ.get(new) else f"read as {new}"
+            found.append(f"{name} is an old name: {effect}")
         elif name in LATER or name.startswith(LATER_PREFIXES):
             found.append(f"{name} is not used yet")
         else:
@@ -131,5 +118,6 @@ def _refuse_unless_off(name: str, value: str) -> None:
         raise ConfigError(f"{name} is {value!r} (environment): expected {BOOL.expected}") from None
     if not is_on:
         return
-    what = "that protection" if name in GUARDS else "clusters"
-    raise ConfigError(f"{name} is on, and this version does not have {what} yet: unset it to start without")
+    raise ConfigError(
+        f"{name} is on, and this version does not have that protection yet: unset it to start without"
+    )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from konsul.kernel.autopilot_settings import AutopilotSettings
+from konsul.kernel.cluster_settings import ClusterSettings as ClusterSettings
+from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
 from konsul.kernel.config import Settings, at_least, between, setting
-from konsul.kernel.duration import format_duration_ms
+from konsul.kernel.raft_settings import RaftSettings as RaftSettings
 from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
 
 KIB: Final = 1 << 10
@@ -183,81 +186,6 @@ class StorageSettings(Settings):
         return "durable" if self.persistence_enabled and self.persistence_type != "memory" else "memory"
 
 
-class RaftSettings(Settings):
-    """The replicated log."""
-
-    heartbeat_timeout_ms: int = setting(
-        "KONSUL_RAFT_HEARTBEAT_TIMEOUT",
-        DURATION_MS,
-        default=100,
-        doc="How often a leader tells its followers that it lives.",
-        check=between(10, 60_000, "10ms to 1m"),
-    )
-    election_timeout_ms: int = setting(
-        "KONSUL_RAFT_ELECTION_TIMEOUT",
-        DURATION_MS,
-        default=1_000,
-        doc="Longest silence of a leader before an election; the shortest is half. At least 5 heartbeats.",
-        check=between(50, 600_000, "50ms to 10m"),
-    )
-    snapshot_interval_ms: int = setting(
-        "KONSUL_RAFT_SNAPSHOT_INTERVAL",
-        DURATION_MS,
-        default=120_000,
-        doc="How often a snapshot is considered.",
-        check=between(10, 30 * _DAY_MS, "10ms to 720h"),
-    )
-    snapshot_threshold: int = setting(
-        "KONSUL_RAFT_SNAPSHOT_THRESHOLD",
-        INT,
-        default=8_192,
-        doc="New log entries that justify a snapshot.",
-        check=between(1, 2**40),
-    )
-    snapshot_retention: int = setting(
-        "KONSUL_RAFT_SNAPSHOT_RETENTION", INT, default=2, doc="Snapshots kept.", check=between(1, 100)
-    )
-    trailing_logs: int = setting(
-        "KONSUL_RAFT_TRAILING_LOGS",
-        INT,
-        default=10_240,
-        doc="Log entries kept behind a snapshot.",
-        check=between(0, 2**40),
-    )
-    segment_bytes: int = setting(
-        "KONSUL_RAFT_SEGMENT_BYTES",
-        BYTES,
-        default=16 * MIB,
-        doc="Size of a log file; files are written in advance and used again.",
-        check=between(64 * KIB, GIB, "64KiB to 1GiB"),
-    )
-    inflight_max_entries: int = setting(
-        "KONSUL_RAFT_INFLIGHT_MAX_ENTRIES",
-        INT,
-        default=65_536,
-        doc="Most writes that may wait for the log; beyond it 503.",
-        check=between(1, 2**24),
-    )
-    inflight_max_bytes: int = setting(
-        "KONSUL_RAFT_INFLIGHT_MAX_BYTES",
-        BYTES,
-        default=256 * MIB,
-        doc="Most bytes of writes that may wait for the log; beyond it 503.",
-        check=between(MIB, 16 * GIB, "1MiB to 16GiB"),
-    )
-
-    def problem(self) -> str | None:
-        """A leader must be heard several times before its followers give up on it."""
-        if self.heartbeat_timeout_ms * 5 <= self.election_timeout_ms:
-            return None
-        heartbeat = format_duration_ms(self.heartbeat_timeout_ms)
-        election = format_duration_ms(self.election_timeout_ms)
-        return (
-            f"KONSUL_RAFT_HEARTBEAT_TIMEOUT ({heartbeat}) is over a fifth of KONSUL_RAFT_ELECTION_TIMEOUT "
-            f"({election}): expected at least five heartbeats in an election timeout"
-        )
-
-
 GROUPS: Final[tuple[type[Settings], ...]] = (
     HttpSettings,
     LogSettings,
@@ -265,6 +193,9 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     ServiceSettings,
     StorageSettings,
     RaftSettings,
+    ClusterSettings,
+    RaftTlsSettings,
+    AutopilotSettings,
 )
 
 

@@ -25,6 +25,9 @@ def parse(argv: Sequence[str], known: Mapping[str, Declaration]) -> tuple[str, d
     parser.add_argument("--version", action="version", version=f"konsul {VERSION}")
     parser.add_argument("--config", dest=CONFIG_FILE, metavar="FILE", help=f"a TOML file ({CONFIG_FILE})")
     for declaration in known.values():
+        if declaration.secret:
+            # Everybody on the machine can read the arguments of a process.
+            continue
         default = f" [{declaration.default_text}]" if declaration.default_text else ""
         parser.add_argument(
             declaration.flag,
@@ -46,8 +49,9 @@ def reference(known: Mapping[str, Declaration]) -> str:
     lines = ["| Variable | Flag | TOML key | Kind | Default | Meaning |", "|---|---|---|---|---|---|"]
     for env, declaration in known.items():
         default = f"`{declaration.default_text}`" if declaration.default_text else "-"
+        flag = "-" if declaration.secret else f"`{declaration.flag}`"
         lines.append(
-            f"| `{env}` | `{declaration.flag}` | `{declaration.key}` | {declaration.kind.name} "
+            f"| `{env}` | {flag} | `{declaration.key}` | {declaration.kind.name} "
             f"| {default} | {declaration.doc} |"
         )
     return "\n".join(lines)

@@ -21,7 +21,8 @@ from konsul.kernel import logging, settings
 from konsul.kernel.config import Config, ConfigError, declarations, load
 from konsul.kernel.feature import Feature, load_all
 from konsul.kernel.node import VERSION, Kernel
-from konsul.kernel.notices import notices
+from konsul.kernel.notices import ALIASES, notices
+from konsul.server import cluster_mode
 from konsul.server.arguments import parse, reference
 from konsul.server.front import make_front
 from konsul.server.listener import Listener, probe_address
@@ -50,7 +51,8 @@ def serve(
         print(reference(declarations(groups)))
         return 0
     try:
-        config = load(groups, environ=environ, flags=flags, notice=notices)
+        config = load(groups, environ=environ, flags=flags, notice=notices, aliases=ALIASES)
+        cluster_mode.check(config)
     except ConfigError as error:
         print(f"Failed to load configuration: invalid configuration: {error}", file=sys.stderr)
         return 1
@@ -62,11 +64,12 @@ def serve(
 def engine_options(config: Config) -> Options:
     """The core's options."""
     storage, raft = config.of(settings.StorageSettings), config.of(settings.RaftSettings)
+    cluster = cluster_mode.options(config)
     return Options(
-        data_dir=storage.data_dir,
+        data_dir=cluster_mode.data_dir(config, storage.data_dir),
         backend="durable" if storage.backend == "durable" else "memory",
-        heartbeat_ms=raft.heartbeat_timeout_ms,
-        election_ms=raft.election_timeout_ms,
+        heartbeat_ms=raft.heartbeat_ms,
+        election_ms=raft.election_ms,
         snapshot_interval_ms=raft.snapshot_interval_ms,
         snapshot_threshold_entries=raft.snapshot_threshold,
         snapshot_retention=raft.snapshot_retention,
@@ -77,6 +80,7 @@ def engine_options(config: Config) -> Options:
         disk_reserve_bytes=storage.reserve_bytes,
         map_max_bytes=storage.map_max_bytes,
         sync_writes=storage.sync_writes,
+        **cluster,
     )
 
 
@@ -147,7 +151,7 @@ def announce(config: Config) -> None:
         log_format=level.format,
         persistence_enabled=durable,
         persistence_type=storage.backend,
-        data_dir=storage.data_dir if durable else None,
+        data_dir=cluster_mode.data_dir(config, storage.data_dir) if durable else None,
     )
     if not http.host:
         log.info("on loopback only, because requests are not authenticated; KONSUL_HOST changes that")
@@ -161,6 +165,7 @@ def announce(config: Config) -> None:
         log.warning("KONSUL_SYNC_WRITES is off: a failing machine may lose writes that were answered")
     if "KONSUL_CLEANUP_INTERVAL" in config.sources:
         log.info("KONSUL_CLEANUP_INTERVAL has no effect: a service expires the moment its lease ends")
+    cluster_mode.announce(config)
     for notice in config.notices:
         log.warning(notice)
 
