@@ -11,7 +11,9 @@ from libc.stdint cimport uint8_t
 
 from konsul_ext.buffer cimport Buffer, pack_array, shrink
 from konsul_ext.kv cimport bin_size, is_json, pack_step, pack_value, refused, storable, submit_failed
+from konsul_ext.reading cimport read_freshness, settle
 from konsul_ext.site cimport KV_BATCH_DELETE, KV_BATCH_GET, KV_BATCH_SET, SUCCESS, Site
+from konsul_ext.writing cimport commit, takes_write
 
 cdef enum:
     KEYS_MAX = 1000
@@ -27,23 +29,23 @@ cdef object pack = msgpack.packb
 
 cdef int batch_get(Exchange ex) except -1:
     """POST /batch/kv/get."""
-    return ex.need_body(&_get) if _is_plain(ex) else ex.fall()
+    return ex.need_body(&_get) if read_freshness(ex) and _is_plain(ex) else ex.fall()
 
 
 cdef int batch_set(Exchange ex) except -1:
     """POST /batch/kv/set."""
-    return ex.need_body(&_set) if _is_plain(ex) and ex.site.audit is None else ex.fall()
+    return ex.need_body(&_set) if not ex.query and _is_plain(ex) and ex.site.audit is None else ex.fall()
 
 
 cdef int batch_delete(Exchange ex) except -1:
     """POST /batch/kv/delete."""
-    return ex.need_body(&_delete) if _is_plain(ex) and ex.site.audit is None else ex.fall()
+    return ex.need_body(&_delete) if not ex.query and _is_plain(ex) and ex.site.audit is None else ex.fall()
 
 
 cdef bint _is_plain(Exchange ex) except -1:
-    """No query, nobody to ask about each key, and one format both ways."""
+    """Nobody to ask about each key, and one format both ways."""
     cdef bytes accept = ex.accept
-    if ex.query or ex.site.authorise is not None or ex.site.kv_shape is None:
+    if ex.site.authorise is not None or ex.site.kv_shape is None:
         return False
     if is_json(ex.content_type):
         return accept is None or accept == b"*/*" or accept == b"application/json"
@@ -86,17 +88,20 @@ cdef list _keys(Exchange ex):
 
 
 cdef int _get(Exchange ex) except -1:
+    ex.subject = _keys(ex)
+    ex.verb = KV_BATCH_GET
+    return ex.fall() if ex.subject is None else settle(ex, &_read)
+
+
+cdef int _read(Exchange ex) except -1:
     cdef Site site = ex.site
-    cdef list keys = _keys(ex)
+    cdef list keys = ex.subject
     cdef list missing = []
     cdef dict found = {}
     cdef object row, value
     cdef const uint8_t* cell
     cdef Py_ssize_t size, head, gathered = 0
     cdef bint as_json = is_json(ex.content_type)
-    if keys is None:
-        return ex.fall()
-    ex.verb = KV_BATCH_GET
     for key in keys:
         if key in found:
             continue
@@ -194,8 +199,10 @@ cdef int _delete(Exchange ex) except -1:
 
 cdef int _commit(Exchange ex, bytes cases, list keys, str message) except -1:
     ex.subject = {"message": message % len(keys), "keys": keys, "count": len(keys)}
+    if not takes_write(ex):
+        return ex.fall()
     try:
-        ticket = ex.site.commit(cases, ex.site.write_timeout_ms)
+        ticket = commit(ex, cases)
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_committed)
@@ -204,5 +211,6 @@ cdef int _commit(Exchange ex, bytes cases, list keys, str message) except -1:
 cdef int _committed(Exchange ex, tuple completion) except -1:
     if completion[1] != 0:
         return refused(ex, completion)
+    ex.index = completion[2]
     ex.count(SUCCESS)
     return _answer(ex, ex.subject)

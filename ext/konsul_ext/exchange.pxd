@@ -17,6 +17,7 @@ cdef class Exchange:
     cdef str method_name, client
     cdef int method
     cdef bytes raw_path, path, query, request_id, content_type, user_agent, accept
+    cdef bytes idempotency_key, min_index, timeout, redirect  # as they are; read where they count
     cdef bint origin, retry
     cdef bint close
     cdef Py_ssize_t declared  # content-length; 0: no body; -1: length unknown
@@ -27,7 +28,13 @@ cdef class Exchange:
     cdef object awaited  # the piece asked for
     cdef Py_ssize_t received, held
     cdef Step step
+    # Its terms
+    cdef int freshness, timeout_ms
+    cdef bytes write_id
     # Its answer
+    cdef tuple contact  # of the node, from before a read
+    cdef object index  # what X-Konsul-Index says, if not the tables' index now
+    cdef bint dispatched
     cdef Then then
     cdef object subject
     cdef uint64_t expected
@@ -54,4 +61,4 @@ cdef class Exchange:
     cdef int count(self, int outcome) except -1
     cdef int crash(self, object error) except -1
     cdef int finish(self) except -1
-    cdef list own_headers(self)
+    cdef list own_headers(self, list given)

@@ -143,6 +143,8 @@ cdef class Exchange:
         """Hands the request to the application."""
         self.fell = True
         self.site.to_app(self)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
         return 0
 
     cdef int respond_json(self, int status, bytes body) except -1:
@@ -178,9 +180,15 @@ cdef class Exchange:
         """The path as the client sent it, as text: what error bodies show."""
         return self.raw_path if self.raw_path.isascii() else self.raw_path.decode("latin-1").encode()
 
-    cdef list own_headers(self):
-        """What every answer carries, whoever made it."""
-        cdef list headers = [(b"x-request-id", self.request_id), SERVER]
+    cdef list own_headers(self, list given):
+        """What every answer carries besides the headers `given` by the application."""
+        cdef list headers = [*given, (b"x-request-id", self.request_id), SERVER]
+        for header in given:
+            if header[0] == b"x-konsul-index":
+                headers.remove(header)
+                self.index = int(header[1])
+                break
+        self.site.tell(headers, None, self.index)
         if self.close:
             headers.append(CLOSE)
         if self.origin:
@@ -198,6 +206,8 @@ cdef class Exchange:
         headers.append(SERVER)
         if self.close:
             headers.append(CLOSE)
+        elif self.dispatched:
+            self.site.tell(headers, self.contact, self.index)
         if self.retry:
             headers.append(RETRY)
         if self.origin:

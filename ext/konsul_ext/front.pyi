@@ -37,6 +37,8 @@ class Front:
         max_held_bytes: int = 268_435_456,
         body_timeout_ms: int = 30_000,
         write_timeout_ms: int = 5_000,
+        write_id: Callable[[bytes, Any, str, bytes, bytes, bytes], bytes] | None = None,
+        redirect_writes: bool = False,
         access_log: Literal["all", "errors", "off"] | str = "all",
         log_format: Literal["json", "text"] | str = "json",
         log_level: Literal["debug", "info", "warn", "error"] | str = "info",
@@ -59,6 +61,9 @@ class Front:
             identify, limit, authorise: the slots of `konsul.kernel.pipeline`; they refuse by raising. None is
                 open and costs nothing. `authorise` is asked for native routes only.
             audit: when filled, native writes go to the application, which audits.
+            write_id: (Idempotency-Key, identity, method, path as sent, query, body) -> the 16 bytes under which
+                the core applies the write once; raises for a key it cannot take.
+            redirect_writes: writes go to the application while this node may not lead.
             max_held_bytes: bodies on their way, of all requests together; beyond it 503.
             log_buffer_bytes: lines beyond this, because nobody reads `log_fd`, are dropped and counted.
 

@@ -35,7 +35,7 @@ cdef class Front:
                  Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
                  Py_ssize_t max_value_bytes=524288, Py_ssize_t max_key_bytes=1024,
                  Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
-                 str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
+                 write_id=None, bint redirect_writes=False, str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
                  Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()
         site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)
@@ -43,7 +43,9 @@ cdef class Front:
         shapes = shapes if shapes and raise_for and render and kv_refusal else {}
         site.commit, site.put, site.renew, site.get, site.get_json = (
             core.commit, core.put, core.renew, core.get, core.get_json)
+        site.barrier, site.is_current, site.contact = core.barrier, core.is_current, core.contact
         site.waiting = waiting
+        site.write_id, site.redirect_writes = write_id, redirect_writes
         site.raise_for, site.render, site.kv_refusal, site.tally = raise_for, render, kv_refusal, tally
         site.kv_shape = shapes.get("kv")
         site.kv_metadata_shape = shapes.get("kv_metadata")
@@ -202,6 +204,7 @@ cdef class Front:
             return ex.respond_text(413, b"Request Entity Too Large")
         if self._guarded and not self._admit(ex):
             return 0
+        ex.dispatched = True
         return self._dispatch(ex)
 
     cdef int _admit(self, Exchange ex) except -1:

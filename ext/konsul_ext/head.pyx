@@ -85,6 +85,18 @@ cdef int read_head(Exchange ex) except -1:
         elif _is(name, size, "x-request-id", 12):
             if ex.request_id is None and _is_request_id(value_object):
                 ex.request_id = value_object
+        elif _is(name, size, "idempotency-key", 15):
+            if ex.idempotency_key is None:
+                ex.idempotency_key = value_object
+        elif _is(name, size, "x-konsul-min-index", 18):
+            if ex.min_index is None:
+                ex.min_index = value_object
+        elif _is(name, size, "x-konsul-timeout-ms", 19):
+            if ex.timeout is None:
+                ex.timeout = value_object
+        elif _is(name, size, "x-konsul-redirect", 17):
+            if ex.redirect is None:
+                ex.redirect = value_object
         elif _is(name, size, "accept", 6):
             if ex.accept is None:
                 ex.accept = value_object

@@ -11,13 +11,19 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp
 
 from konsul_ext.buffer cimport Buffer, pack_array, pack_bin, pack_u64, put, put_byte, put_decimal, put_json
+from konsul_ext.reading cimport UNSAID, freshness_of, settle
 from konsul_ext.site cimport (
     CAS_CONFLICT, ERROR, KV_DELETE, KV_GET, KV_GET_JSON, KV_SET, NOT_FOUND, SUCCESS, Site,
 )
+from konsul_ext.writing cimport commit, put_row, takes_write
 
 cdef enum:
     PREFIX = 4  # "/kv/"
     ROW_HEAD = 16  # create_index, modify_index
+    PLAIN = 0  # what a query asks a read for, as bits
+    RAW = 1
+    METADATA = 2
+    FRESHNESS = 4
 
 cdef object loads = orjson.loads
 cdef object U64_MAX = 2**64 - 1
@@ -81,26 +87,29 @@ cdef int kv_get(Exchange ex) except -1:
     """GET /kv/{key}, with `?metadata=true` or `?raw`."""
     cdef Site site = ex.site
     cdef bytes key = _key(ex)
-    cdef bytes query = ex.query
-    cdef object shape = site.kv_shape
-    cdef Py_ssize_t asked = PyBytes_GET_SIZE(query)
-    cdef bint raw = False
     if key is None or (key.startswith(b"watch") and (len(key) == 5 or key[5] == c"/")):
         return ex.fall()
-    if asked:
-        if query == b"metadata=true":
-            shape = site.kv_metadata_shape
-        elif query == b"raw" or query == b"raw=true":
-            raw = True
-        else:
-            return ex.fall()
-    if shape is None:
+    ex.expected = PLAIN
+    if PyBytes_GET_SIZE(ex.query) and not _read_query(ex):
         return ex.fall()
-    ex.verb = KV_GET if raw else KV_GET_JSON
+    if (site.kv_metadata_shape if ex.expected & METADATA else site.kv_shape) is None:
+        return ex.fall()
+    ex.verb = KV_GET if ex.expected & RAW else KV_GET_JSON
     if not allow(ex, "kv:read", key):
         return 0
+    ex.subject = key
+    return settle(ex, &_get)
+
+
+cdef int _get(Exchange ex) except -1:
+    cdef Site site = ex.site
+    cdef bytes key = ex.subject
+    cdef bint raw = ex.expected & RAW
     try:
-        found = site.get(site.kv_table, key) if raw else site.get_json(shape, key)
+        if raw:
+            found = site.get(site.kv_table, key)
+        else:
+            found = site.get_json(site.kv_metadata_shape if ex.expected & METADATA else site.kv_shape, key)
     except Exception as error:
         return submit_failed(ex, error)
     if found is None:
@@ -108,6 +117,40 @@ cdef int kv_get(Exchange ex) except -1:
         return ex.refuse(404, b"Key not found")
     ex.count(SUCCESS)
     return _respond_raw(ex, found) if raw else ex.respond_json(200, found)
+
+
+cdef bint _read_query(Exchange ex) except -1:
+    """Reads the form and the freshness from a query of plain parameters, each at most once; False for any
+    other."""
+    cdef const char* data = PyBytes_AS_STRING(ex.query)
+    cdef const char* cut
+    cdef Py_ssize_t left = PyBytes_GET_SIZE(ex.query), size
+    cdef int form, seen = PLAIN
+    while True:
+        cut = <const char*>memchr(data, c"&", left)
+        size = left if cut == NULL else cut - data
+        form = _form_of(data, size)
+        if form == FRESHNESS:
+            ex.freshness = freshness_of(data, size)
+            if ex.freshness == UNSAID:
+                return False
+        if seen & form:
+            return False
+        seen |= form
+        if cut == NULL:
+            break
+        left -= size + 1
+        data = cut + 1
+    ex.expected = seen
+    return True
+
+
+cdef int _form_of(const char* text, Py_ssize_t size) noexcept:
+    if (size == 3 and memcmp(text, "raw", 3) == 0) or (size == 8 and memcmp(text, "raw=true", 8) == 0):
+        return RAW
+    if size == 13 and memcmp(text, "metadata=true", 13) == 0:
+        return METADATA
+    return FRESHNESS
 
 
 cdef int _respond_raw(Exchange ex, bytes row) except -1:
@@ -118,7 +161,8 @@ cdef int _respond_raw(Exchange ex, bytes row) except -1:
         index = index << 8 | data[at]
     size = bin_size(data + ROW_HEAD, &at)
     value = PyBytes_FromStringAndSize(<const char*>data + ROW_HEAD + at, size)
-    return ex.respond(200, [OCTETS, NOSNIFF, (b"x-konsul-index", b"%d" % index)], value)
+    ex.index = index
+    return ex.respond(200, [OCTETS, NOSNIFF], value)
 
 
 cdef Py_ssize_t bin_size(const uint8_t* cell, Py_ssize_t* head) noexcept:
@@ -182,7 +226,7 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     cdef Buffer* b
     cdef bytes key = _key(ex)
     cdef bytes cells
-    if key is None or size > site.max_value_bytes:
+    if key is None or size > site.max_value_bytes or not takes_write(ex):
         return ex.fall()
     ex.verb = KV_SET
     if not allow(ex, "kv:write", key):
@@ -194,7 +238,7 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     ex.subject = key
     ex.expected = at if at is not None else 0
     try:
-        ticket = site.put(site.kv_table, key, cells, at, site.write_timeout_ms)
+        ticket = put_row(ex, site.kv_table, key, cells, at)
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_put_done)
@@ -217,6 +261,7 @@ cdef int _put_done(Exchange ex, tuple completion) except -1:
     if completion[1] != 0:
         return _conflict(ex, completion)
     index = completion[2]
+    ex.index = completion[2]
     ex.count(SUCCESS)
     put(b, '{"key":"', 8)
     put_json(b, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
@@ -244,6 +289,8 @@ cdef int kv_delete(Exchange ex) except -1:
     cdef bint guarded = PyBytes_GET_SIZE(ex.query) > 0
     if key is None or site.kv_shape is None or site.audit is not None or (guarded and not read_cas(ex)):
         return ex.fall()
+    if not takes_write(ex):
+        return ex.fall()
     ex.verb = KV_DELETE
     if not allow(ex, "kv:delete", key):
         return 0
@@ -261,7 +308,7 @@ cdef int kv_delete(Exchange ex) except -1:
     pack_step(b, 3, 3, site.kv_table, data, size)
     ex.subject = key
     try:
-        ticket = site.commit(site.scratch_bytes(), site.write_timeout_ms)
+        ticket = commit(ex, site.scratch_bytes())
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_delete_done)
@@ -296,6 +343,7 @@ cdef int _delete_done(Exchange ex, tuple completion) except -1:
     cdef bytes key = ex.subject
     if completion[1] != 0:
         return _conflict(ex, completion)
+    ex.index = completion[2]
     ex.count(SUCCESS)
     put(b, '{"key":"', 8)
     put_json(b, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))

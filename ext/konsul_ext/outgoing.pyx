@@ -90,7 +90,8 @@ cdef class Watched:
             ex.answered = True
             ex.status = message["status"]
             message = dict(message)
-            message["headers"] = [*message.get("headers", ()), *ex.own_headers()]
+            ex.index = ex.scope["konsul"].get("index")
+            message["headers"] = ex.own_headers(list(message.get("headers", ())))
         elif message["type"] == "http.response.body":
             if ex.method == HEAD:
                 message = dict(message)

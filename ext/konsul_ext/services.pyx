@@ -6,7 +6,9 @@ from libc.stdint cimport uint8_t
 
 from konsul_ext.buffer cimport Buffer, pack_array, put
 from konsul_ext.kv cimport allow, pack_step, refused, submit_failed
+from konsul_ext.reading cimport read_freshness, settle
 from konsul_ext.site cimport ERROR, NOT_FOUND, SERVICE_DEREGISTER, SERVICE_GET, SUCCESS, Site
+from konsul_ext.writing cimport commit, takes_write
 
 cdef enum:
     NAME_MAX_BYTES = 128
@@ -15,12 +17,12 @@ cdef str HEARTBEAT = "service.heartbeat"
 
 
 cdef bytes _name(Exchange ex, Py_ssize_t prefix):
-    """The name in the path if it is a possible one and the request has no query, else None."""
+    """The name in the path if it is a possible one, else None."""
     cdef Py_ssize_t size = PyBytes_GET_SIZE(ex.path) - prefix
     cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(ex.path) + prefix
     cdef Py_ssize_t at
     cdef uint8_t c
-    if ex.query or not 0 < size <= NAME_MAX_BYTES:
+    if not 0 < size <= NAME_MAX_BYTES:
         return None
     for at in range(size):
         c = data[at]
@@ -37,13 +39,18 @@ cdef bytes _key(bytes name):
 cdef int service_get(Exchange ex, Py_ssize_t prefix) except -1:
     """GET /services/{name}."""
     cdef bytes name = _name(ex, prefix)
-    if name is None or name == b"query" or ex.site.service_shape is None:
+    if name is None or name == b"query" or ex.site.service_shape is None or not read_freshness(ex):
         return ex.fall()
     ex.verb = SERVICE_GET
     if not allow(ex, "service:read", name):
         return 0
+    ex.subject = name
+    return settle(ex, &_get)
+
+
+cdef int _get(Exchange ex) except -1:
     try:
-        found = ex.site.get_json(ex.site.service_shape, _key(name))
+        found = ex.site.get_json(ex.site.service_shape, _key(ex.subject))
     except Exception as error:
         return submit_failed(ex, error)
     if found is None:
@@ -55,14 +62,16 @@ cdef int service_get(Exchange ex, Py_ssize_t prefix) except -1:
 cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
     """PUT /heartbeat/{name}."""
     cdef bytes name = _name(ex, prefix)
-    if name is None or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
+    if name is None or ex.query or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
+        return ex.fall()
+    if not takes_write(ex):
         return ex.fall()
     ex.verb = -1
     if not allow(ex, "service:write", name):
         return 0
     ex.subject = name
     try:
-        ticket = ex.site.renew(ex.site.service_table, _key(name), ex.site.write_timeout_ms)
+        ticket = ex.site.renew(ex.site.service_table, _key(name), ex.timeout_ms)
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_renewed)
@@ -91,7 +100,9 @@ cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
     cdef Buffer* b
     cdef bytes name = _name(ex, prefix)
     cdef bytes key
-    if name is None or site.audit is not None or site.service_shape is None:
+    if name is None or ex.query or site.audit is not None or site.service_shape is None:
+        return ex.fall()
+    if not takes_write(ex):
         return ex.fall()
     ex.verb = SERVICE_DEREGISTER
     if not allow(ex, "service:deregister", name):
@@ -105,7 +116,7 @@ cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
     pack_array(b, 1)
     pack_step(b, 3, 3, site.service_table, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     try:
-        ticket = site.commit(site.scratch_bytes(), site.write_timeout_ms)
+        ticket = commit(ex, site.scratch_bytes())
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_deregistered)
@@ -116,6 +127,7 @@ cdef int _deregistered(Exchange ex, tuple completion) except -1:
     cdef bytes name = ex.subject
     if completion[1] != 0:
         return refused(ex, completion)
+    ex.index = completion[2]
     ex.count(SUCCESS)
     put(b, '{"message":"service deregistered","name":"', 42)
     put(b, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))

@@ -34,13 +34,14 @@ cdef enum Verb:
 
 cdef class Site:
     # The core and who waits for it
-    cdef object commit, put, renew, get, get_json
+    cdef object commit, put, renew, get, get_json, barrier, is_current, contact
     cdef dict waiting
     cdef int write_timeout_ms
     # What the features gave
     cdef object kv_shape, kv_metadata_shape, service_shape
     cdef int kv_table, service_table
-    cdef object raise_for, render, kv_refusal, tally
+    cdef object raise_for, render, kv_refusal, tally, write_id
+    cdef bint redirect_writes
     # Pipeline slots; None is open
     cdef object identify, limit, authorise, audit
     # Limits
@@ -60,8 +61,12 @@ cdef class Site:
     cdef Buffer scratch
     cdef Stamp stamp
     cdef uint64_t[4] seed
+    # The last of these headers: on a quiet node the next answer has the same
+    cdef object told_index, told_contact
+    cdef tuple index_header, contact_header
 
     cdef bytes new_request_id(self)
+    cdef int tell(self, list headers, tuple contact, object index) except -1
     cdef object error(self, int code, str message)
     cdef Buffer* clean_scratch(self) noexcept
     cdef bytes scratch_bytes(self)

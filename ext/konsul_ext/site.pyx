@@ -8,6 +8,9 @@ from libc.string cimport memcpy
 
 from konsul_ext.buffer cimport shrink
 
+cdef tuple KNOWN = (b"x-konsul-known-leader", b"true")
+cdef tuple UNKNOWN = (b"x-konsul-known-leader", b"false")
+
 cdef enum:
     SCRATCH_KEEP_BYTES = 1 << 20
 
@@ -53,6 +56,28 @@ cdef class Site:
             into[at] = digits[(halves[nibble >> 4] >> (60 - 4 * (nibble & 15))) & 15]
             nibble += 1
         return text
+
+    cdef int tell(self, list headers, tuple contact, object index) except -1:
+        """Appends what every answer says about the node behind it: `contact` as the core gives it, or None
+        for now; `index` None for its own."""
+        if contact is None:
+            try:
+                contact = self.contact()
+            except Exception:
+                return 0  # the node has stopped: nothing is behind the answer
+        if index is None:
+            index = contact[2]
+        last_contact_ms = contact[1]
+        if index != self.told_index:
+            self.told_index = index
+            self.index_header = (b"x-konsul-index", b"%d" % index)
+        if last_contact_ms != self.told_contact:
+            self.told_contact = last_contact_ms
+            self.contact_header = (b"x-konsul-last-contact", b"%d" % last_contact_ms)
+        headers.append(self.index_header)
+        headers.append(KNOWN if contact[0] else UNKNOWN)
+        headers.append(self.contact_header)
+        return 0
 
     cdef object error(self, int code, str message):
         """The exception of a core's status code, made by the engine's own doorway."""

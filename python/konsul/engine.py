@@ -208,8 +208,13 @@ class Engine:
         return self.core.is_current()
 
     def contact(self) -> tuple[bool, int, int]:
-        """Whether a leader is known, ms since it was last heard of (0 on itself), the tables' index."""
-        return self.core.contact()
+        """Whether a leader is known, ms since it was last heard of (0 on itself), the tables' index.
+
+        Raises:
+            Stopping: the node does not run.
+        """
+        with _DOOR:
+            return self.core.contact()
 
     def cluster(self) -> dict[str, Any]:
         """The part of `status` about the cluster and its members."""

@@ -245,6 +245,7 @@ def plain(kernel: Kernel) -> PlainFront:
         max_body_bytes=settings.max_body_bytes(http, kv),
         body_timeout_ms=http.body_timeout_ms,
         access_log="off",
+        contact=kernel.engine.contact,
     )
 
 

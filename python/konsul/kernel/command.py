@@ -26,6 +26,8 @@ class Verb(Generic[P, T]):
     audit: bool
     call: Callable[Concatenate[Context, P], Awaitable[T]]
     doc: str
+    local: bool = False
+    """True for a command that changes this node only: any node may do it, the leader has no say."""
 
 
 AnyVerb: TypeAlias = Verb[Any, Any]
@@ -35,10 +37,15 @@ VERBS: Final[dict[str, AnyVerb]] = {}
 
 
 def _declare(
-    kind: Literal["command", "query"], name: str, needs: str, resource: str | None, audit: bool
+    kind: Literal["command", "query"],
+    name: str,
+    needs: str,
+    resource: str | None,
+    audit: bool,
+    local: bool = False,
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
     def declare(call: Callable[Concatenate[Context, P], Awaitable[T]]) -> Verb[P, T]:
-        verb = Verb(name, kind, needs, resource, audit, call, (call.__doc__ or "").strip())
+        verb = Verb(name, kind, needs, resource, audit, call, (call.__doc__ or "").strip(), local)
         known = VERBS.get(name)
         if known is not None and known.call.__module__ != call.__module__:
             raise TypeError(f"verb {name} is declared in {known.call.__module__} and in {call.__module__}")
@@ -49,10 +56,10 @@ def _declare(
 
 
 def command(
-    name: str, *, needs: str, resource: str | None = None, audit: bool = True
+    name: str, *, needs: str, resource: str | None = None, audit: bool = True, local: bool = False
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
     """Declares a write. Its refusals are errors of `konsul.errors`; NotFound and Conflict count as such."""
-    return _declare("command", name, needs, resource, audit)
+    return _declare("command", name, needs, resource, audit, local)
 
 
 def query(

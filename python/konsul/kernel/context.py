@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from konsul.kernel.command import Verb
 from konsul.kernel.pipeline import Identity, Pipeline
+from konsul.kernel.writing import PLAIN_TERMS, Terms, part_of
 
 if TYPE_CHECKING:
-    from konsul.engine import Engine
+    from konsul.engine import Applied, Engine
     from konsul.kernel.config import Config
 
 P = ParamSpec("P")
@@ -18,7 +20,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request's view of the node; cheap, made per request."""
+    """One request's view of the node; cheap, made per request.
+
+    Commands write through `commit`, `put` and `renew`, which keep to the request's terms. `noted` goes back
+    to the door: `index` is what the answer's `X-Konsul-Index` will be.
+    """
 
     engine: Engine
     config: Config
@@ -26,7 +32,31 @@ class Context:
     request_id: str
     client_addr: str
     pipeline: Pipeline
+    terms: Terms = PLAIN_TERMS
+    noted: MutableMapping[str, Any] = field(default_factory=dict)
 
     async def run(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Authorises, calls, counts and audits the verb. Raises what it or a slot of the pipeline raises."""
         return await self.pipeline.run(self, verb, *args, **kwargs)
+
+    async def commit(self, cases: bytes) -> Applied:
+        """As `Engine.commit`, on the request's terms."""
+        terms = self.terms
+        return self._note(await self.engine.commit(cases, terms.timeout_ms, terms.write_id))
+
+    async def put(self, table: int, key: bytes, cells: bytes, at: int | None = None) -> Applied:
+        """As `Engine.put`, on the request's terms."""
+        terms = self.terms
+        return self._note(await self.engine.put(table, key, cells, at, terms.timeout_ms, terms.write_id))
+
+    async def renew(self, table: int, key: bytes) -> None:
+        """As `Engine.renew`, on the request's terms."""
+        await self.engine.renew(table, key, self.terms.timeout_ms)
+
+    def part(self, number: int) -> Context:
+        """The context of one of several entries: each is applied once by itself. Number them alike."""
+        return replace(self, terms=replace(self.terms, write_id=part_of(self.terms.write_id, number)))
+
+    def _note(self, applied: Applied) -> Applied:
+        self.noted["index"] = max(applied.index, self.noted.get("index") or 0)
+        return applied

@@ -1,16 +1,15 @@
-"""Query parameters that several features read: switches, integers, durations, the consistency of a read."""
+"""Query parameters that several features read: switches, integers, durations."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Final
 
-from fastapi import Query, Response
+from fastapi import Query
 
-from konsul.errors import Invalid, NoLeader, Timeout
-from konsul.kernel.context import Context
+from konsul.errors import Invalid
 from konsul.kernel.duration import parse_duration_ms
-from konsul.kernel.routing import U64_MAX, json_response
+from konsul.kernel.routing import U64_MAX
 
 _U64: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 
@@ -19,8 +18,6 @@ Cas = Annotated[
     Query(description="Only if the modify_index is this; an unsigned 64-bit integer.", examples=["7"]),
 ]
 Metadata = Annotated[str | None, Query(description="`true`: with indices and what else is known.")]
-Consistent = Annotated[str | None, Query(description="`true`: as `consistency=linearizable`.")]
-Consistency = Annotated[str | None, Query(description="`stale`, `default` or `linearizable`.")]
 
 
 def is_on(text: str | None) -> bool:
@@ -48,21 +45,3 @@ def positive_duration_ms(text: str | None, message: str) -> int | None:
     if duration_ms == 0:
         raise Invalid(message)
     return duration_ms
-
-
-async def settle(ctx: Context, consistent: str | None, consistency: str | None) -> Response | None:
-    """Waits until a read with the wanted consistency may be served; the 503 answer if it may not be.
-
-    Raises:
-        Invalid: the consistency has no such name.
-    """
-    wanted = "linearizable" if consistent == "true" else consistency
-    if wanted is None or wanted == "stale":
-        return None
-    if wanted not in ("default", "linearizable"):
-        raise Invalid("Invalid consistency parameter: expected stale, default or linearizable")
-    try:
-        await ctx.engine.barrier("linearizable" if wanted == "linearizable" else "default")
-    except (NoLeader, Timeout) as error:
-        return json_response({"error": f"{wanted} read failed", "detail": str(error)}, 503)
-    return None

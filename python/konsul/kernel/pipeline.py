@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 from konsul.errors import Conflict, KonsulError, NotFound
+from konsul.kernel.writing import send_to_leader
 
 if TYPE_CHECKING:
     from konsul.kernel.command import AnyVerb, Verb
@@ -117,6 +118,9 @@ class Pipeline:
             if self.authorise is not None:
                 for needs, resource in touched or [(verb.needs, "")]:
                     self.authorise(context.identity, needs, resource)
+            # Only after that: who may not write is not told where the leader is.
+            if context.terms.redirect and verb.kind == "command" and not verb.local:
+                send_to_leader(context.engine)
             return await verb.call(context, *args, **kwargs)
         except KonsulError as caught:
             error = caught

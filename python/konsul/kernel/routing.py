@@ -17,8 +17,11 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from konsul.errors import Invalid
+from konsul.kernel import writing
+from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.context import Context
-from konsul.kernel.pipeline import ANONYMOUS
+from konsul.kernel.pipeline import ANONYMOUS, Identity
+from konsul.kernel.writing import Terms
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
@@ -68,15 +71,32 @@ class Router(APIRouter):
 async def context(request: Request) -> Context:
     """The request's Context, from what the front put into the scope."""
     kernel: Kernel = request.app.state.kernel
-    about: Mapping[str, Any] = request.scope.get("konsul", {})
+    about: dict[str, Any] = request.scope.get("konsul", {})
+    identity = about.get("identity", ANONYMOUS)
     return Context(
         engine=kernel.engine,
         config=kernel.config,
-        identity=about.get("identity", ANONYMOUS),
+        identity=identity,
         request_id=about.get("request_id", ""),
         client_addr=about.get("client", ""),
         pipeline=kernel.pipeline,
+        terms=await _terms(request, identity, kernel.config.of(ClusterSettings)),
+        noted=about,
     )
+
+
+async def _terms(request: Request, identity: Identity, cluster: ClusterSettings) -> Terms:
+    """How the request wants its writes done. Raises Invalid for headers that cannot be understood."""
+    headers, scope = request.headers, request.scope
+    timeout_ms = writing.timeout_ms(headers.get("x-konsul-timeout-ms"))
+    redirect = cluster.redirect_writes or headers.get("x-konsul-redirect") == "true"
+    key = headers.get("idempotency-key")
+    if key is None or scope["method"] == "GET":
+        return Terms(None, timeout_ms, redirect)
+    path, query = scope.get("raw_path", b"").partition(b"?")[0], scope["query_string"]
+    body = await request.body()
+    write_id = writing.write_id(key.encode("latin-1"), identity, scope["method"], path, query, body)
+    return Terms(write_id, timeout_ms, redirect)
 
 
 Ctx = Annotated[Context, Depends(context)]

@@ -12,6 +12,7 @@ from konsul.features.kv.commands import refusal as kv_refusal
 from konsul.kernel import settings
 from konsul.kernel.node import Kernel
 from konsul.kernel.pipeline import nobody
+from konsul.kernel.writing import write_id
 
 Message = MutableMapping[str, Any]
 App = Callable[
@@ -48,6 +49,7 @@ def make_front(kernel: Kernel, app: App) -> AnyFront:
             max_body_bytes=max_body_bytes,
             body_timeout_ms=http.body_timeout_ms,
             access_log=http.access_log,
+            contact=kernel.engine.contact,
         )
     log, pipeline = kernel.config.of(settings.LogSettings), kernel.pipeline
     shapes = {name: shape for feature in kernel.features for name, shape in feature.shapes.items()}
@@ -60,6 +62,8 @@ def make_front(kernel: Kernel, app: App) -> AnyFront:
         render=refusal,
         kv_refusal=kv_refusal,
         tally=kernel.pipeline.tally,
+        write_id=write_id,
+        redirect_writes=kernel.config.of(settings.ClusterSettings).redirect_writes,
         max_head_bytes=http.max_header_bytes,
         max_body_bytes=max_body_bytes,
         max_value_bytes=kv.max_value_bytes,

@@ -51,6 +51,15 @@ ORIGIN_HEADERS: Final[Headers] = [
 ]
 
 
+def contact_headers(known_leader: bool, last_contact_ms: int, index: int) -> Headers:
+    """What every answer says about the node behind it."""
+    return [
+        (b"x-konsul-index", b"%d" % index),
+        (b"x-konsul-known-leader", b"true" if known_leader else b"false"),
+        (b"x-konsul-last-contact", b"%d" % last_contact_ms),
+    ]
+
+
 def error_body(error: str, message: str, request_id: str, path: str) -> bytes:
     """A JSON error; `path` is as the client sent it."""
     return orjson.dumps(
@@ -72,3 +81,8 @@ def standard_body(status: int, message: str, request_id: str, path: str) -> byte
 def conflict_body(message: str, request_id: str, path: str) -> bytes:
     """The shape CAS."""
     return error_body("CAS conflict", message, request_id, path)
+
+
+def read_failed_body(wanted: str, detail: str) -> bytes:
+    """A read that cannot be as fresh as the client wants."""
+    return orjson.dumps({"error": f"{wanted} read failed", "detail": detail})

@@ -6,15 +6,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from konsul.doors.http.answers import INTERNAL_MESSAGE, JSON, PHRASES, Headers, conflict_body, standard_body
-from konsul.errors import Conflict, DiskFull, KonsulError
+from konsul.doors.http.answers import (
+    INTERNAL_MESSAGE,
+    JSON,
+    PHRASES,
+    Headers,
+    conflict_body,
+    error_body,
+    read_failed_body,
+    standard_body,
+)
+from konsul.errors import Conflict, DiskFull, KonsulError, NoLeader
 from konsul.kernel.logging import logger
 from konsul.kernel.node import VERSION
+from konsul.kernel.reading import ReadFailed
+from konsul.kernel.writing import Elsewhere
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
@@ -29,6 +41,8 @@ def create_app(kernel: Kernel) -> FastAPI:
     app.state.kernel = kernel
     app.add_middleware(_Unexpected)
     app.add_exception_handler(KonsulError, _refused)
+    app.add_exception_handler(ReadFailed, _not_fresh)
+    app.add_exception_handler(Elsewhere, _sent_elsewhere)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _not_valid)
     for feature in kernel.features:
@@ -70,6 +84,8 @@ def refusal(error: Exception, request_id: str, path: str) -> tuple[int, Headers,
         message = INTERNAL_MESSAGE
     if status == 503:
         headers.append((b"retry-after", b"1"))
+    if isinstance(error, NoLeader):
+        return status, headers, error_body("no leader", message, request_id, path)
     return status, headers, standard_body(status, message, request_id, path)
 
 
@@ -79,6 +95,22 @@ async def _refused(request: Request, error: Exception) -> Response:
     response = Response(body, status)
     response.raw_headers += headers
     return response
+
+
+async def _not_fresh(_: Request, error: Exception) -> Response:
+    """Fresher than can be had: says so, instead of an answer that may be old."""
+    assert isinstance(error, ReadFailed)  # noqa: S101 - registered for this class only
+    body = read_failed_body(error.wanted, error.detail)
+    return Response(body, 503, {"retry-after": "1"}, media_type="application/json")
+
+
+async def _sent_elsewhere(request: Request, error: Exception) -> Response:
+    """A redirect that keeps method and body, to the same path at the leader."""
+    assert isinstance(error, Elsewhere)  # noqa: S101 - registered for this class only
+    query = request.scope["query_string"].decode("latin-1")
+    location = error.http_address.rstrip("/") + client_path(request.scope) + (f"?{query}" if query else "")
+    body = {"error": "not leader", "message": str(error), "leader_addr": error.leader_addr}
+    return JSONResponse(body, 307, {"location": location})
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:

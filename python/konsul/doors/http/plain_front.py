@@ -24,10 +24,12 @@ from konsul.doors.http.answers import (
     STOPPING_MESSAGE,
     TEXT,
     Headers,
+    contact_headers,
     standard_body,
 )
 from konsul.doors.http.counters import Counters
 from konsul.doors.http.paths import normalise
+from konsul.errors import KonsulError
 from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import ANONYMOUS
 
@@ -63,6 +65,7 @@ class PlainFront:
         body_timeout_ms: int = 30_000,
         access_log: str = "all",
         identify: Callable[[Scope], Any] | None = None,
+        contact: Callable[[], tuple[bool, int, int]] | None = None,
     ) -> None:
         self._app = app
         self._max_head_bytes = max_head_bytes
@@ -70,6 +73,7 @@ class PlainFront:
         self._body_timeout_s = body_timeout_ms / 1_000
         self._access_log = access_log
         self._identify = identify
+        self._contact = contact
         self._counters = Counters()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -110,7 +114,7 @@ class PlainFront:
             "route": None,
         }
         scope["konsul"] = about
-        seen = _Watched(send, about["request_id"], b"origin" in headers, scope["method"] == "HEAD")
+        seen = _Watched(send, about, b"origin" in headers, scope["method"] == "HEAD")
         self._counters.in_flight += 1
         self._idle.clear()
         method = scope["method"]
@@ -143,6 +147,7 @@ class PlainFront:
             )
             await send({"type": "http.response.body", "body": answer.body})
             return
+        send.contact = self._contact
         await self._app(scope, receive, send)
 
     async def _prepare(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
@@ -228,11 +233,19 @@ class PlainFront:
 
 
 class _Watched:
-    """Passes an answer on with the headers every answer has, and notes its status and size."""
+    """Passes an answer on with the headers every answer has, and notes its status and size.
 
-    def __init__(self, send: Send, request_id: str, cors: bool, head: bool) -> None:
+    `contact` is set once the request has reached the application: then the answer says what it is based on.
+    """
+
+    def __init__(self, send: Send, about: dict[str, Any], cors: bool, head: bool) -> None:
         self._send = send
-        self._headers: Headers = [(b"x-request-id", request_id.encode()), (b"server", b"konsul")]
+        self._about = about
+        self._headers: Headers = [
+            (b"x-request-id", about["request_id"].encode()),
+            (b"server", b"konsul"),
+        ]
+        self.contact: Callable[[], tuple[bool, int, int]] | None = None
         if cors:
             self._headers += ORIGIN_HEADERS
         self._head = head
@@ -245,13 +258,23 @@ class _Watched:
             given: Headers = list(message.get("headers", ()))
             # A preflight answer has its own CORS headers already.
             names = {name for name, _ in given}
-            added = [header for header in self._headers if header[0] not in names]
+            added = [header for header in self._headers + self._told() if header[0] not in names]
             message = {**message, "headers": given + added}
         elif message["type"] == "http.response.body":
             if self._head:
                 message = {**message, "body": b""}
             self.size += len(message.get("body", b""))
         await self._send(message)
+
+    def _told(self) -> Headers:
+        """What the answer is based on; nothing on a node that has stopped."""
+        if self.contact is None:
+            return []
+        try:
+            known_leader, last_contact_ms, index = self.contact()
+        except KonsulError:
+            return []
+        return contact_headers(known_leader, last_contact_ms, self._about.get("index", index))
 
 
 def _request_id(given: bytes) -> str:

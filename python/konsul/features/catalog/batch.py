@@ -45,7 +45,8 @@ async def register_many(ctx: Context, *, names: Sequence[str], candidates: Seque
             some may be registered.
     """
     check_services(names)
-    outcomes = await asyncio.gather(*(_register(ctx, candidate) for candidate in candidates))
+    numbered = enumerate(candidates)
+    outcomes = await asyncio.gather(*(_register(ctx.part(n), candidate) for n, candidate in numbered))
     registered: list[str] = []
     failed: list[str] = []
     errors: dict[str, str] = {}
@@ -69,7 +70,7 @@ async def deregister_many(ctx: Context, *, names: Sequence[str]) -> None:
     keys = [key for name in dict.fromkeys(names) if is_possible(key := instance_key(name))]
     if keys:
         ops = [entry.delete(Instance, key) for key in keys]
-        await ctx.engine.commit(entry.encode([entry.case([], ops)]))
+        await ctx.commit(entry.encode([entry.case([], ops)]))
 
 
 def check_services(services: Sequence[object]) -> None:

@@ -12,7 +12,7 @@ from konsul.features.catalog import batch, documents
 from konsul.features.catalog.batch import Candidate
 from konsul.features.catalog.bodies import SERVICE, service_of
 from konsul.features.catalog.queries import get_many
-from konsul.kernel.parameters import Consistency, Consistent, settle
+from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import OBJECTS, TEXTS, Ctx, Kind, Router, json_response, members, read_members
 
 _NAMES: Final[dict[str, Kind]] = {"names": TEXTS}
@@ -22,15 +22,10 @@ router = Router(tags=["services batch"])
 
 
 @router.post("/batch/services/get", openapi_extra=documents.BATCH_NAMES)
-async def get_route(
-    ctx: Ctx, request: Request, consistent: Consistent = None, consistency: Consistency = None
-) -> Response:
+async def get_route(ctx: ReadCtx, request: Request) -> Response:
     """Reads up to 100 services."""
     names = (await read_members(request, _NAMES))["names"]
     batch.check_names(names)
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     found, missing = await ctx.run(get_many, names=names)
     fragments = {name: orjson.Fragment(text) for name, text in found.items()}
     return json_response({"found": fragments, "not_found": missing})

@@ -28,7 +28,7 @@ async def register(ctx: Context, *, name: str, service: Service, cas: int | None
     check_service(service, ctx.config.of(ServiceSettings))
     key = instance_key(service.name, service.id)
     try:
-        applied = await ctx.engine.put(Instance.table_id, key, cells(ctx, service), cas)
+        applied = await ctx.put(Instance.table_id, key, cells(ctx, service), cas)
     except Conflict as conflict:
         raise refusal(service.name, cas or 0, conflict.current) from None
     TAGS.observe(len(service.tags))
@@ -50,7 +50,7 @@ async def deregister(ctx: Context, *, name: str, id: str | None = None, cas: int
         return
     guards = [] if cas is None else [entry.exists(Instance, key), entry.at(Instance, key, cas)]
     try:
-        await ctx.engine.commit(entry.encode([entry.case(guards, [entry.delete(Instance, key)])]))
+        await ctx.commit(entry.encode([entry.case(guards, [entry.delete(Instance, key)])]))
     except Conflict as conflict:
         raise refusal(name, cas or 0, conflict.current) from None
 
@@ -61,7 +61,7 @@ async def deregister_all(ctx: Context, *, name: str) -> None:
     prefix = instances_prefix(name)
     if is_possible(prefix):
         op = entry.delete_prefix(Instance, prefix)
-        await ctx.engine.commit(entry.encode([entry.case([], [op])]))
+        await ctx.commit(entry.encode([entry.case([], [op])]))
 
 
 @command("service.heartbeat", needs="service:write", resource="name", audit=False)
@@ -75,7 +75,7 @@ async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
     if not is_possible(key):
         raise NotFound(NOT_FOUND)
     try:
-        await ctx.engine.renew(Instance.table_id, key)
+        await ctx.renew(Instance.table_id, key)
     except NotFound:
         raise NotFound(NOT_FOUND) from None
 

@@ -27,7 +27,10 @@ _INDEXED_MAX_BYTES: Final = 760
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One instance as JSON text with what the node knows. `expires_in_ms` None: its lease has just ended."""
+    """One instance as JSON text with what the node knows.
+
+    `expires_in_ms`: what is left of its lease; None where they are unknown: off the leader.
+    """
 
     service: bytes
     create_index: int
@@ -156,6 +159,8 @@ def _text(ctx: Context, name: str) -> bytes | None:
 
 def _known(ctx: Context, key: bytes, row: Row, text: bytes) -> Known:
     left_ms = ctx.engine.lease_ms(Instance.table_id, key)
+    if left_ms is None and ctx.engine.is_current():
+        left_ms = 0  # it has just ended
     return Known(text, row.create_index, row.modify_index, left_ms)
 
 
@@ -197,11 +202,11 @@ def _array(pages: Sequence[tuple[bytes, int]]) -> bytes:
     return b"[%b]" % b",".join(text for text, count in pages if count)
 
 
-def as_object(known: Known, expires_at: str) -> bytes:
+def as_object(known: Known, expires_at: str | None) -> bytes:
     """The `?metadata=true` form of an instance."""
-    return b'{"create_index":%d,"expires_at":%b,"modify_index":%d,"service":%b}' % (
+    return b'{"create_index":%d,%b"modify_index":%d,"service":%b}' % (
         known.create_index,
-        orjson.dumps(expires_at),
+        b"" if expires_at is None else b'"expires_at":%b,' % orjson.dumps(expires_at),
         known.modify_index,
         known.service,
     )

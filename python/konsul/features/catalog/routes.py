@@ -12,7 +12,7 @@ from konsul.errors import Invalid
 from konsul.features.catalog import batch_routes, documents
 from konsul.features.catalog.bodies import SERVICE_WITH_CAS, document, service_of
 from konsul.features.catalog.commands import deregister, deregister_all, heartbeat, register
-from konsul.features.catalog.parameters import meta_filters
+from konsul.features.catalog.parameters import filters_of, meta_filters
 from konsul.features.catalog.queries import (
     Known,
     QueryType,
@@ -25,7 +25,8 @@ from konsul.features.catalog.queries import (
     list_services,
 )
 from konsul.kernel.context import Context
-from konsul.kernel.parameters import Cas, Consistency, Consistent, Metadata, is_on, settle, u64
+from konsul.kernel.parameters import Cas, Metadata, is_on, u64
+from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import Ctx, Router, json_response, read_members
 
 InstanceId = Annotated[
@@ -84,17 +85,14 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 
 
 @router.get("/services")
-async def list_route(ctx: Ctx, consistent: Consistent = None, consistency: Consistency = None) -> Response:
+async def list_route(ctx: ReadCtx) -> Response:
     """Lists every instance of every service, by name and id."""
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     text = await ctx.run(list_services)
     return json_response(text)
 
 
 @router.get("/services/query")
-async def query_route(ctx: Ctx, request: Request, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
+async def query_route(ctx: ReadCtx, request: Request, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
     """Finds services by tags and by `meta.<key>=<value>`, all of which must hold."""
     wanted = [*tags, *tag]
     pairs = meta_filters(request)
@@ -104,7 +102,7 @@ async def query_route(ctx: Ctx, request: Request, tags: Tags = [], tag: Tags = [
 
 
 @router.get("/services/query/tags")
-async def query_tags_route(ctx: Ctx, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
+async def query_tags_route(ctx: ReadCtx, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
     """Finds services that have every tag."""
     wanted = [*tags, *tag]
     if not wanted:
@@ -113,9 +111,9 @@ async def query_tags_route(ctx: Ctx, tags: Tags = [], tag: Tags = []) -> Respons
 
 
 @router.get("/services/query/metadata")
-async def query_metadata_route(ctx: Ctx, request: Request) -> Response:
-    """Finds services by metadata: every query parameter is a pair that must hold."""
-    pairs = request.query_params.multi_items()
+async def query_metadata_route(ctx: ReadCtx, request: Request) -> Response:
+    """Finds services by metadata: every other query parameter is a pair that must hold."""
+    pairs = filters_of(request)
     if not pairs:
         raise Invalid("At least one metadata filter must be specified")
     return await _found(ctx, "metadata", [], pairs)
@@ -123,16 +121,11 @@ async def query_metadata_route(ctx: Ctx, request: Request) -> Response:
 
 @router.get("/services/{name}")
 async def get_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     name: str,
     metadata: Metadata = None,
-    consistent: Consistent = None,
-    consistency: Consistency = None,
 ) -> Response:
     """Reads a service: its instance of the same name, else the first by id."""
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     if metadata == "true":
         return json_response(_with_expiry(await ctx.run(get_metadata, name=name)))
     text = await ctx.run(get, name=name)
@@ -141,16 +134,11 @@ async def get_route(
 
 @router.get("/services/{name}/instances")
 async def instances_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     name: str,
     metadata: Metadata = None,
-    consistent: Consistent = None,
-    consistency: Consistency = None,
 ) -> Response:
     """Lists every instance of one service, by id."""
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     if metadata == "true":
         known = await ctx.run(instances_metadata, name=name)
         return json_response(b"[%b]" % b",".join(map(_with_expiry, known)))
@@ -170,5 +158,7 @@ async def _found(ctx: Context, kind: QueryType, tags: list[str], metadata: list[
 
 def _with_expiry(known: Known) -> bytes:
     """Leases live in the leader's memory as a rest of time, so the moment is worked out when asked for."""
-    moment = datetime.now(UTC) + timedelta(milliseconds=known.expires_in_ms or 0)
+    if known.expires_in_ms is None:
+        return as_object(known, None)
+    moment = datetime.now(UTC) + timedelta(milliseconds=known.expires_in_ms)
     return as_object(known, moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"))

@@ -64,7 +64,7 @@ async def set_many(ctx: Context, *, items: Mapping[str, bytes]) -> int:
         Invalid, TooLarge: a key or value breaks a rule; nothing was written.
     """
     ops = [_put(key, stored, items) for key, stored in _checked_items(ctx, items)]
-    applied = await ctx.engine.commit(entry.encode([entry.case([], ops)]))
+    applied = await ctx.commit(entry.encode([entry.case([], ops)]))
     return applied.index
 
 
@@ -77,7 +77,7 @@ async def delete_many(ctx: Context, *, keys: Sequence[str]) -> int:
     """
     check_keys(keys)
     ops = [entry.delete(Entry, check_key(key)) for key in sorted(set(keys))]
-    applied = await ctx.engine.commit(entry.encode([entry.case([], ops)]))
+    applied = await ctx.commit(entry.encode([entry.case([], ops)]))
     return applied.index
 
 
@@ -164,9 +164,9 @@ async def _commit(
     cases = entry.encode([case])
     for _ in range(_ATTEMPTS):
         try:
-            return (await ctx.engine.commit(cases)).index
+            return (await ctx.commit(cases)).index
         except Conflict:
-            await ctx.engine.barrier("linearizable")
+            await ctx.engine.barrier("linearizable", ctx.terms.timeout_ms)
             for key, stored in checked:
                 row = ctx.engine.get(Entry.table_id, stored)
                 current = row.modify_index if row else 0

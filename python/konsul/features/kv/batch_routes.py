@@ -8,7 +8,7 @@ from fastapi import Request, Response
 
 from konsul.features.kv import batch, documents
 from konsul.features.kv.bodies import VALUES, answer, encode_value, read, wants_msgpack
-from konsul.kernel.parameters import Consistency, Consistent, settle
+from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import TEXTS, U64_MAP, Ctx, Kind, Router
 
 _KEYS: Final[dict[str, Kind]] = {"keys": TEXTS}
@@ -19,14 +19,9 @@ router = Router(tags=["kv batch"])
 
 
 @router.post("/batch/kv/get", openapi_extra=documents.BATCH_KEYS)
-async def get_route(
-    ctx: Ctx, request: Request, consistent: Consistent = None, consistency: Consistency = None
-) -> Response:
+async def get_route(ctx: ReadCtx, request: Request) -> Response:
     """Reads up to 1000 keys. In JSON, `encodings` names the values that had to be base64."""
     body = await read(request, _KEYS)
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     found = await ctx.run(batch.get_many, keys=body["keys"])
     if wants_msgpack(request):
         return answer(request, {"found": found.values, "not_found": found.missing})

@@ -35,7 +35,7 @@ async def set_(
     stored = check_key(key)
     check_value(ctx, key, value)
     try:
-        applied = await ctx.engine.put(Entry.table_id, stored, cells(value, flags, ttl_ms), cas)
+        applied = await ctx.put(Entry.table_id, stored, cells(value, flags, ttl_ms), cas)
     except Conflict as conflict:
         raise refusal(key, cas or 0, conflict.current) from None
     return applied.index
@@ -52,7 +52,7 @@ async def delete(ctx: Context, *, key: str, cas: int | None = None) -> None:
     stored = check_key(key)
     guards = [] if cas is None else [entry.exists(Entry, stored), entry.at(Entry, stored, cas)]
     try:
-        await ctx.engine.commit(entry.encode([entry.case(guards, [entry.delete(Entry, stored)])]))
+        await ctx.commit(entry.encode([entry.case(guards, [entry.delete(Entry, stored)])]))
     except Conflict as conflict:
         if conflict.current == 0:
             raise NotFound("Key not found") from None
@@ -69,7 +69,7 @@ async def delete_prefix(ctx: Context, *, prefix: str) -> int:
     if not prefix:
         raise Invalid("prefix is required")
     op = entry.delete_prefix(Entry, check_key(prefix))
-    applied = await ctx.engine.commit(entry.encode([entry.case([], [op])]))
+    applied = await ctx.commit(entry.encode([entry.case([], [op])]))
     return applied.index
 
 

@@ -17,14 +17,12 @@ from konsul.features.kv.queries import Listing, get, get_json, list_keys, list_r
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import (
     Cas,
-    Consistency,
-    Consistent,
     Metadata,
     is_on,
     positive_duration_ms,
-    settle,
     u64,
 )
+from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import (
     JSON,
     MAYBE_TEXT,
@@ -66,25 +64,22 @@ router.include_router(transaction_routes.router)
 
 @router.get("/kv")
 async def list_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     prefix: Prefix = "",
     keys: Keys = None,
     recurse: Recurse = None,
     separator: Separator = None,
     after: After = None,
     limit: Limit = None,
-    consistent: Consistent = None,
-    consistency: Consistency = None,
 ) -> Response:
     """Lists keys, or with `recurse` keys with their values, in byte order of the keys."""
     del keys
-    refused = await settle(ctx, consistent, consistency)
-    return refused or await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
+    return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
 
 
 @router.get("/kv/{key:path}")
 async def get_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     request: Request,
     key: str,
     metadata: Metadata = None,
@@ -94,13 +89,8 @@ async def get_route(
     separator: Separator = None,
     after: After = None,
     limit: Limit = None,
-    consistent: Consistent = None,
-    consistency: Consistency = None,
 ) -> Response:
     """Reads one key; with `recurse`, `keys` or `separator` lists the keys that start with it."""
-    refused = await settle(ctx, consistent, consistency)
-    if refused:
-        return refused
     if is_on(recurse) or is_on(keys) or separator:
         return await _listing(ctx, _as_prefix(request, key), is_on(recurse), separator, after, limit)
     if is_on(raw):

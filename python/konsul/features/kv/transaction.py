@@ -102,11 +102,11 @@ async def transact(
             raise Invalid(f"operation {position}: {error}") from None
         check_value(ctx, operation.key, operation.value)
     for _ in range(_ATTEMPTS):
-        await ctx.engine.barrier("linearizable")
+        await ctx.engine.barrier("linearizable", ctx.terms.timeout_ms)
         plan = Plan(lambda key: ctx.engine.get(Entry.table_id, key), operations)
         results = [plan.step(position, operation) for position, operation in enumerate(operations)]
         try:
-            applied = await ctx.engine.commit(entry.encode([plan.case()]))
+            applied = await ctx.commit(entry.encode([plan.case()]))
         except Conflict:
             continue
         return Committed(applied.index, results)

@@ -14,7 +14,7 @@ from konsul.kernel.context import Context
 UNKNOWN: Final = "Invalid strategy. Must be one of: " + ", ".join(Strategy)
 
 
-@command("lb.set_strategy", needs="admin:write")
+@command("lb.set_strategy", needs="admin:write", local=True)
 async def set_strategy(ctx: Context, *, strategy: str) -> Strategy:
     """Makes this node choose by another strategy from now on. Other nodes, and its next start, do not know.
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import Query, Request, Response
 
-from konsul.features.catalog.parameters import meta_filters
+from konsul.features.catalog.parameters import filters_of, meta_filters
 from konsul.features.lb.commands import set_strategy
 from konsul.features.lb.queries import Selection, current_strategy, select
 from konsul.features.lb.strategies import Strategy
+from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import JSON, TEXT, Ctx, Router, json_response, read_members
 
 _BODY: Final = {
@@ -37,7 +38,7 @@ router = Router(tags=["load balancing"])
 
 
 @router.get("/lb/service/{tag:path}")
-async def service_route(ctx: Ctx, tag: str, session: Session = "", region: Region = "") -> Response:
+async def service_route(ctx: ReadCtx, tag: str, session: Session = "", region: Region = "") -> Response:
     """Selects one instance that has the tag; if none has, one of the service with that name."""
     chosen = await ctx.run(select, kind="service", service=tag, session=session, region=region)
     return _answer(chosen)
@@ -45,7 +46,7 @@ async def service_route(ctx: Ctx, tag: str, session: Session = "", region: Regio
 
 @router.get("/lb/tags")
 async def tags_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     tags: Tags = [],  # noqa: B006
     tag: Tags = [],  # noqa: B006
     session: Session = "",
@@ -58,16 +59,16 @@ async def tags_route(
 
 
 @router.get("/lb/metadata")
-async def metadata_route(ctx: Ctx, request: Request) -> Response:
-    """Selects one instance by metadata: every query parameter is a pair that must hold."""
-    pairs = request.query_params.multi_items()
+async def metadata_route(ctx: ReadCtx, request: Request) -> Response:
+    """Selects one instance by metadata: every other query parameter is a pair that must hold."""
+    pairs = filters_of(request)
     chosen = await ctx.run(select, kind="metadata", metadata=pairs)
     return _answer(chosen, {"metadata": dict(pairs)})
 
 
 @router.get("/lb/query")
 async def query_route(
-    ctx: Ctx,
+    ctx: ReadCtx,
     request: Request,
     tags: Tags = [],  # noqa: B006
     tag: Tags = [],  # noqa: B006
