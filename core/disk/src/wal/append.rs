@@ -171,7 +171,13 @@ impl Wal {
         self.write(ticket, records)
     }
 
-    pub(super) fn stage(&mut self, records: &[Record]) -> Result<u64, WalError> {
+    /// Hands records in without writing them: readable when this returns. What is staged must be given to
+    /// [`Wal::write`], in this order; [`super::WalWriter`] does both, and so does a caller that decides itself
+    /// when the disk works.
+    ///
+    /// # Errors
+    /// `Misused` if the records break the log's rules, `Failed` after a failure.
+    pub fn stage(&mut self, records: &[Record]) -> Result<u64, WalError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
@@ -249,8 +255,11 @@ impl Wal {
         self.head().iter().map(|record| record.frame_bytes() as u64).sum()
     }
 
-    /// Writes and syncs staged records.
-    pub(super) fn write(&mut self, ticket: u64, records: &[Record]) -> Result<(), WalError> {
+    /// Writes and syncs staged records, as one batch. `ticket` is the last [`Wal::stage`]'s among them.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub fn write(&mut self, ticket: u64, records: &[Record]) -> Result<(), WalError> {
         if records.is_empty() {
             return Ok(());
         }
