@@ -60,22 +60,35 @@ def test_a_repeatable_call_goes_on_after_503s_and_back_off_doubles(both: str, na
 
 @BOTH
 @pytest.mark.parametrize("name", ONCE)
-def test_a_guarded_write_is_not_repeated_after_a_503(both: str, name: str) -> None:
+def test_a_guarded_write_without_a_key_is_not_repeated_after_a_503(both: str, name: str) -> None:
     played = Played(busy())
     with pytest.raises(errors.Busy):
-        run(played, ONCE[name], both=both)
+        run(played, ONCE[name], both=both, idempotent=False)
     assert len(played.seen) == 1
 
 
 @BOTH
 @pytest.mark.parametrize("name", ONCE)
+@pytest.mark.parametrize("first", [busy(), refusal(504, "Gateway Timeout", "late"), httpx.ReadError("reset")])
+def test_a_guarded_write_is_repeated_under_its_one_key(both: str, name: str, first: Any) -> None:
+    answers = {"count": 1, "new_indices": {"a": 1}, "modify_index": 5}
+    played = Played(first, ok(answers))
+    run(played, ONCE[name], both=both)
+    one, two = (request.headers["Idempotency-Key"] for request in played.seen)
+    assert one == two
+    run(played, ONCE[name], both=both)
+    assert played.seen[-1].headers["Idempotency-Key"] != one, "another call, another key"
+
+
+@BOTH
+@pytest.mark.parametrize("name", ONCE)
 @pytest.mark.parametrize(("lost", "error"), LOST)
-def test_a_guarded_write_whose_outcome_is_unknown_is_not_repeated(
+def test_a_guarded_write_without_a_key_whose_outcome_is_unknown_is_not_repeated(
     both: str, name: str, lost: Exception, error: type[Exception]
 ) -> None:
     played = Played(lost)
     with pytest.raises(error):
-        run(played, ONCE[name], both=both)
+        run(played, ONCE[name], both=both, idempotent=False)
     assert len(played.seen) == 1
 
 
@@ -119,7 +132,7 @@ def test_the_deadline_ends_it_before_a_pause_that_would_pass_it(both: str) -> No
 
 
 @BOTH
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 429, 500, 504, 507])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 429, 500, 507])
 def test_other_refusals_are_final(both: str, status: int) -> None:
     played = Played(refusal(status, "Error", "no"))
     with pytest.raises(errors.KonsulError):
@@ -136,13 +149,25 @@ def test_a_redirect_is_followed_with_method_body_parameters_and_credentials(both
     def write(client: Any) -> Any:
         return client.kv.set("a", b"\xfe", cas=3)
 
+    known = {"address": f"{ADDRESS},http://other.test:9998", "redirect_to": ("http://leader.test:9999",)}
     for turn, host in ((leader, "leader.test"), (bare, "other.test")):
         played = Played(turn, done)
-        assert run(played, write, both=both, **SECRET).modify_index == 7
+        assert run(played, write, both=both, **SECRET, **known).modify_index == 7
         first, second = played.seen
         assert (second.method, second.url.host, second.content) == ("PUT", host, b"\xfe")
         assert dict(second.url.params) == dict(first.url.params) == {"raw": "true", "cas": "3"}
         assert second.headers["Authorization"] == "Bearer secret"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "elsewhere", ["http://foreign.test/kv/a", "http://konsul.test:8889/kv/a", "http://foreign.test:8888/kv/a"]
+)
+def test_a_redirect_to_a_server_nobody_named_is_not_followed(both: str, elsewhere: str) -> None:
+    played = Played(httpx.Response(307, headers={"Location": elsewhere}))
+    with pytest.raises(errors.Invalid, match="none of the addresses"):
+        run(played, REPEATABLE["set"], both=both, **SECRET)
+    assert len(played.seen) == 1
 
 
 @BOTH

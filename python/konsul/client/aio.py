@@ -14,6 +14,7 @@ import httpx
 from konsul import __version__
 from konsul.client import kv_calls, probe_calls, service_calls, wire
 from konsul.client.cluster_aio import AsyncCluster
+from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
@@ -41,7 +42,9 @@ def _quiet(_: int) -> None:
 
 
 class AsyncClient:
-    """A connection pool to one server. For one event loop; close it, or use it as an async context manager.
+    """A connection pool to one server, or to several of one cluster.
+
+    For one event loop; close it, or use it as an async context manager.
 
     Every method raises an error of `konsul.errors`: NotFound, Conflict, Invalid, Unreachable, Timeout and
     so on. `transport`, `sleep`, `clock` and `jitter` are seams for tests.
@@ -58,6 +61,7 @@ class AsyncClient:
     ) -> None:
         self.settings = Settings(settings) if isinstance(settings, str) else settings
         self._http = httpx.AsyncClient(transport=transport, **wire.options(self.settings))
+        self._course = Course(self.settings)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
@@ -78,7 +82,7 @@ class AsyncClient:
     async def call(self, call: Call[T]) -> T:
         """Carry one call to its result."""
         settings = self.settings
-        steps: Exchange[T] = exchange(call, settings.address, settings.policy, self._clock, self._jitter)
+        steps: Exchange[T] = exchange(call, self._course, settings.policy, self._clock, self._jitter)
         reply: Reply = None
         try:
             while True:
@@ -101,6 +105,11 @@ class AsyncClient:
         except StopIteration as end:
             result: T = end.value
             return result
+
+    @property
+    def last_index(self) -> int:
+        """The highest index any answer named: what this client has seen; 0 before the first."""
+        return self._course.last_index
 
     async def health(self) -> Health:
         """The server's report about itself."""
@@ -163,11 +172,13 @@ class AsyncKV:
         """Delete every key that starts with `prefix`."""
         await self._client.call(kv_calls.delete_prefix(prefix))
 
-    async def keys(self, prefix: str = "", *, separator: str | None = None) -> AsyncIterator[str]:
+    async def keys(
+        self, prefix: str = "", *, separator: str | None = None, consistency: str | None = None
+    ) -> AsyncIterator[str]:
         """Key names in byte order, fetched page by page."""
         after: str | None = None
         while True:
-            call = kv_calls.keys_page(prefix, separator, self._client.settings.page_size, after)
+            call = kv_calls.keys_page(prefix, separator, self._client.settings.page_size, after, consistency)
             page = await self._client.call(call)
             for item in page.items:
                 yield item
@@ -175,20 +186,24 @@ class AsyncKV:
             if after is None:
                 return
 
-    async def list(self, prefix: str = "") -> AsyncIterator[KeyValue]:
+    async def list(self, prefix: str = "", *, consistency: str | None = None) -> AsyncIterator[KeyValue]:
         """Keys with values in byte order, fetched page by page."""
         after: str | None = None
         while True:
-            page = await self._client.call(kv_calls.rows_page(prefix, self._client.settings.page_size, after))
+            page = await self._client.call(
+                kv_calls.rows_page(prefix, self._client.settings.page_size, after, consistency)
+            )
             for item in page.items:
                 yield item
             after = page.after
             if after is None:
                 return
 
-    async def get_many(self, keys: Iterable[str], progress: Progress = _quiet) -> BatchValues:
+    async def get_many(
+        self, keys: Iterable[str], progress: Progress = _quiet, *, consistency: str | None = None
+    ) -> BatchValues:
         """Any number of keys, a thousand per request."""
-        return await self._client.flow(kv_calls.get_many(keys, progress))
+        return await self._client.flow(kv_calls.get_many(keys, progress, consistency))
 
     async def set_many(
         self, items: Mapping[str, Value] | Iterable[tuple[str, Value]], progress: Progress = _quiet
@@ -231,27 +246,31 @@ class AsyncServices:
         """Renew one instance's lease; NotFound when it is not registered."""
         await self._client.call(service_calls.heartbeat(name, instance))
 
-    async def get(self, name: str) -> ServiceInstance:
+    async def get(self, name: str, *, consistency: str | None = None) -> ServiceInstance:
         """The instance that stands for the service; NotFound when there is none."""
-        return await self._client.call(service_calls.get(name))
+        return await self._client.call(service_calls.get(name, consistency))
 
-    async def instances(self, name: str) -> tuple[ServiceInstance, ...]:
+    async def instances(self, name: str, *, consistency: str | None = None) -> tuple[ServiceInstance, ...]:
         """Every live instance; NotFound when there is none."""
-        return await self._client.call(service_calls.instances(name))
+        return await self._client.call(service_calls.instances(name, consistency))
 
-    async def list(self) -> tuple[Service, ...]:
+    async def list(self, *, consistency: str | None = None) -> tuple[Service, ...]:
         """Every live instance of every service."""
-        return await self._client.call(service_calls.list_())
+        return await self._client.call(service_calls.list_(consistency))
 
     async def query(
-        self, *, tags: Iterable[str] = (), meta: Mapping[str, str] | None = None
+        self,
+        *,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, str] | None = None,
+        consistency: str | None = None,
     ) -> tuple[Service, ...]:
         """Services with all of these tags and metadata."""
-        return await self._client.call(service_calls.query(tags, meta or {}))
+        return await self._client.call(service_calls.query(tags, meta or {}, consistency))
 
-    async def get_many(self, names: Iterable[str]) -> BatchServices:
+    async def get_many(self, names: Iterable[str], *, consistency: str | None = None) -> BatchServices:
         """Any number of services, a hundred per request."""
-        return await self._client.flow(service_calls.get_many(names))
+        return await self._client.flow(service_calls.get_many(names, consistency))
 
     async def register_many(self, services: Iterable[Service], progress: Progress = _quiet) -> BatchResult:
         """Register any number of services, a hundred per request; `failed` names those refused."""

@@ -10,24 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
+from konsul.client.course import Course, with_deadline
 from konsul.client.failure import error_of
 from konsul.client.request import Answer, Call, Request
-from konsul.errors import Internal, Invalid, KonsulError, Timeout, Unreachable, Unsupported
+from konsul.errors import Internal, KonsulError, Timeout, Unreachable, Unsupported
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long to go on. `deadline_s` bounds the whole call; `retries` the attempts after the first one."""
+    """How long to go on.
+
+    `deadline_s` bounds the whole call; `retries` the attempts after the first one, where asking every server
+    once counts as one; `attempt_s` the wait for a server while there is another.
+    """
 
     deadline_s: float = 30.0
     retries: int = 4
     pause_first_s: float = 0.05
     pause_max_s: float = 2.0
     redirects: int = 4
+    attempt_s: float = 10.0
 
     def pause_s(self, attempt: int, jitter: float) -> float:
         """Full-jitter exponential back-off before retry number `attempt` (from 1); `jitter` is drawn from
@@ -75,46 +81,61 @@ Exchange = Generator[Send | Wait, Reply, T]
 
 
 def exchange(
-    call: Call[T], address: str, policy: Policy, clock: Callable[[], float], jitter: Callable[[], float]
+    call: Call[T], course: Course, policy: Policy, clock: Callable[[], float], jitter: Callable[[], float]
 ) -> Exchange[T]:
     """Carry `call` to its result. Raises the error of `konsul.errors` that ended it.
 
-    What may be repeated: anything that was certainly not sent; and a request marked repeatable after a 503
-    or a lost connection. A compare-and-set whose outcome is unknown is never repeated: the second try
-    would report a conflict with the first one's own success.
+    What may be repeated: anything that was certainly not sent; and after a refusal for now or a lost
+    connection, what is safe to repeat (see `Course`): its outcome is unknown. A compare-and-set without a key
+    is not: the second try would report a conflict with the first one's own success.
     """
     deadline = clock() + policy.deadline_s
-    request, url = call.request, address + call.request.path
+    asked = course.prepared(call.request)
+    address = course.address
+    request, url = asked, address + asked.path
+    tried = {address}
     attempt = hops = 0
     while True:
-        reply = yield Send(url, request, max(0.001, deadline - clock()))
+        timeout_s = course.attempt_s(asked, max(0.001, deadline - clock()))
+        reply = yield Send(url, with_deadline(request, timeout_s), timeout_s)
         if isinstance(reply, Answer):
             if reply.status < 300 or reply.status in call.accepts:
+                course.saw(reply)
                 return _result(call, reply)
-            target = redirected(reply, url) if hops < policy.redirects else None
+            target = course.redirected(reply, url) if hops < policy.redirects else None
             if target is not None:
                 hops += 1
                 # A Location without a query must not turn a compare-and-set into a plain write.
-                url, request = (
-                    target,
-                    replace(request, params=() if urlsplit(target).query else request.params),
-                )
+                url, request = target, replace(request, params=() if urlsplit(target).query else asked.params)
                 continue
             error = error_of(reply, request)
-            # A server without a cluster says so with a 503, and will say so again.
-            again = reply.status == 503 and request.repeatable and not isinstance(error, Unsupported)
+            again = _may_pass(reply, error) and course.is_safe_to_repeat(asked)
             least_s = retry_after_s(reply)
         else:
             error = unreachable(reply, address)
-            again = isinstance(reply, Unsent) or request.repeatable
+            again = isinstance(reply, Unsent) or course.is_safe_to_repeat(asked)
             least_s = 0.0
-        attempt += 1
-        pause_s = max(policy.pause_s(attempt, jitter()), least_s)
-        if not again or attempt > policy.retries or clock() + pause_s >= deadline:
+        if not again:
             raise error
-        yield Wait(pause_s)
-        # A redirect points at whoever led then; after a failure ask the configured server again.
-        request, url, hops = call.request, address + call.request.path, 0
+        address = course.leave(address)
+        if address in tried:
+            attempt += 1
+            pause_s = max(policy.pause_s(attempt, jitter()), least_s)
+            if attempt > policy.retries or clock() + pause_s >= deadline:
+                raise error
+            yield Wait(pause_s)
+            tried.clear()
+        elif clock() >= deadline:
+            raise error
+        tried.add(address)
+        # A redirect points at whoever led then; after a failure ask a configured server again.
+        request, url, hops = asked, address + asked.path, 0
+
+
+def _may_pass(answer: Answer, error: KonsulError) -> bool:
+    """Whether the refusal may be another one soon, or elsewhere."""
+    # A server without a cluster says so with a 503, and will say so again.
+    return answer.status in (502, 503, 504) and not isinstance(error, Unsupported)
 
 
 def _result(call: Call[T], answer: Answer) -> T:
@@ -122,18 +143,6 @@ def _result(call: Call[T], answer: Answer) -> T:
         return call.read(answer)
     except (AttributeError, KeyError, TypeError, ValueError) as cause:
         raise Internal(f"the answer to {call.request.route} cannot be read: {cause!r}") from cause
-
-
-def redirected(answer: Answer, url: str) -> str | None:
-    """The target of a redirect that keeps method and body, or None. Never from https down to http: tokens
-    travel."""
-    location = answer.headers.get("location", "")
-    if answer.status not in (307, 308) or not location:
-        return None
-    target = urljoin(url, location)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise Invalid(f"refusing to follow a redirect from https to {target}")
-    return target
 
 
 def retry_after_s(answer: Answer) -> float:

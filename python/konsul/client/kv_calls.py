@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from konsul.client.model import (
@@ -44,7 +44,7 @@ Value = bytes | str
 def get(key: str, consistency: str | None = None) -> Call[KeyValue]:
     """Read one key. The result raises NotFound when it does not exist."""
     params = (*flag("metadata", True), *option("consistency", consistency))
-    return Call(Request("GET", key_path(key), "GET /kv/{key}", params, repeatable=True), _row)
+    return Call(Request("GET", key_path(key), "GET /kv/{key}", params, repeatable=True, kind="read"), _row)
 
 
 def set_(
@@ -64,13 +64,18 @@ def set_(
         params = ()
         headers = {"Content-Type": JSON}
         body = _json({"value": value, "cas": cas, "flags": flags, "ttl": ttl})
-    request = Request("PUT", key_path(key), "PUT /kv/{key}", params, headers, body, repeatable=cas is None)
+    request = Request(
+        "PUT", key_path(key), "PUT /kv/{key}", params, headers, body, repeatable=cas is None, kind="write"
+    )
     return Call(request, lambda answer: Written(key, int(answer.json().get("modify_index", 0))))
 
 
 def delete(key: str, cas: int | None = None) -> Call[Written]:
     """Delete one key; without `cas` an absent key is a success."""
-    request = Request("DELETE", key_path(key), "DELETE /kv/{key}", option("cas", cas), repeatable=cas is None)
+    params = option("cas", cas)
+    request = Request(
+        "DELETE", key_path(key), "DELETE /kv/{key}", params, repeatable=cas is None, kind="write"
+    )
     return Call(request, lambda _: Written(key))
 
 
@@ -80,11 +85,13 @@ def delete_prefix(prefix: str) -> Call[None]:
     if not prefix:
         raise Invalid("prefix is required")
     params = (("prefix", prefix), *flag("recurse", True))
-    request = Request("DELETE", "/kv/", "DELETE /kv/", params, repeatable=True)
+    request = Request("DELETE", "/kv/", "DELETE /kv/", params, repeatable=True, kind="write")
     return Call(request, lambda _: None)
 
 
-def keys_page(prefix: str, separator: str | None, limit: int, after: str | None) -> Call[Page[str]]:
+def keys_page(
+    prefix: str, separator: str | None, limit: int, after: str | None, consistency: str | None = None
+) -> Call[Page[str]]:
     """One page of key names in byte order."""
     params = (
         *option("prefix", prefix or None),
@@ -92,29 +99,37 @@ def keys_page(prefix: str, separator: str | None, limit: int, after: str | None)
         *option("separator", separator),
         *option("limit", limit),
         *option("after", after),
+        *option("consistency", consistency),
     )
-    request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True)
+    request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True, kind="read")
     return Call(request, lambda answer: _page(answer, str))
 
 
-def rows_page(prefix: str, limit: int, after: str | None) -> Call[Page[KeyValue]]:
+def rows_page(
+    prefix: str, limit: int, after: str | None, consistency: str | None = None
+) -> Call[Page[KeyValue]]:
     """One page of keys with their values in byte order of the keys."""
     params = (
         *option("prefix", prefix or None),
         *flag("recurse", True),
         *option("limit", limit),
         *option("after", after),
+        *option("consistency", consistency),
     )
-    request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True)
+    request = Request("GET", "/kv/", "GET /kv/", params, repeatable=True, kind="read")
     return Call(request, lambda answer: _page(answer, row))
 
 
-def get_many(keys: Iterable[str], progress: Callable[[int], None] = lambda _: None) -> Flow[BatchValues]:
+def get_many(
+    keys: Iterable[str], progress: Callable[[int], None] = lambda _: None, consistency: str | None = None
+) -> Flow[BatchValues]:
     """Read any number of keys, a thousand at a time. Each request sees one moment; the whole does not."""
     found: dict[str, bytes] = {}
     missing: dict[str, None] = {}
     for part in _chunks(keys, lambda _: 0):
-        answer = yield _batch("get", {"keys": part}, repeatable=True)
+        answer = yield _batch(
+            "get", {"keys": part}, repeatable=True, params=option("consistency", consistency)
+        )
         found.update({key: _bytes(value) for key, value in answer["found"].items()})
         missing.update(dict.fromkeys(answer["not_found"]))
         progress(len(part))
@@ -160,10 +175,10 @@ def delete_many_cas(expected: Mapping[str, int]) -> Call[BatchResult]:
 
 
 def transaction(operations: Sequence[Operation]) -> Call[TransactionResult]:
-    """Check, set, delete and get in one entry, all or nothing. Never repeated by itself: a check may be
-    its own."""
+    """Check, set, delete and get in one entry, all or nothing."""
     body = _json({"operations": [_operation(one) for one in operations]})
-    request = Request("POST", "/transaction", "POST /transaction", (), {"Content-Type": JSON}, body)
+    headers = {"Content-Type": JSON}
+    request = Request("POST", "/transaction", "POST /transaction", (), headers, body, kind="write")
     return Call(request, _transaction)
 
 
@@ -221,16 +236,18 @@ def _chunks(items: Iterable[T], size: Callable[[T], int]) -> Iterable[list[T]]:
         yield part
 
 
-def _batch_request(verb: str, body: Mapping[str, Any], repeatable: bool) -> Request:
+def _batch_request(verb: str, body: Mapping[str, Any], repeatable: bool, params: Params = ()) -> Request:
     import msgpack
 
     route = f"/batch/kv/{verb}"
     headers = {"Content-Type": MSGPACK, "Accept": MSGPACK}
-    return Request("POST", route, f"POST {route}", (), headers, msgpack.packb(body), repeatable)
+    packed = msgpack.packb(body)
+    kind: Literal["read", "write"] = "read" if verb == "get" else "write"
+    return Request("POST", route, f"POST {route}", params, headers, packed, repeatable, kind)
 
 
-def _batch(verb: str, body: Mapping[str, Any], repeatable: bool) -> Call[Any]:
-    return Call(_batch_request(verb, body, repeatable), Answer.json)
+def _batch(verb: str, body: Mapping[str, Any], repeatable: bool, params: Params = ()) -> Call[Any]:
+    return Call(_batch_request(verb, body, repeatable, params), Answer.json)
 
 
 def _operation(one: Operation) -> dict[str, Any]:

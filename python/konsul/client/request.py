@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from konsul.errors import Internal, Invalid
@@ -24,7 +24,7 @@ class Request:
 
     `route` is the template that names the call in reports (`PUT /kv/{key}`). `repeatable` says that
     sending it twice leaves the same state as once, so that it may be repeated when the first outcome is
-    unknown.
+    unknown. `kind`: a read takes freshness, a write an Idempotency-Key, under which it may be repeated too.
     """
 
     method: str
@@ -34,6 +34,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     repeatable: bool = False
+    kind: Literal["read", "write", "other"] = "other"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from konsul.client.kv_calls import moment
 from konsul.client.model import BatchResult, BatchServices, Check, Service, ServiceInstance, Written
@@ -18,8 +18,9 @@ CHECK_FIELDS = ("name", "id", "http", "tcp", "grpc", "ttl", "interval", "timeout
 def register(service: Service, cas: int | None = None) -> Call[Written]:
     """Register or replace one instance; a plain registration renews its lease."""
     body = {**document(service), **({} if cas is None else {"cas": cas})}
+    headers = {"Content-Type": JSON}
     request = Request(
-        "PUT", "/register", "PUT /register", (), {"Content-Type": JSON}, _json(body), cas is None
+        "PUT", "/register", "PUT /register", (), headers, _json(body), cas is None, kind="write"
     )
     return Call(request, lambda answer: Written(service.name, int(answer.json().get("modify_index", 0))))
 
@@ -29,7 +30,7 @@ def deregister(name: str, instance: str | None = None, cas: int | None = None) -
     params = (*option("id", instance), *option("cas", cas))
     path = f"/deregister/{_name(name)}"
     return Call(
-        Request("DELETE", path, "DELETE /deregister/{name}", params, repeatable=cas is None),
+        Request("DELETE", path, "DELETE /deregister/{name}", params, repeatable=cas is None, kind="write"),
         lambda _: Written(name),
     )
 
@@ -37,7 +38,9 @@ def deregister(name: str, instance: str | None = None, cas: int | None = None) -
 def deregister_all(name: str) -> Call[None]:
     """Take every instance of a service out; none is a success."""
     path = f"/deregister/{_name(name)}"
-    request = Request("DELETE", path, "DELETE /deregister/{name}", flag("all", True), repeatable=True)
+    request = Request(
+        "DELETE", path, "DELETE /deregister/{name}", flag("all", True), repeatable=True, kind="write"
+    )
     return Call(request, lambda _: None)
 
 
@@ -48,29 +51,32 @@ def heartbeat(name: str, instance: str | None = None) -> Call[None]:
     return Call(request, lambda _: None)
 
 
-def get(name: str) -> Call[ServiceInstance]:
+def get(name: str, consistency: str | None = None) -> Call[ServiceInstance]:
     """The instance that stands for the service: the one called like it, else the first by id."""
     path = f"/services/{_name(name)}"
-    request = Request("GET", path, "GET /services/{name}", flag("metadata", True), repeatable=True)
+    params = (*flag("metadata", True), *option("consistency", consistency))
+    request = Request("GET", path, "GET /services/{name}", params, repeatable=True, kind="read")
     return Call(request, lambda answer: _instance(answer.json()))
 
 
-def instances(name: str) -> Call[tuple[ServiceInstance, ...]]:
+def instances(name: str, consistency: str | None = None) -> Call[tuple[ServiceInstance, ...]]:
     """Every live instance of a service, by id. The result raises NotFound when there is none."""
     path = f"/services/{_name(name)}/instances"
-    request = Request("GET", path, "GET /services/{name}/instances", flag("metadata", True), repeatable=True)
+    params = (*flag("metadata", True), *option("consistency", consistency))
+    request = Request("GET", path, "GET /services/{name}/instances", params, repeatable=True, kind="read")
     return Call(request, lambda answer: tuple(_instance(item) for item in answer.json()))
 
 
-def list_() -> Call[tuple[Service, ...]]:
+def list_(consistency: str | None = None) -> Call[tuple[Service, ...]]:
     """Every live instance of every service, by name and id."""
-    return Call(
-        Request("GET", "/services/", "GET /services/", repeatable=True),
-        lambda answer: tuple(service(item) for item in answer.json()),
-    )
+    params = option("consistency", consistency)
+    request = Request("GET", "/services/", "GET /services/", params, repeatable=True, kind="read")
+    return Call(request, lambda answer: tuple(service(item) for item in answer.json()))
 
 
-def query(tags: Iterable[str], meta: Mapping[str, str]) -> Call[tuple[Service, ...]]:
+def query(
+    tags: Iterable[str], meta: Mapping[str, str], consistency: str | None = None
+) -> Call[tuple[Service, ...]]:
     """Services that carry all of `tags` and all pairs of `meta`. Raises Invalid when neither is given."""
     params: Params = (
         *(("tags", tag) for tag in tags),
@@ -78,18 +84,19 @@ def query(tags: Iterable[str], meta: Mapping[str, str]) -> Call[tuple[Service, .
     )
     if not params:
         raise Invalid("at least one tag or metadata filter must be specified")
+    params += option("consistency", consistency)
     return Call(
-        Request("GET", "/services/query", "GET /services/query", params, repeatable=True),
+        Request("GET", "/services/query", "GET /services/query", params, repeatable=True, kind="read"),
         lambda answer: tuple(service(item) for item in answer.json()["services"]),
     )
 
 
-def get_many(names: Iterable[str]) -> Flow[BatchServices]:
+def get_many(names: Iterable[str], consistency: str | None = None) -> Flow[BatchServices]:
     """Read any number of services, a hundred at a time."""
     found: dict[str, Service] = {}
     missing: dict[str, None] = {}
     for part in _chunks(list(names)):
-        answer = yield _batch("get", {"names": part})
+        answer = yield _batch("get", {"names": part}, option("consistency", consistency))
         found.update({name: service(item) for name, item in answer["found"].items()})
         missing.update(dict.fromkeys(answer["not_found"]))
     return BatchServices(found, tuple(missing))
@@ -170,9 +177,11 @@ def _chunks(items: list[Any]) -> Iterable[list[Any]]:
     return (items[at : at + BATCH_SERVICES_MAX] for at in range(0, len(items), BATCH_SERVICES_MAX))
 
 
-def _batch(verb: str, body: Mapping[str, Any]) -> Call[Any]:
+def _batch(verb: str, body: Mapping[str, Any], params: Params = ()) -> Call[Any]:
     route = f"/batch/services/{verb}"
+    kind: Literal["read", "write"] = "read" if verb == "get" else "write"
+    headers = {"Content-Type": JSON}
     request = Request(
-        "POST", route, f"POST {route}", (), {"Content-Type": JSON}, _json(body), repeatable=True
+        "POST", route, f"POST {route}", params, headers, _json(body), repeatable=True, kind=kind
     )
     return Call(request, Answer.json)

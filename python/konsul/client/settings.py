@@ -28,6 +28,11 @@ class Observation:
 class Settings:
     """Settings of a client. Files are PEM; `client_cert` and `client_key` come together or not at all.
 
+    `address`: one server, or several of one cluster with commas between; the next is asked when one does not
+    help. `redirect_to`: servers that may be redirected to besides those. `idempotent`: writes carry an
+    Idempotency-Key, so that the server applies a repeated one once. `read_your_writes`: a read waits until
+    the server asked has seen what this client has. `consistency` and `max_stale`: of reads that say nothing.
+
     Raises Invalid for an address that is no http(s) URL and for half a client certificate.
     """
 
@@ -43,16 +48,22 @@ class Settings:
     connections_max: int = 16
     idle_connections_max: int = 16
     page_size: int = 1000
+    redirect_to: tuple[str, ...] = ()
+    idempotent: bool = True
+    read_your_writes: bool = False
+    consistency: str | None = None
+    max_stale: str | None = None
+    addresses: tuple[str, ...] = field(init=False, repr=False)
+    """Every server of `address`, completed. `address` itself becomes the first."""
     observe: Callable[[Observation], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        address = self.address if "://" in self.address else f"http://{self.address}"
-        url = urlsplit(address)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise Invalid(f"server address {self.address!r} is not an http:// or https:// URL")
+        addresses = tuple(dict.fromkeys(_completed(one.strip()) for one in self.address.split(",")))
+        object.__setattr__(self, "redirect_to", tuple(_completed(one) for one in self.redirect_to))
         if bool(self.client_cert) != bool(self.client_key):
             raise Invalid("client certificate and client key must be given together")
-        object.__setattr__(self, "address", address.rstrip("/"))
+        object.__setattr__(self, "address", addresses[0])
+        object.__setattr__(self, "addresses", addresses)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -63,3 +74,16 @@ class Settings:
         if self.api_key:
             headers["X-API-Key"] = self.api_key
         return headers
+
+
+def _completed(given: str) -> str:
+    """An address as a URL without a slash at its end."""
+    address = given if "://" in given else f"http://{given}"
+    url = urlsplit(address)
+    try:
+        url.port  # noqa: B018 - the property checks
+    except ValueError:
+        raise Invalid(f"server address {given!r} has no port from 0 to 65535") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise Invalid(f"server address {given!r} is not an http:// or https:// URL")
+    return address.rstrip("/")

@@ -13,6 +13,7 @@ import httpx
 from konsul import __version__
 from konsul.client import kv_calls, probe_calls, service_calls, wire
 from konsul.client.cluster import Cluster
+from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
@@ -40,7 +41,9 @@ def _quiet(_: int) -> None:
 
 
 class Client:
-    """A connection pool to one server. Thread-safe; close it, or use it as a context manager.
+    """A connection pool to one server, or to several of one cluster.
+
+    Thread-safe; close it, or use it as a context manager.
 
     Every method raises an error of `konsul.errors`: NotFound, Conflict, Invalid, Unreachable, Timeout and
     so on. `transport`, `sleep`, `clock` and `jitter` are seams for tests.
@@ -57,6 +60,7 @@ class Client:
     ) -> None:
         self.settings = Settings(settings) if isinstance(settings, str) else settings
         self._http = httpx.Client(transport=transport, **wire.options(self.settings))
+        self._course = Course(self.settings)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self.kv = KV(self)
         self.services = Services(self)
@@ -77,7 +81,7 @@ class Client:
     def call(self, call: Call[T]) -> T:
         """Carry one call to its result."""
         settings = self.settings
-        steps: Exchange[T] = exchange(call, settings.address, settings.policy, self._clock, self._jitter)
+        steps: Exchange[T] = exchange(call, self._course, settings.policy, self._clock, self._jitter)
         reply: Reply = None
         try:
             while True:
@@ -100,6 +104,11 @@ class Client:
         except StopIteration as end:
             result: T = end.value
             return result
+
+    @property
+    def last_index(self) -> int:
+        """The highest index any answer named: what this client has seen; 0 before the first."""
+        return self._course.last_index
 
     def health(self) -> Health:
         """The server's report about itself."""
@@ -162,30 +171,36 @@ class KV:
         """Delete every key that starts with `prefix`."""
         self._client.call(kv_calls.delete_prefix(prefix))
 
-    def keys(self, prefix: str = "", *, separator: str | None = None) -> Iterator[str]:
+    def keys(
+        self, prefix: str = "", *, separator: str | None = None, consistency: str | None = None
+    ) -> Iterator[str]:
         """Key names in byte order, fetched page by page."""
         after: str | None = None
         while True:
-            call = kv_calls.keys_page(prefix, separator, self._client.settings.page_size, after)
+            call = kv_calls.keys_page(prefix, separator, self._client.settings.page_size, after, consistency)
             page = self._client.call(call)
             yield from page.items
             after = page.after
             if after is None:
                 return
 
-    def list(self, prefix: str = "") -> Iterator[KeyValue]:
+    def list(self, prefix: str = "", *, consistency: str | None = None) -> Iterator[KeyValue]:
         """Keys with values in byte order, fetched page by page."""
         after: str | None = None
         while True:
-            page = self._client.call(kv_calls.rows_page(prefix, self._client.settings.page_size, after))
+            page = self._client.call(
+                kv_calls.rows_page(prefix, self._client.settings.page_size, after, consistency)
+            )
             yield from page.items
             after = page.after
             if after is None:
                 return
 
-    def get_many(self, keys: Iterable[str], progress: Progress = _quiet) -> BatchValues:
+    def get_many(
+        self, keys: Iterable[str], progress: Progress = _quiet, *, consistency: str | None = None
+    ) -> BatchValues:
         """Any number of keys, a thousand per request."""
-        return self._client.flow(kv_calls.get_many(keys, progress))
+        return self._client.flow(kv_calls.get_many(keys, progress, consistency))
 
     def set_many(
         self, items: Mapping[str, Value] | Iterable[tuple[str, Value]], progress: Progress = _quiet
@@ -228,27 +243,31 @@ class Services:
         """Renew one instance's lease; NotFound when it is not registered."""
         self._client.call(service_calls.heartbeat(name, instance))
 
-    def get(self, name: str) -> ServiceInstance:
+    def get(self, name: str, *, consistency: str | None = None) -> ServiceInstance:
         """The instance that stands for the service; NotFound when there is none."""
-        return self._client.call(service_calls.get(name))
+        return self._client.call(service_calls.get(name, consistency))
 
-    def instances(self, name: str) -> tuple[ServiceInstance, ...]:
+    def instances(self, name: str, *, consistency: str | None = None) -> tuple[ServiceInstance, ...]:
         """Every live instance; NotFound when there is none."""
-        return self._client.call(service_calls.instances(name))
+        return self._client.call(service_calls.instances(name, consistency))
 
-    def list(self) -> tuple[Service, ...]:
+    def list(self, *, consistency: str | None = None) -> tuple[Service, ...]:
         """Every live instance of every service."""
-        return self._client.call(service_calls.list_())
+        return self._client.call(service_calls.list_(consistency))
 
     def query(
-        self, *, tags: Iterable[str] = (), meta: Mapping[str, str] | None = None
+        self,
+        *,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, str] | None = None,
+        consistency: str | None = None,
     ) -> tuple[Service, ...]:
         """Services with all of these tags and metadata."""
-        return self._client.call(service_calls.query(tags, meta or {}))
+        return self._client.call(service_calls.query(tags, meta or {}, consistency))
 
-    def get_many(self, names: Iterable[str]) -> BatchServices:
+    def get_many(self, names: Iterable[str], *, consistency: str | None = None) -> BatchServices:
         """Any number of services, a hundred per request."""
-        return self._client.flow(service_calls.get_many(names))
+        return self._client.flow(service_calls.get_many(names, consistency))
 
     def register_many(self, services: Iterable[Service], progress: Progress = _quiet) -> BatchResult:
         """Register any number of services, a hundred per request; `failed` names those refused."""

@@ -74,7 +74,7 @@ def report(settings: Settings, effect: Send, reply: Reply, started_s: float) -> 
 
 def _tls(settings: Settings) -> ssl.SSLContext | bool:
     # A context costs about 20 ms of reading the trust store; a plain http address needs none.
-    if not settings.address.startswith("https://"):
+    if not any(one.startswith("https://") for one in (*settings.addresses, *settings.redirect_to)):
         return False
     try:
         context = ssl.create_default_context(cafile=settings.ca_cert)
