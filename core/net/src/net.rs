@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::calls::{CallError, CallLinks};
 use crate::counters::{Counted, Counters};
@@ -52,7 +52,9 @@ impl Shared {
 /// A listening transport. Dropping it ends every connection.
 pub struct Net {
     shared: Arc<Shared>,
-    runtime: Option<Runtime>,
+    /// None once it was stopped.
+    runtime: Mutex<Option<Runtime>>,
+    tasks: Handle,
     address: SocketAddr,
 }
 
@@ -102,7 +104,8 @@ impl Net {
             });
         }
         runtime.spawn(listener::accept(shared.clone(), listener));
-        Ok(Self { shared, runtime: Some(runtime), address })
+        let tasks = runtime.handle().clone();
+        Ok(Self { shared, runtime: Mutex::new(Some(runtime)), tasks, address })
     }
 
     /// Where it listens; the port is the real one.
@@ -119,9 +122,7 @@ impl Net {
 
     /// The other members, as number and `host:port`: connections are held with them and nobody else.
     pub fn set_members(&self, members: &[(u64, String)]) {
-        if let Some(runtime) = &self.runtime {
-            self.shared.routes.set(&self.shared, runtime.handle(), members);
-        }
+        self.shared.routes.set(&self.shared, &self.tasks, members);
     }
 
     /// Sends a frame. False: it was dropped, because its peer is not connected or too much waits for it.
@@ -130,11 +131,10 @@ impl Net {
         self.shared.routes.send(&self.shared.counters, to, frame, is_urgent)
     }
 
-    /// Sends a snapshot on a connection of its own; [`Handler::shipped`] is told how it ended.
+    /// Sends a snapshot on a connection of its own; [`Handler::shipped`] is told how it ended. A second one for
+    /// the same member takes the place of the first, of which nothing more is told.
     pub fn ship(&self, to: u64, shipment: Shipment) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(crate::ship::ship(self.shared.clone(), to, shipment));
-        }
+        self.shared.shipping.start(&self.shared, &self.tasks, to, shipment);
     }
 
     /// Asks `target`; `done` is called once, on a thread of the transport, with its status and answer.
@@ -145,13 +145,8 @@ impl Net {
         limit: Duration,
         done: impl FnOnce(Result<(u16, Bytes), CallError>) + Send + 'static,
     ) {
-        let shared = self.shared.clone();
-        match &self.runtime {
-            Some(runtime) => {
-                runtime.spawn(async move { done(crate::calls::call(&shared, target, payload, limit).await) });
-            }
-            None => done(Err(CallError::Unreachable("the node is stopping".to_owned()))),
-        }
+        let (shared, done) = (self.shared.clone(), Done(Some(done)));
+        self.tasks.spawn(async move { done.tell(crate::calls::call(&shared, target, payload, limit).await) });
     }
 
     /// Reads the certificate files again. New connections use them, old ones go on; after an error everything
@@ -185,8 +180,9 @@ impl Net {
     }
 
     /// Ends every connection, within about a second.
-    pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+    pub fn stop(&self) {
+        let runtime = self.runtime.lock().take();
+        if let Some(runtime) = runtime {
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
     }
@@ -195,6 +191,25 @@ impl Net {
 impl Drop for Net {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Who asked is told in any case, also when the transport stops first.
+struct Done<F: FnOnce(Result<(u16, Bytes), CallError>)>(Option<F>);
+
+impl<F: FnOnce(Result<(u16, Bytes), CallError>)> Done<F> {
+    fn tell(mut self, answered: Result<(u16, Bytes), CallError>) {
+        if let Some(done) = self.0.take() {
+            done(answered);
+        }
+    }
+}
+
+impl<F: FnOnce(Result<(u16, Bytes), CallError>)> Drop for Done<F> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(CallError::Unanswered));
+        }
     }
 }
 

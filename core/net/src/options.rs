@@ -85,7 +85,7 @@ impl Default for NetOptions {
             call_bytes_max: (1 << 20) + 1_024,
             queue_bytes_max: 32 << 20,
             queue_frames_max: 4_096,
-            urgent_frames_max: 512,
+            urgent_frames_max: 2_048,
             strangers_max: 64,
             strangers_per_address_max: 32,
             unknown_max: 64,

@@ -201,6 +201,10 @@ pub(crate) fn take_frame(shared: &Shared, from: u64, message: Message) -> Result
 
 /// Connects to a member, for as long as it is one.
 async fn keep(shared: Arc<Shared>, id: u64, peer: Arc<Peer>) {
+    if peer.address.is_empty() {
+        // Nothing but its number is known: it may connect to this node, this node waits.
+        return;
+    }
     let mut backoff = Backoff::new(shared.options.backoff_ms);
     let mut was_up = false;
     loop {

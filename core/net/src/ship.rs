@@ -1,15 +1,16 @@
 //! Sending a snapshot: a connection of its own, a pace, a window of what the receiver has not confirmed yet, and
 //! another try from there when the connection breaks.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::counters::add;
@@ -35,7 +36,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 /// What all outgoing snapshots share.
 pub(crate) struct Shipping {
     places: Semaphore,
-    under_way: Mutex<HashSet<u64>>,
+    under_way: Mutex<HashMap<u64, AbortHandle>>,
     rate: u64,
     next: Mutex<Instant>,
 }
@@ -48,6 +49,16 @@ impl Shipping {
             under_way: Mutex::default(),
             rate,
             next: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Sends one, in the place of another for the same member.
+    pub fn start(&self, shared: &Arc<Shared>, tasks: &Handle, to: u64, shipment: Shipment) {
+        let task = tasks.spawn(ship(shared.clone(), to, shipment)).abort_handle();
+        let mut under_way = self.under_way.lock();
+        under_way.retain(|_, task| !task.is_finished());
+        if let Some(before) = under_way.insert(to, task) {
+            before.abort();
         }
     }
 
@@ -66,16 +77,10 @@ impl Shipping {
 }
 
 /// Sends one snapshot and tells the node above how it went.
-pub(crate) async fn ship(shared: Arc<Shared>, to: u64, shipment: Shipment) {
-    let outcome = if shared.shipping.under_way.lock().insert(to) {
-        let outcome = match shared.shipping.places.acquire().await {
-            Ok(_place) => Sending::new(shipment).all(&shared, to).await,
-            Err(_) => Err("the node is stopping".to_owned()),
-        };
-        shared.shipping.under_way.lock().remove(&to);
-        outcome
-    } else {
-        Err("a snapshot is on its way there already".to_owned())
+async fn ship(shared: Arc<Shared>, to: u64, shipment: Shipment) {
+    let outcome = match shared.shipping.places.acquire().await {
+        Ok(_place) => Sending::new(shipment).all(&shared, to).await,
+        Err(_) => Err("the node is stopping".to_owned()),
     };
     match &outcome {
         Ok(()) => add(&shared.counters.snapshots_sent, 1),
