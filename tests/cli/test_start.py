@@ -35,6 +35,7 @@ def last_words(source: str, home: Path) -> str:
         (["kv"], 1),
         (["kv", "--help"], 0),
         (["service", "register", "-h"], 0),
+        (["cluster", "token", "create", "-h"], 0),
         (["completion", "bash"], 0),
     ],
 )

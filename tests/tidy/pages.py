@@ -39,12 +39,22 @@ def global_flags_table() -> str:
 def _group(group: Group | Single) -> str:
     name = group.name
     made: Any = group.build()
-    below = getattr(made, "commands", None)
-    commands = {f"{name} {word}": one for word, one in below.items()} if below is not None else {name: made}
-    rows = [row for words, one in commands.items() if not one.hidden for row in _command(words, one)]
+    rows = [row for words, one in _actions(name, made) for row in _command(words, one)]
     return "\n".join(
         [f"### {name}", _first_line(made.help), "", "| command | what |", "| --- | --- |", *rows]
     )
+
+
+def _actions(words: str, made: Any) -> Iterator[tuple[str, Any]]:
+    """The actions of a group and of the groups within it; a group without any is an action itself."""
+    if made.hidden:
+        return
+    below = getattr(made, "commands", None)
+    if below is None:
+        yield words, made
+        return
+    for word, one in below.items():
+        yield from _actions(f"{words} {word}", one)
 
 
 def _command(words: str, command: Any) -> Iterator[str]:

@@ -15,8 +15,19 @@ from konsul.cli.options import Form
 
 
 @dataclass(frozen=True, slots=True)
+class Painted:
+    """A word with a colour, which shows on terminals only."""
+
+    text: str
+    color: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings."""
+    """Rows under headings; a cell may be `Painted`."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -62,6 +73,11 @@ class Printer:
         sys.stdout.buffer.write(value)
         sys.stdout.buffer.flush()
 
+    def note(self, message: str) -> None:
+        """A remark on stderr; silent when quiet."""
+        if not self.quiet:
+            typer.echo(message, err=True)
+
     def warn(self, message: str) -> None:
         """A warning on stderr; silent when quiet."""
         if not self.quiet:
@@ -74,6 +90,21 @@ class Printer:
     def mark(self, text: str, good: bool) -> str:
         """A status word, green or red on a terminal."""
         return self._style(text, "green" if good else "red", sys.stdout)
+
+    def paint(self, cell: object) -> str:
+        """A cell as text, coloured on a terminal if it is `Painted`."""
+        return self._style(cell.text, cell.color, sys.stdout) if isinstance(cell, Painted) else str(cell)
+
+    def aligned(self, rows: Sequence[Sequence[object]]) -> list[str]:
+        """Rows as lines of text with their columns under one another; cells may be `Painted`."""
+        widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+        return [
+            "  ".join(
+                self.paint(cell) + " " * (width - len(str(cell)))
+                for cell, width in zip(row, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
@@ -94,7 +125,6 @@ class Printer:
         from rich import box
         from rich.console import Console
         from rich.table import Table as Grid
-        from rich.text import Text
 
         width = None if sys.stdout.isatty() else 1_000_000
         console = Console(
@@ -104,8 +134,14 @@ class Printer:
         for column in table.columns:
             grid.add_column(column, no_wrap=not sys.stdout.isatty(), overflow="fold")
         for row in table.rows:
-            grid.add_row(*(Text(str(cell)) for cell in row))
+            grid.add_row(*(_painted_text(cell) for cell in row))
         console.print(grid, soft_wrap=not sys.stdout.isatty())
 
     def _style(self, text: str, color: str, stream: Any) -> str:
         return typer.style(text, fg=color, bold=True) if self._color and stream.isatty() else text
+
+
+def _painted_text(cell: object) -> Any:
+    from rich.text import Text
+
+    return Text(cell.text, style=f"bold {cell.color}") if isinstance(cell, Painted) else Text(str(cell))
