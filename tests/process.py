@@ -45,6 +45,8 @@ class Server:
         self.settings = dict(settings or {})
         self.before = before
         self.module = module
+        self.python = sys.executable
+        """The interpreter that runs it."""
         self.log = log or data_dir.with_name(f"{data_dir.name}-{self.port}.log")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -68,7 +70,7 @@ class Server:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.before, sys.executable, "-m", self.module],
+                [*self.before, self.python, "-m", self.module],
                 env=kept | own | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,1 @@
+"""Figures of three nodes: leader kills, steady writes, lag, and the arrival of a fresh node."""
