@@ -141,6 +141,8 @@ class Replica:
     def __new__(cls, schema: bytes) -> Replica: ...
     def apply(self, now_ms: int, cases: bytes) -> tuple[int, int, int, bytes]:
         """Applies one entry; returns `(status, index, number, text)` as in `Core.reap`."""
+    def apply_once(self, now_ms: int, request_id: bytes, cases: bytes) -> tuple[int, int, int, bytes]:
+        """As `apply`, unless the window holds the 16-byte id: then the answer is the stored one."""
     def pulse(self, now_ms: int, limit: int) -> int:
         """Applies a pulse; returns how many rows expired."""
     def define(self, schema: bytes) -> None: ...

@@ -18,7 +18,7 @@ from konsul.errors import (
     TooLarge,
     Unsupported,
 )
-from tests.core.node import KV, KV_SHAPE, NAME, SERVICES, TAGS, case, cells, running, story
+from tests.core.node import FLAGS, KV, KV_SHAPE, NAME, SERVICES, TAGS, case, cells, running, story
 
 BACKENDS = pytest.mark.parametrize("backend", ["durable", "memory"])
 
@@ -167,5 +167,26 @@ def test_barriers_answer_on_a_leader(tmp_path: Path) -> None:
         async with running(tmp_path, backend="memory") as engine:
             await engine.barrier("default")
             await asyncio.gather(*(engine.barrier("linearizable") for _ in range(20)))
+
+    story(told)
+
+
+def test_a_request_is_applied_once_however_often_it_comes(tmp_path: Path) -> None:
+    async def told() -> None:
+        request = bytes(range(16))
+        add = case([], [[2, KV, b"n", FLAGS, 1, None]])
+        async with running(tmp_path) as engine:
+            first = await engine.commit(add, request_id=request)
+            assert await engine.commit(add, request_id=request) == first
+            assert await engine.put(KV, b"other", cells(b"v"), request_id=request) == first
+            assert engine.get(KV, b"other") is None
+            with pytest.raises(Invalid, match="16 bytes"):
+                await engine.commit(add, request_id=b"short")
+            await engine.snapshot()
+        async with running(tmp_path) as engine:
+            assert await engine.commit(add, request_id=request) == first
+            row = engine.get(KV, b"n")
+            assert row is not None
+            assert row.cells[FLAGS] == 1
 
     story(told)

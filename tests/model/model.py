@@ -19,6 +19,7 @@ APPLIED, CONFLICT, NOT_FOUND, INVALID, TOO_LARGE, LIMIT_REACHED, DUPLICATE = ran
 UNSUPPORTED = 12
 DEPTH_MAX = 8
 INDEX_VALUE_MAX = 768
+REQUESTS_MAX = 65_536
 
 Cell = Any
 Cells = list[Cell]
@@ -55,23 +56,41 @@ class Model:
         self.state: dict[int, dict[bytes, Row]] = {number: {} for number in self.tables}
         self.at = 0
         self.clock = 0
+        self.requests: dict[bytes | None, Answer] = {}
 
     # What `Replica` offers too.
 
-    def apply(self, now_ms: int, cases: bytes) -> Answer:
-        """Applies the first case whose guards all hold: `(status, index, number, text)` as in `Core.reap`."""
+    def apply(self, now_ms: int, cases: bytes, request_id: bytes | None = None) -> Answer:
+        """Applies the first case whose guards all hold: `(status, index, number, text)` as in `Core.reap`.
+
+        Of a request that was applied lately it only repeats the answer.
+        """
         decoded = msgpack.unpackb(cases, strict_map_key=False)
         try:
             shape.check_cases(self.tables, decoded)
         except Refused as refused:
             return refused.code, 0, 0, str(refused).encode()
         self.clock = max(self.clock, now_ms)
+        if request_id in self.requests:
+            return self.requests[request_id]
         for number, (guards, ops) in enumerate(decoded):
             if all(self._holds(guard) for guard in guards):
-                return self._apply_case(number, ops)
+                answer = self._apply_case(number, ops)
+                if request_id is not None and answer[0] == APPLIED:
+                    self._remember(request_id, answer)
+                return answer
         _, table, key, *_ = next(guard for guard in decoded[-1][0] if not self._holds(guard))
         row = self.state[table].get(as_bytes(key))
         return CONFLICT, 0, row.modify if row else 0, as_bytes(key)
+
+    def apply_once(self, now_ms: int, request_id: bytes, cases: bytes) -> Answer:
+        """`apply` as the core spells it for requests."""
+        return self.apply(now_ms, cases, request_id)
+
+    def _remember(self, request_id: bytes, answer: Answer) -> None:
+        self.requests[request_id] = answer
+        if len(self.requests) > REQUESTS_MAX:
+            del self.requests[next(iter(self.requests))]
 
     def pulse(self, now_ms: int, limit: int) -> int:
         """Deletes up to `limit` rows whose time has come; gives their number."""

@@ -21,12 +21,19 @@ def outcome(answer: m.Answer) -> tuple[int, ...] | tuple[int, int, bytes]:
     return (status,)
 
 
+def answer(engine: Replica | m.Model, step: stream.Step) -> m.Answer:
+    assert step.cases is not None
+    if step.request_id is None:
+        return engine.apply(step.now_ms, step.cases)
+    return engine.apply_once(step.now_ms, step.request_id, step.cases)
+
+
 def feed(core: Replica, oracle: m.Model, history: list[stream.Step]) -> None:
     for step in history:
         if step.cases is None:
             assert core.pulse(step.now_ms, step.limit) == oracle.pulse(step.now_ms, step.limit), step
         else:
-            theirs, ours = core.apply(step.now_ms, step.cases), oracle.apply(step.now_ms, step.cases)
+            theirs, ours = answer(core, step), answer(oracle, step)
             assert outcome(theirs) == outcome(ours), (step, theirs, ours)
         assert core.index() == oracle.index(), step
 
@@ -69,7 +76,7 @@ def test_a_snapshot_midway_changes_nothing(before: list[stream.Step], after: lis
         if step.cases is None:
             core.pulse(step.now_ms, step.limit)
         else:
-            core.apply(step.now_ms, step.cases)
+            answer(core, step)
     assert restored.digest() == core.digest()
 
 
@@ -86,6 +93,18 @@ def test_a_migration_midway_keeps_rows_and_rules(
         core = Replica.restore(core.snapshot())
     feed(core, oracle, after)
     assert_same_tables(core, oracle)
+
+
+def test_the_window_of_requests_forgets_the_oldest() -> None:
+    core, oracle = pair()
+    nothing = w.entry(([], []))
+    for number in (*range(m.REQUESTS_MAX + 2), 2, 1, 2, 3):
+        step = stream.Step(0, nothing, request_id=number.to_bytes(16))
+        assert answer(core, step) == answer(oracle, step), number
+    assert core.index() == m.REQUESTS_MAX + 5
+    restored = Replica.restore(core.snapshot())
+    again = stream.Step(0, nothing, request_id=(3).to_bytes(16))
+    assert answer(restored, again) == answer(core, again) == answer(oracle, again)
 
 
 def test_a_schema_that_is_no_addition_is_refused_and_nothing_changes() -> None:

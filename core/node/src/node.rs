@@ -8,7 +8,7 @@ use bytes::Bytes;
 use konsul_disk::datadir::DataDir;
 use konsul_disk::wal::LogView;
 use konsul_state::apply::{Refusal, Tables};
-use konsul_state::entry::{self, Kind};
+use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::store::Store as _;
 use parking_lot::Mutex;
 
@@ -82,10 +82,10 @@ impl Node {
         &self,
         cases: &[u8],
         timeout_ms: u64,
-        _request_id: Option<[u8; 16]>,
+        request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
         entry::validate(&self.shared.tables().schema(), cases)?;
-        self.propose(Bytes::copy_from_slice(cases), timeout_ms)
+        self.propose(cases.to_vec(), timeout_ms, request_id)
     }
 
     /// Proposes one `put`; `at` guards on the row's modify_index (0: absent).
@@ -96,25 +96,34 @@ impl Node {
         cells: &[u8],
         at: Option<u64>,
         timeout_ms: u64,
-        _request_id: Option<[u8; 16]>,
+        request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
         let cases = entry::put_cases(table, key, cells, at);
         entry::validate(&self.shared.tables().schema(), &cases)?;
-        self.propose(Bytes::from(cases), timeout_ms)
+        self.propose(cases, timeout_ms, request_id)
     }
 
-    fn propose(&self, body: Bytes, timeout_ms: u64) -> Result<Ticket, Refusal> {
+    fn propose(
+        &self,
+        cases: Vec<u8>,
+        timeout_ms: u64,
+        request_id: Option<RequestId>,
+    ) -> Result<Ticket, Refusal> {
         self.check_running()?;
         if self.shared.gauges.is_full.load(Relaxed) {
             return Err(refusal(code::DISK_FULL, crate::FULL));
         }
+        let (kind, body) = match request_id {
+            None => (Kind::Cases, cases),
+            Some(id) => (Kind::Once, entry::once_body(&id, &cases)),
+        };
         let bytes = body.len() as u64;
         if !self.shared.reserve(bytes) {
             return Err(refusal(code::BUSY, "too many writes wait; try again"));
         }
         let (ticket, deadline_ms) = self.ticket(timeout_ms);
         let waiter = Waiter { ticket, deadline_ms, bytes, work: Work::Client };
-        if !self.shared.inbox.propose(Proposal { waiter, kind: Kind::Cases, body }) {
+        if !self.shared.inbox.propose(Proposal { waiter, kind, body: Bytes::from(body) }) {
             self.shared.release(bytes);
             return Err(stopping());
         }

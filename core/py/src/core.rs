@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::door::{error, refused, store_failed};
+use crate::door::{error, known, refused, store_failed};
 use crate::options;
 use crate::reads::{self, Ask, JsonPage, Shape, Where};
 
@@ -35,13 +35,6 @@ impl Core {
     fn node(&self) -> PyResult<Arc<Node>> {
         self.node.read().clone().ok_or_else(|| error(code::STOPPING, "the node is not running"))
     }
-}
-
-/// The id of a request, of the one length there is.
-fn known(request_id: Option<&[u8]>) -> PyResult<Option<[u8; 16]>> {
-    let sized =
-        |id: &[u8]| <[u8; 16]>::try_from(id).map_err(|_| error(code::INVALID, "a request id has 16 bytes"));
-    request_id.map(sized).transpose()
 }
 
 type Packed<'py> = Bound<'py, PyBytes>;

@@ -2,10 +2,11 @@
 
 use konsul_node::code;
 use konsul_state::Refusal;
+use konsul_state::entry::{REQUEST_ID_BYTES, RequestId};
 use konsul_state::read::ReadError;
 use konsul_state::store::StoreError;
 use pyo3::exceptions::PyException;
-use pyo3::{PyErr, create_exception};
+use pyo3::{PyErr, PyResult, create_exception};
 
 create_exception!(
     konsul._core,
@@ -32,4 +33,13 @@ pub(crate) fn read_failed(failure: ReadError) -> PyErr {
         ReadError::Refused(refusal) => refused(refusal),
         other => error(code::INTERNAL, other.to_string()),
     }
+}
+
+/// The id of a request, of the one length there is.
+pub(crate) fn known(request_id: Option<&[u8]>) -> PyResult<Option<RequestId>> {
+    let sized = |id: &[u8]| {
+        RequestId::try_from(id)
+            .map_err(|_| error(code::INVALID, format!("a request id has {REQUEST_ID_BYTES} bytes")))
+    };
+    request_id.map(sized).transpose()
 }

@@ -2,7 +2,7 @@
 
 use konsul_node::code;
 use konsul_state::apply::{ApplyError, Outcome, Position, Tables};
-use konsul_state::entry::{self, Kind};
+use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::memory::Memory;
 use konsul_state::read::{self, Query, SCAN_ROWS_MAX};
 use konsul_state::schema::Schema;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::door::{error, read_failed, refused, store_failed};
+use crate::door::{error, known, read_failed, refused, store_failed};
 
 /// Tables in memory that entries are applied to one by one.
 #[pyclass(frozen, module = "konsul._core")]
@@ -42,6 +42,29 @@ impl Replica {
         *tables = changed;
         Ok(outcome)
     }
+
+    /// Validates and applies, as a node does.
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        now_ms: u64,
+        request_id: Option<RequestId>,
+        cases: &[u8],
+    ) -> PyResult<Answer<'py>> {
+        let schema = self.tables.lock().schema();
+        if let Err(refusal) = entry::validate(&schema, cases) {
+            return Ok((refusal.code, 0, 0, PyBytes::new(py, refusal.message.as_bytes())));
+        }
+        let outcome = match request_id {
+            None => self.enter(now_ms, Kind::Cases, cases)?,
+            Some(id) => self.enter(now_ms, Kind::Once, &entry::once_body(&id, cases))?,
+        };
+        Ok(match outcome {
+            Outcome::Applied { index, case, .. } => (0, index, u64::from(case), PyBytes::new(py, b"")),
+            Outcome::Conflict { current, key } => (code::CONFLICT, 0, current, PyBytes::new(py, &key)),
+            Outcome::Refused(refusal) => (refusal.code, 0, 0, PyBytes::new(py, refusal.message.as_bytes())),
+        })
+    }
 }
 
 #[pymethods]
@@ -54,15 +77,17 @@ impl Replica {
     }
 
     fn apply<'py>(&self, py: Python<'py>, now_ms: u64, cases: &[u8]) -> PyResult<Answer<'py>> {
-        let schema = self.tables.lock().schema();
-        if let Err(refusal) = entry::validate(&schema, cases) {
-            return Ok((refusal.code, 0, 0, PyBytes::new(py, refusal.message.as_bytes())));
-        }
-        Ok(match self.enter(now_ms, Kind::Cases, cases)? {
-            Outcome::Applied { index, case, .. } => (0, index, u64::from(case), PyBytes::new(py, b"")),
-            Outcome::Conflict { current, key } => (code::CONFLICT, 0, current, PyBytes::new(py, &key)),
-            Outcome::Refused(refusal) => (refusal.code, 0, 0, PyBytes::new(py, refusal.message.as_bytes())),
-        })
+        self.submit(py, now_ms, None, cases)
+    }
+
+    fn apply_once<'py>(
+        &self,
+        py: Python<'py>,
+        now_ms: u64,
+        request_id: &[u8],
+        cases: &[u8],
+    ) -> PyResult<Answer<'py>> {
+        self.submit(py, now_ms, known(Some(request_id))?, cases)
     }
 
     fn pulse(&self, now_ms: u64, limit: u64) -> PyResult<u32> {

@@ -12,6 +12,7 @@ use crate::rows::{KeyList, first_with};
 use crate::schema::{Schema, Table};
 use crate::store::{Read, StoreError, Write};
 use crate::vocabulary;
+use crate::window::Window;
 
 pub use crate::refusal::Refusal;
 
@@ -100,6 +101,7 @@ pub struct Tables {
     pub(crate) clock_ms: u64,
     pub(crate) applied: Position,
     pub(crate) counts: Vec<u64>,
+    pub(crate) window: Window,
     journal: Journal,
     frames: Frames,
     header: Vec<u8>,
@@ -114,6 +116,7 @@ impl Clone for Tables {
             clock_ms: self.clock_ms,
             applied: self.applied,
             counts: self.counts.clone(),
+            window: self.window,
             ..Self::default()
         }
     }
@@ -140,6 +143,7 @@ impl Tables {
                 .read_header(bytes)
                 .ok_or_else(|| ApplyError::Corrupt("the stored header is damaged".into()))?;
         }
+        tables.window = Window::open(r)?;
         Ok(tables)
     }
 
@@ -184,6 +188,11 @@ impl Tables {
         self.schema.table(table).map_or(0, |table| self.counts[table.position])
     }
 
+    /// How many entries were passed over because their request was known, since this process began.
+    pub fn repeats(&self) -> u64 {
+        self.window.repeats
+    }
+
     /// Applies one committed entry and appends what it changed to `changes`.
     ///
     /// # Errors
@@ -223,6 +232,7 @@ impl Tables {
                 Ok(Outcome::Applied { index: self.index, case: 0, expired: 0 })
             }
             Kind::Cases => self.cases(w, body, changes),
+            Kind::Once => self.once(w, body, changes),
             Kind::Pulse => self.pulse(w, Cursor::new(body).unsigned()?, changes),
         }
     }
@@ -268,6 +278,20 @@ impl Tables {
         Ok(Outcome::Conflict { current, key })
     }
 
+    /// Applies cases unless the window knows their request; only what was applied is remembered.
+    fn once(&mut self, w: &mut impl Write, body: &[u8], changes: &mut Vec<Change>) -> Result<Outcome, Stop> {
+        const SHORT: Malformed = Malformed("an entry is shorter than its request's id");
+        let (id, cases) = body.split_first_chunk().ok_or(SHORT)?;
+        if let Some((index, case)) = self.window.find(w, id)? {
+            return Ok(Outcome::Applied { index, case, expired: 0 });
+        }
+        let outcome = self.cases(w, cases, changes)?;
+        if let Outcome::Applied { index, case, .. } = outcome {
+            self.window.remember(w, id, index, case)?;
+        }
+        Ok(outcome)
+    }
+
     /// Expires what is due. A row whose own reactions are refused stays and is tried again by the next pulse.
     fn pulse(&mut self, w: &mut impl Write, limit: u64, changes: &mut Vec<Change>) -> Result<Outcome, Stop> {
         let schema = Arc::clone(&self.schema);
@@ -303,7 +327,8 @@ impl Tables {
         for count in &self.counts {
             self.header.extend_from_slice(&count.to_be_bytes());
         }
-        w.put(keys::HEADER, &self.header)
+        w.put(keys::HEADER, &self.header)?;
+        self.window.finish(w)
     }
 
     /// The earliest deadline of any row, in ms since 1970.

@@ -24,6 +24,8 @@ pub enum Kind {
     Define = 1,
     /// The most rows that may expire, in msgpack.
     Pulse = 2,
+    /// The 16 bytes of a request's id, then cases: applied once, however often it comes.
+    Once = 3,
 }
 
 /// Appends an entry as it is in the log.
@@ -43,6 +45,7 @@ pub(crate) fn split(entry: &[u8]) -> Result<(u64, Kind, &[u8]), Bad> {
         0 => Kind::Cases,
         1 => Kind::Define,
         2 => Kind::Pulse,
+        3 => Kind::Once,
         _ => return Err(Bad::Unknown(format!("entry kind {number} is not known"))),
     };
     Ok((u64::from_be_bytes(*now_ms), kind, body))
@@ -73,6 +76,19 @@ pub fn put_cases(table: u16, key: &[u8], cells: &[u8], at: Option<u64>) -> Vec<u
     out
 }
 
+/// The id of a request that must be applied once.
+pub type RequestId = [u8; REQUEST_ID_BYTES];
+/// Bytes of a request's id.
+pub const REQUEST_ID_BYTES: usize = 16;
+
+/// The body of an entry that is applied once. Not checked: [`validate`] does that with the cases.
+pub fn once_body(id: &RequestId, cases: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(REQUEST_ID_BYTES + cases.len());
+    out.extend_from_slice(id);
+    out.extend_from_slice(cases);
+    out
+}
+
 /// The body of a pulse that expires at most `limit` rows.
 pub fn pulse_body(limit: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -87,7 +103,7 @@ pub fn pulse_body(limit: u64) -> Vec<u8> {
 /// # Errors
 /// A refusal that says what is wrong.
 pub fn validate(schema: &Schema, cases: &[u8]) -> Result<(), Refusal> {
-    if cases.len() > ENTRY_BYTES_MAX - HEADER_BYTES {
+    if cases.len() > ENTRY_BYTES_MAX - HEADER_BYTES - REQUEST_ID_BYTES {
         return Err(Refusal::too_large(format!("an entry is limited to {ENTRY_BYTES_MAX} bytes")));
     }
     check_cases(schema, cases).map_err(Refusal::from)

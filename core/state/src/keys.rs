@@ -4,6 +4,10 @@
 //! | --- | --- | --- |
 //! | 0x00 | - | the header: index, clock, applied position, row counts |
 //! | 0x01 | - | the schema |
+//! | 0x02 | - | the members of the group, in the node's own encoding |
+//! | 0x08 | request id, 16 bytes | index u64 BE, case u16 BE: what a request was answered |
+//! | 0x09 | number of the request modulo the window u32 BE | its id |
+//! | 0x0a | - | how many requests were ever remembered, u64 BE |
 //! | 0x10 | table u16 BE, key | the packed row |
 //! | 0x20 | table u16 BE, column u8, escaped value, 0x00 0x00, key | empty: an index entry |
 //! | 0x30 | table u16 BE, deadline in ms u64 BE, key | empty: what expires when |
@@ -27,6 +31,27 @@ const _: () = assert!(STORE_KEY_BYTES_MAX <= 1982);
 pub const HEADER: &[u8] = &[0x00];
 /// The schema's key.
 pub const SCHEMA: &[u8] = &[0x01];
+/// The key of the group's members; what it holds is the node's.
+pub const MEMBERS: &[u8] = &[0x02];
+
+/// The key of how many requests were ever remembered.
+pub(crate) const REQUESTS: &[u8] = &[0x0a];
+const REQUEST: u8 = 0x08;
+const REQUEST_SLOT: u8 = 0x09;
+
+/// What the request with `id` was answered.
+pub(crate) fn request(id: &[u8; 16]) -> [u8; 17] {
+    let mut key = [REQUEST; 17];
+    key[1..].copy_from_slice(id);
+    key
+}
+
+/// The id of a remembered request, by its place in the window.
+pub(crate) fn request_slot(slot: u32) -> [u8; 5] {
+    let mut key = [REQUEST_SLOT; 5];
+    key[1..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
 
 /// First byte of rows.
 pub(crate) const ROW: u8 = 0x10;

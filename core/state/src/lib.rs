@@ -30,6 +30,7 @@ pub mod snapshot;
 mod snapshot_read;
 pub mod store;
 mod vocabulary;
+pub mod window;
 
 pub use refusal::{Refusal, code};
 

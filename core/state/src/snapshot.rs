@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! magic 8 · header length u32 BE · header (msgpack map) · its CRC32C u32 BE · one zstd frame of chunks
-//! chunk: length u32 BE · CRC32C u32 BE · msgpack [table id, [key, row, key, row ...]]
+//! chunk: length u32 BE · CRC32C u32 BE · msgpack [table id, [key, row, key, row ...]]; table id 0: the window's
+//!        requests, oldest first, as ids and answers
 //! end:   length 0
 //! ```
 //! The writer walks a read transaction, so nobody waits for it. Indexes are not in it: the reader builds them
@@ -17,10 +18,14 @@ use crate::msgpack;
 use crate::row::ROW_BYTES_MAX;
 use crate::store::{Read, StoreError};
 
-pub use crate::snapshot_read::{peek, read};
+pub use crate::snapshot_read::{peek, read, verify};
 
 pub(crate) const MAGIC: &[u8; 8] = b"KONSNAP1";
-pub(crate) const VERSION: u64 = 1;
+/// With requests in it. Without any a snapshot is written as format 1, which older versions read.
+pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION_PLAIN: u64 = 1;
+/// The table id of the window's chunks.
+pub(crate) const REQUESTS: u16 = 0;
 /// A chunk is closed once it has this many bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 /// No chunk is longer: one that is nearly full, and the longest row with its key.
@@ -45,7 +50,7 @@ pub enum SnapshotError {
     #[error("the snapshot is damaged: {0}")]
     Damaged(String),
     /// It is from a version that this one cannot read.
-    #[error("the snapshot has format {0}; this version reads format 1")]
+    #[error("the snapshot has format {0}; this version reads formats 1 and 2")]
     Version(u64),
 }
 
@@ -73,14 +78,17 @@ pub struct Header {
     pub meta: Vec<u8>,
     /// Table ids and row counts.
     pub counts: Vec<(u16, u64)>,
+    /// How many requests were ever remembered, and how many of them are in here.
+    pub requests: (u64, u64),
 }
 
 fn encode_header(tables: &Tables, meta: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let label = |out: &mut Vec<u8>, name: &str| msgpack::write_text(out, name.as_bytes());
-    msgpack::write_map(&mut out, 8);
+    let has_requests = tables.window.next > 0;
+    msgpack::write_map(&mut out, 8 + usize::from(has_requests));
     for (name, number) in [
-        ("format", VERSION),
+        ("format", if has_requests { VERSION } else { VERSION_PLAIN }),
         ("index", tables.index),
         ("clock_ms", tables.clock_ms),
         ("applied_index", tables.applied.index),
@@ -99,6 +107,12 @@ fn encode_header(tables: &Tables, meta: &[u8]) -> Vec<u8> {
         msgpack::write_array(&mut out, 2);
         msgpack::write_unsigned(&mut out, u64::from(table.id));
         msgpack::write_unsigned(&mut out, tables.counts[table.position]);
+    }
+    if has_requests {
+        label(&mut out, "requests");
+        msgpack::write_array(&mut out, 2);
+        msgpack::write_unsigned(&mut out, tables.window.next);
+        msgpack::write_unsigned(&mut out, tables.window.len());
     }
     out
 }
@@ -167,6 +181,7 @@ pub fn write(
     let mut frame = zstd::stream::write::Encoder::new(out, LEVEL)?;
     frame.include_checksum(true)?;
     let mut chunks = Chunks { out: frame, table: 0, pairs: 0, rows: Vec::new(), chunk: Vec::new() };
+    tables.window.each(r, |id, answer| chunks.add(REQUESTS, id, answer).map_err(SnapshotError::from))?;
     let mut failed = None;
     let mut visit = |key: &[u8], row: &[u8]| {
         let table = key

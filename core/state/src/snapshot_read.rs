@@ -11,8 +11,11 @@ use crate::keys::{self, KEY_BYTES_MAX};
 use crate::msgpack::{Cursor, Malformed};
 use crate::row::{ROW_BYTES_MAX, Row};
 use crate::schema::{Schema, Table};
-use crate::snapshot::{CHUNK_BYTES_MAX, HEADER_BYTES_MAX, Header, MAGIC, SnapshotError, VERSION};
+use crate::snapshot::{
+    CHUNK_BYTES_MAX, HEADER_BYTES_MAX, Header, MAGIC, REQUESTS, SnapshotError, VERSION, VERSION_PLAIN,
+};
 use crate::store::Write;
+use crate::window::Window;
 
 /// zstd frames that would need a larger window are refused; ours need at most 8 MiB.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -93,6 +96,7 @@ fn decode_header(bytes: &[u8]) -> Result<Header, SnapshotError> {
         schema: Vec::new(),
         meta: Vec::new(),
         counts: Vec::new(),
+        requests: (0, 0),
     };
     let mut format = 0;
     let mut cursor = Cursor::new(bytes);
@@ -106,10 +110,12 @@ fn decode_header(bytes: &[u8]) -> Result<Header, SnapshotError> {
             "schema" => header.schema = cursor.bytes()?.to_vec(),
             "meta" => header.meta = cursor.bytes()?.to_vec(),
             "counts" => header.counts = read_counts(&mut cursor)?,
+            "requests" if cursor.array()? == 2 => header.requests = (cursor.unsigned()?, cursor.unsigned()?),
+            "requests" => return Err(damaged("its count of requests is not a pair")),
             _ => cursor.skip()?,
         }
     }
-    if format == VERSION { Ok(header) } else { Err(SnapshotError::Version(format)) }
+    if (VERSION_PLAIN..=VERSION).contains(&format) { Ok(header) } else { Err(SnapshotError::Version(format)) }
 }
 
 fn read_counts(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, u64)>, SnapshotError> {
@@ -124,6 +130,17 @@ fn read_counts(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, u64)>, SnapshotError
     Ok(counts)
 }
 
+/// Reads a snapshot to its end and checks that it is whole and unaltered, without keeping anything.
+///
+/// # Errors
+/// [`SnapshotError`].
+pub fn verify(mut input: impl io::Read) -> Result<Header, SnapshotError> {
+    let header = read_header(&mut input)?;
+    Schema::decode(&header.schema).map_err(|refusal| damaged(refusal.message))?;
+    read_chunks(input, |_| Ok(()))?;
+    Ok(header)
+}
+
 /// Replaces everything in the store by a snapshot. Returns the tables and the meta given to
 /// [`crate::snapshot::write`].
 ///
@@ -133,7 +150,25 @@ pub fn read(mut input: impl io::Read, w: &mut impl Write) -> Result<(Tables, Vec
     let header = read_header(&mut input)?;
     let schema = Schema::decode(&header.schema).map_err(|refusal| damaged(refusal.message))?;
     w.clear()?;
-    let mut loader = Loader::new(&schema, &header, w);
+    let mut loader = Loader::new(&schema, &header, w)?;
+    read_chunks(input, |chunk| loader.load(chunk))?;
+    let (counts, window) = loader.finish(&header)?;
+    w.put(keys::SCHEMA, &header.schema)?;
+    let mut tables = Tables::default();
+    tables.schema = Arc::new(schema);
+    tables.index = header.index;
+    tables.clock_ms = header.clock_ms;
+    tables.counts = counts;
+    tables.window = window;
+    tables.finish(w, header.applied)?;
+    Ok((tables, header.meta))
+}
+
+/// Hands out the chunks behind the header, each with its checksum right.
+fn read_chunks(
+    input: impl io::Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
     let mut frame = zstd::stream::read::Decoder::new(input)?.single_frame();
     frame.window_log_max(WINDOW_LOG_MAX)?;
     let mut chunk = Vec::new();
@@ -150,7 +185,7 @@ pub fn read(mut input: impl io::Read, w: &mut impl Write) -> Result<(Tables, Vec
         if checksum != crc32c::crc32c(&chunk) {
             return Err(damaged("a chunk has a wrong checksum"));
         }
-        loader.load(&chunk)?;
+        take(&chunk)?;
     }
     if frame.read(&mut [0]).map_err(read_error)? != 0 {
         return Err(damaged("something follows its last chunk"));
@@ -159,15 +194,7 @@ pub fn read(mut input: impl io::Read, w: &mut impl Write) -> Result<(Tables, Vec
     if !rest.fill_buf()?.is_empty() {
         return Err(damaged("something follows its end"));
     }
-    let counts = loader.finish(&header)?;
-    w.put(keys::SCHEMA, &header.schema)?;
-    let mut tables = Tables::default();
-    tables.schema = Arc::new(schema);
-    tables.index = header.index;
-    tables.clock_ms = header.clock_ms;
-    tables.counts = counts;
-    tables.finish(w, header.applied)?;
-    Ok((tables, header.meta))
+    Ok(())
 }
 
 /// Writes rows with their entries, and checks that they are what the header promised.
@@ -180,10 +207,14 @@ struct Loader<'l, W> {
     store_key: Vec<u8>,
     scratch: Vec<u8>,
     counts: Vec<u64>,
+    window: Window,
 }
 
 impl<'l, W: Write> Loader<'l, W> {
-    fn new(schema: &'l Schema, header: &Header, w: &'l mut W) -> Self {
+    fn new(schema: &'l Schema, header: &Header, w: &'l mut W) -> Result<Self, SnapshotError> {
+        let (next, count) = header.requests;
+        let window =
+            Window::awaiting(next, count).ok_or_else(|| damaged("its count of requests cannot be"))?;
         let mut left = vec![0; schema.tables.len()];
         for (id, count) in &header.counts {
             if let Ok(table) = schema.table(*id) {
@@ -192,7 +223,7 @@ impl<'l, W: Write> Loader<'l, W> {
         }
         let counts = left.clone();
         let (last, store_key, scratch) = (Vec::new(), Vec::new(), Vec::new());
-        Self { schema, w, index: header.index, left, last, store_key, scratch, counts }
+        Ok(Self { schema, w, index: header.index, left, last, store_key, scratch, counts, window })
     }
 
     fn load(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
@@ -202,6 +233,9 @@ impl<'l, W: Write> Loader<'l, W> {
         }
         let id = u16::try_from(cursor.unsigned()?).map_err(|_| damaged("a table id is over 65535"))?;
         let schema = self.schema;
+        if id == REQUESTS {
+            return self.load_requests(&mut cursor);
+        }
         let table = schema.table(id).map_err(|refusal| damaged(refusal.message))?;
         let members = cursor.array()?;
         if members % 2 != 0 {
@@ -211,6 +245,24 @@ impl<'l, W: Write> Loader<'l, W> {
             self.load_row(table, cursor.bytes()?, cursor.bytes()?)?;
         }
         if cursor.is_empty() { Ok(()) } else { Err(damaged("a chunk is longer than its rows")) }
+    }
+
+    fn load_requests(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SnapshotError> {
+        let members = cursor.array()?;
+        for _ in 0..members / 2 {
+            let (id, answer) = (cursor.bytes()?, cursor.bytes()?);
+            let (id, index, case) =
+                Window::decode(id, answer).ok_or_else(|| damaged("a request has an impossible length"))?;
+            if index > self.index || self.window.find(self.w, &id)?.is_some() {
+                return Err(damaged("a request is newer than the snapshot, or there twice"));
+            }
+            self.window.remember(self.w, &id, index, case)?;
+        }
+        if cursor.is_empty() && members % 2 == 0 {
+            Ok(())
+        } else {
+            Err(damaged("a chunk of requests is not whole"))
+        }
     }
 
     fn load_row(&mut self, table: &Table, key: &[u8], row: &[u8]) -> Result<(), SnapshotError> {
@@ -236,8 +288,14 @@ impl<'l, W: Write> Loader<'l, W> {
         Ok(())
     }
 
-    fn finish(self, header: &Header) -> Result<Vec<u64>, SnapshotError> {
+    fn finish(self, header: &Header) -> Result<(Vec<u64>, Window), SnapshotError> {
         let missing = self.left.iter().any(|left| *left > 0) || header.counts.len() != self.counts.len();
-        if missing { Err(damaged("it has fewer rows than it says")) } else { Ok(self.counts) }
+        if missing {
+            return Err(damaged("it has fewer rows than it says"));
+        }
+        if self.window.next != header.requests.0 {
+            return Err(damaged("it has not the requests that it says"));
+        }
+        Ok((self.counts, self.window))
     }
 }

@@ -32,6 +32,7 @@ fn replica() -> Replica {
         let pairs = V::Map(vec![("k".into(), key.into())]);
         replica.must(1, &[put(1, key, &[key.into(), V::Now(5)]), put(2, key, &["a".into(), pairs])]);
         replica.must(2, &[put(3, V::Index, &[V::Bytes(b"{\"n\":[1]}".to_vec())])]);
+        replica.once(2, &[key.as_bytes()[0]; 16], &always(&[delete(3, "none")]));
     }
     replica
 }
@@ -85,7 +86,9 @@ fn body() -> Vec<u8> {
 /// Applies anything; a validated body must never look corrupt.
 fn apply(replica: &mut Replica, kind: u8, body: &[u8]) {
     let entry = [&7_u64.to_be_bytes()[..], &[kind], body].concat();
-    let valid = kind == 0 && entry::validate(&replica.tables.schema(), body).is_ok();
+    let cases = if kind == 3 { body.get(16..) } else { Some(body) };
+    let valid = [0, 3].contains(&kind)
+        && cases.is_some_and(|cases| entry::validate(&replica.tables.schema(), cases).is_ok());
     let mut w = replica.store.write().unwrap();
     let mut tables = replica.tables.clone();
     match tables.apply(&mut w, &entry, &mut Vec::new()) {
@@ -101,10 +104,11 @@ proptest! {
     })]
 
     #[test]
-    fn entries(kind in 0..4_u8, bytes in likely(), edits in edits()) {
+    fn entries(kind in 0..5_u8, bytes in likely(), edits in edits()) {
         let mut replica = replica();
         apply(&mut replica, kind, &bytes);
         apply(&mut replica, kind, &mutate(body(), &edits));
+        apply(&mut replica, 3, &[&[7; 16], &mutate(body(), &edits)[..]].concat());
         apply(&mut replica, 1, &mutate(schema(&tables()), &edits));
     }
 

@@ -3,6 +3,8 @@
 
 mod sketch;
 
+use std::collections::BTreeMap;
+
 use konsul_state::apply::Outcome;
 use konsul_state::keys;
 use proptest::collection::{btree_map, vec};
@@ -123,14 +125,17 @@ fn guard() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Debug, Clone)]
 enum Step {
     Entry(u64, Vec<u8>),
+    Once(u64, u8, Vec<u8>),
     Pulse(u64, u64),
 }
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
-    let case = (vec(guard(), 0..3), vec(op(), 1..6));
-    let entry = (0..200_u64, vec(case, 1..3)).prop_map(|(now_ms, list)| Step::Entry(now_ms, cases(&list)));
+    let case = || (vec(guard(), 0..3), vec(op(), 1..6));
+    let entry = (0..200_u64, vec(case(), 1..3)).prop_map(|(now_ms, list)| Step::Entry(now_ms, cases(&list)));
+    let once = (0..200_u64, 0..6_u8, vec(case(), 1..3))
+        .prop_map(|(now_ms, id, list)| Step::Once(now_ms, id, cases(&list)));
     let pulse = (0..200_u64, 0..4_u64).prop_map(|(now_ms, limit)| Step::Pulse(now_ms, limit));
-    vec(prop_oneof![6 => entry, 1 => pulse], 1..40)
+    vec(prop_oneof![6 => entry, 3 => once, 1 => pulse], 1..40)
 }
 
 /// Everything stored but the header, whose clock and position move with every entry.
@@ -141,6 +146,7 @@ fn stored(replica: &Replica) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn take(replica: &mut Replica, step: &Step) -> Option<Outcome> {
     match step {
         Step::Entry(now_ms, body) => Some(replica.apply(*now_ms, body)),
+        Step::Once(now_ms, id, body) => Some(replica.once(*now_ms, &[*id; 16], body)),
         Step::Pulse(now_ms, limit) => {
             replica.pulse(*now_ms, *limit);
             None
@@ -158,7 +164,7 @@ fn check_counts(replica: &Replica) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A snapshot holds only rows, so what it restores is every index, expiry and order entry built from
+    /// A snapshot holds only rows and requests, so what it restores is every index, expiry and order entry built from
     /// scratch.
     #[test]
     fn entries_always_match_the_rows(history in history()) {
@@ -175,17 +181,29 @@ proptest! {
     #[test]
     fn an_entry_that_is_not_applied_leaves_no_trace(history in history()) {
         let mut replica = Replica::new(&tables());
+        let mut answered: BTreeMap<u8, Outcome> = BTreeMap::new();
         for step in &history {
             let (before, index, changes) = (stored(&replica), replica.tables.index(), replica.changes.len());
-            match take(&mut replica, step) {
-                Some(Outcome::Refused(_) | Outcome::Conflict { .. }) => {
+            let outcome = take(&mut replica, step);
+            let known = if let Step::Once(_, id, _) = step { answered.get(id).cloned() } else { None };
+            let is_repeat = known.is_some();
+            if let Some(known) = known {
+                prop_assert_eq!(outcome.as_ref(), Some(&known));
+            }
+            match outcome {
+                Some(Outcome::Applied { .. }) if !is_repeat => {
+                    if let Step::Once(_, id, _) = step {
+                        answered.insert(*id, outcome.clone().unwrap());
+                    }
+                    prop_assert_eq!(replica.tables.index(), index + 1);
+                }
+                None => prop_assert!(replica.tables.index() <= index + 1),
+                _ => {
                     prop_assert_eq!(stored(&replica), before);
                     prop_assert_eq!(replica.tables.index(), index);
                     prop_assert_eq!(replica.changes.len(), changes);
                     check_counts(&replica);
                 }
-                Some(Outcome::Applied { .. }) => prop_assert_eq!(replica.tables.index(), index + 1),
-                None => prop_assert!(replica.tables.index() <= index + 1),
             }
         }
     }

@@ -32,12 +32,12 @@ fn a_snapshot_carries_everything_in_chunks() {
 fn a_snapshot_from_another_version_says_so() {
     let mut header = one("format");
     header.insert(0, 0x81);
-    header.extend_from_slice(&one(2));
+    header.extend_from_slice(&one(3));
     let mut bytes = b"KONSNAP1".to_vec();
     bytes.extend_from_slice(&(header.len() as u32).to_be_bytes());
     bytes.extend_from_slice(&header);
     bytes.extend_from_slice(&crc32c::crc32c(&header).to_be_bytes());
-    assert!(matches!(snapshot::peek(&bytes[..]), Err(SnapshotError::Version(2))));
+    assert!(matches!(snapshot::peek(&bytes[..]), Err(SnapshotError::Version(3))));
 }
 
 #[test]

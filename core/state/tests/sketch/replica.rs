@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use konsul_state::apply::{Change, Outcome, Position, Tables};
 use konsul_state::digest::digest;
-use konsul_state::entry::{self, Kind};
+use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::memory::Memory;
 use konsul_state::row::Row;
 use konsul_state::store::{Read, Store, Write};
@@ -47,6 +47,14 @@ impl Replica {
     pub fn apply(&mut self, now_ms: u64, cases: &[u8]) -> Outcome {
         match entry::validate(&self.tables.schema(), cases) {
             Ok(()) => self.entry(now_ms, Kind::Cases, cases),
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// As [`Replica::apply`], under a request's id.
+    pub fn once(&mut self, now_ms: u64, id: &RequestId, cases: &[u8]) -> Outcome {
+        match entry::validate(&self.tables.schema(), cases) {
+            Ok(()) => self.entry(now_ms, Kind::Once, &entry::once_body(id, cases)),
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
