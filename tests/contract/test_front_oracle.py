@@ -6,7 +6,6 @@ cuts; before the others the compiled one, as ASGI and as granian drives it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from urllib.parse import quote_from_bytes
 
@@ -16,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.front_ways import AsgiWay, Call, DirectWay, Reply, Way, compiled, plain, start_node
+from tests.contract.front_trio import Trio
+from tests.contract.front_ways import Call
 from tests.contract.odd_requests import (
     BODIES,
     BY_NAME,
@@ -32,46 +32,6 @@ from tests.contract.odd_requests import (
 JSON = (b"content-type", b"application/json")
 MSGPACK = (b"content-type", b"application/msgpack")
 ORIGIN = (b"origin", b"http://elsewhere")
-
-
-class Trio:
-    """The three ways and the loop they live on."""
-
-    def __init__(self, root: str) -> None:
-        self.runner = asyncio.Runner()
-        self.runner.run(self._start(root))
-
-    async def _start(self, root: str) -> None:
-        self.kernels = [await start_node(f"{root}/{name}") for name in ("plain", "asgi", "direct")]
-        self.fronts = [compiled(kernel) for kernel in self.kernels[1:]]
-        self.ways: tuple[Way, Way, Way] = (
-            AsgiWay(plain(self.kernels[0])),
-            AsgiWay(self.fronts[0]),
-            DirectWay(self.fronts[1]),
-        )
-
-    def ask(self, call: Call) -> Reply:
-        """Sends `call` all three ways, insists on equal answers, returns one."""
-        return self.runner.run(self._ask(call))
-
-    async def _ask(self, call: Call) -> Reply:
-        expected, *others = [await way(call) for way in self.ways]
-        for reply in others:
-            assert reply.comparable() == expected.comparable(), call
-        for reply in (expected, *others):
-            for name, value in reply.headers:
-                assert name != b"content-length" or call.method == "HEAD" or int(value) == len(reply.body)
-        return expected
-
-    def equal_tables(self) -> bool:
-        return len({kernel.engine.digest() for kernel in self.kernels}) == 1
-
-    def close(self) -> None:
-        for front in self.fronts:
-            front.close()
-        for kernel in self.kernels:
-            self.runner.run(kernel.stop(1_000))
-        self.runner.close()
 
 
 @pytest.fixture(scope="module")
