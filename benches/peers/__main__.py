@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benches import release, wrk
-from benches.peers.contenders import Contender, everyone
-from benches.served import Served
+from benches.peers import trios
+from benches.peers.contenders import Contender, Measured, everyone
 
 ROUNDS = int(os.environ.get("KONSUL_BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("KONSUL_BENCH_SECONDS", "6"))
+NODES = [int(nodes) for nodes in os.environ.get("KONSUL_BENCH_NODES", "1,3").split(",")]
 KEYS = 10_000
 VALUE = "v" * 100
 
@@ -43,6 +44,7 @@ class Row:
     """Medians of a store's rounds. Ratios are against Konsul: over 1, Konsul does more, or needs less CPU."""
 
     contender: str
+    nodes: int
     durable: str
     load: str
     requests_per_s: float
@@ -59,7 +61,7 @@ class Running:
     """A contender that serves."""
 
     contender: Contender
-    served: Served
+    served: Measured
     url: str
 
     def fill(self) -> None:
@@ -89,7 +91,7 @@ def play(running: list[Running]) -> list[Turn]:
     return turns
 
 
-def medians(running: list[Running], turns: list[Turn]) -> list[Row]:
+def medians(running: list[Running], turns: list[Turn], nodes: int) -> list[Row]:
     """One row per load and store, Konsul's first."""
     rows: list[Row] = []
     for load in ("GET", "PUT"):
@@ -103,6 +105,7 @@ def medians(running: list[Running], turns: list[Turn]) -> list[Row]:
             rows.append(
                 Row(
                     contender=each.contender.name,
+                    nodes=nodes,
                     durable=each.contender.durable,
                     load=load,
                     requests_per_s=rate,
@@ -120,34 +123,45 @@ def medians(running: list[Running], turns: list[Turn]) -> list[Row]:
 def table(rows: list[Row]) -> str:
     """The rows as a markdown table."""
     lines = [
-        "| load | store | durable | requests/s | p99 ms | server CPU us/request | RSS MB "
+        "| nodes | load | store | durable | requests/s | p99 ms | server CPU us/request | RSS MB "
         "| Konsul's throughput | its CPU, Konsul = 1 | failed |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row.load} | {row.contender} | {row.durable} | {row.requests_per_s:,.0f} | {row.p99_ms:.2f} "
-        f"| {row.cpu_us:.1f} | {row.rss_mb:.0f} "
+        f"| {row.nodes} | {row.load} | {row.contender} | {row.durable} | {row.requests_per_s:,.0f} "
+        f"| {row.p99_ms:.2f} | {row.cpu_us:.1f} | {row.rss_mb:.0f} "
         f"| x {row.throughput_ratio:.2f} | x {row.cpu_ratio:.2f} | {row.bad} |"
         for row in rows
     ]
     return "\n".join(lines)
 
 
-def main() -> int:
-    wrk.need()
-    release.REPORTS.mkdir(exist_ok=True)
-    contenders = everyone()
+def compete(contenders: list[Contender], nodes: int) -> list[Row]:
+    """All rounds of stores of so many nodes each."""
     with tempfile.TemporaryDirectory(dir=release.REPORTS, prefix=".peers-") as folder, ExitStack() as stack:
         running = []
         for contender in contenders:
             served, url = contender.start(Path(folder))
-            running.append(Running(contender, stack.enter_context(served), url))
+            stack.enter_context(served)
+            running.append(Running(contender, served, url()))
         for each in running:
             each.fill()
-        turns = play(running)
-        rows = medians(running, turns)
-    if len(contenders) == 1:
-        print("no other store was found: see benches/peers/README.md for how to name one", file=sys.stderr)
+        return medians(running, play(running), nodes)
+
+
+def main() -> int:
+    wrk.need()
+    release.REPORTS.mkdir(exist_ok=True)
+    rows: list[Row] = []
+    for nodes, found in ((1, everyone), (trios.SIZE, trios.everyone)):
+        if nodes not in NODES:
+            continue
+        contenders = found()
+        rows += compete(contenders, nodes)
+        if len(contenders) == 1:
+            print(
+                "no other store was found: see benches/peers/README.md for how to name one", file=sys.stderr
+            )
     title = f"{wrk.CONNECTIONS} keep-alive connections, median of {ROUNDS} alternating rounds of {SECONDS} s"
     page = f"# Konsul and its peers\n\n{title}, {os.cpu_count()} cores shared with wrk.\n\n{table(rows)}\n"
     (release.REPORTS / "peers.md").write_text(page)

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
 from benches import release
 from benches.served import Served, answers, free_port, send
@@ -17,13 +19,24 @@ HERE = Path(__file__).parent
 DOORS = HERE.parent / "doors"
 
 
+class Measured(Protocol):
+    """One process or several: entered to serve, measured meanwhile."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def cpu_s(self) -> float: ...
+    def rss_mb(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Contender:
-    """One store. `start` gives the process and its address; `store` writes one key."""
+    """One store. `start` gives what serves and, once it does, its address; `store` writes one key."""
 
     name: str
     durable: str
-    start: Callable[[Path], tuple[Served, str]]
+    start: Callable[[Path], tuple[Measured, Callable[[], str]]]
     store: Callable[[str, str, str], object]
     get: Path
     put: Path
@@ -33,8 +46,9 @@ def konsul() -> Contender:
     """This Konsul, release build."""
     interpreter = release.python()
 
-    def start(folder: Path) -> tuple[Served, str]:
-        return release.konsul(interpreter, folder)
+    def start(folder: Path) -> tuple[Measured, Callable[[], str]]:
+        served, url = release.konsul(interpreter, folder)
+        return served, lambda: url
 
     return Contender("Konsul", "yes", start, _put_json, DOORS / "get.lua", DOORS / "put.lua")
 
@@ -42,17 +56,17 @@ def konsul() -> Contender:
 def etcd() -> Contender | None:
     """etcd through its JSON gateway; Debian's package is etcd-server. `KONSUL_BENCH_ETCD` names another
     binary."""
-    binary = _found("KONSUL_BENCH_ETCD", "etcd")
+    binary = found("KONSUL_BENCH_ETCD", "etcd")
     if binary is None:
         return None
 
-    def start(folder: Path) -> tuple[Served, str]:
+    def start(folder: Path) -> tuple[Measured, Callable[[], str]]:
         url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         command = [binary, "--name", "bench", "--data-dir", str(folder / "etcd")]
         command += ["--listen-client-urls", url, "--advertise-client-urls", url]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         command += ["--initial-cluster", f"bench={peer}"]
-        return Served(command, {}, folder / "etcd.log", answers(f"{url}/health")), url
+        return Served(command, {}, folder / "etcd.log", answers(f"{url}/health")), lambda: url
 
     def store(url: str, key: str, value: str) -> object:
         fields = {
@@ -66,11 +80,11 @@ def etcd() -> Contender | None:
 
 def consul() -> Contender | None:
     """Consul, one server. `KONSUL_BENCH_CONSUL` names its binary where it is not on the path."""
-    binary = _found("KONSUL_BENCH_CONSUL", "consul")
+    binary = found("KONSUL_BENCH_CONSUL", "consul")
     if binary is None:
         return None
 
-    def start(folder: Path) -> tuple[Served, str]:
+    def start(folder: Path) -> tuple[Measured, Callable[[], str]]:
         http, rpc, lan = (free_port() for _ in range(3))
         url = f"http://127.0.0.1:{http}"
         command = [binary, "agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-log-level=warn"]
@@ -82,7 +96,7 @@ def consul() -> Contender | None:
             "-grpc-port=-1",
             "-grpc-tls-port=-1",
         ]
-        return Served(command, {}, folder / "consul.log", _takes_writes(url)), url
+        return Served(command, {}, folder / "consul.log", _takes_writes(url)), lambda: url
 
     def store(url: str, key: str, value: str) -> object:
         return send("PUT", f"{url}/v1/kv/{key}", value.encode(), "application/octet-stream")
@@ -92,15 +106,15 @@ def consul() -> Contender | None:
 
 def original() -> Contender | None:
     """The first Konsul, in Go. `KONSUL_BENCH_ORIGINAL` names its binary."""
-    binary = _found("KONSUL_BENCH_ORIGINAL", "konsul-go")
+    binary = found("KONSUL_BENCH_ORIGINAL", "konsul-go")
     if binary is None:
         return None
 
-    def start(folder: Path) -> tuple[Served, str]:
+    def start(folder: Path) -> tuple[Measured, Callable[[], str]]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         environ = {"KONSUL_HOST": "127.0.0.1", "KONSUL_PORT": str(port), "KONSUL_LOG_LEVEL": "error"}
-        return Served([binary], environ, folder / "original.log", answers(f"{url}/health/live")), url
+        return Served([binary], environ, folder / "original.log", answers(f"{url}/health/live")), lambda: url
 
     return Contender("original Konsul", "no, memory", start, _put_json, DOORS / "get.lua", DOORS / "put.lua")
 
@@ -128,6 +142,7 @@ def _takes_writes(url: str) -> Callable[[], bool]:
     return asked
 
 
-def _found(variable: str, name: str) -> str | None:
+def found(variable: str, name: str) -> str | None:
+    """The program that the variable names, else the one on the path."""
     given = os.environ.get(variable)
     return given if given else shutil.which(name)
