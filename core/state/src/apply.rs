@@ -6,10 +6,10 @@ use crate::define;
 use crate::entry::{self, Kind};
 use crate::frame::{Context, Frames, Run, Stop};
 use crate::journal::Journal;
-use crate::keys::{self, TIMED_PREFIX_BYTES};
+use crate::keys;
 use crate::msgpack::{Cursor, Malformed};
-use crate::rows::{KeyList, first_with};
-use crate::schema::{Schema, Table};
+use crate::rows::first_with;
+use crate::schema::Schema;
 use crate::store::{Read, StoreError, Write};
 use crate::vocabulary;
 use crate::window::Window;
@@ -237,7 +237,7 @@ impl Tables {
         }
     }
 
-    fn run<'r, W>(
+    pub(crate) fn run<'r, W>(
         &'r mut self,
         schema: &'r Schema,
         w: &'r mut W,
@@ -290,27 +290,6 @@ impl Tables {
             self.window.remember(w, id, index, case)?;
         }
         Ok(outcome)
-    }
-
-    /// Expires what is due. A row whose own reactions are refused stays and is tried again by the next pulse.
-    fn pulse(&mut self, w: &mut impl Write, limit: u64, changes: &mut Vec<Change>) -> Result<Outcome, Stop> {
-        let schema = Arc::clone(&self.schema);
-        let clock_ms = self.clock_ms;
-        let mut run = self.run(&schema, w, changes);
-        let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut expired = 0_u32;
-        for table in schema.tables.iter().filter(|table| table.expires.is_some()) {
-            if left == 0 {
-                break;
-            }
-            let due = due(run.w, table, clock_ms, left)?;
-            left -= due.len();
-            for at in 0..due.len() {
-                expired += u32::from(expire(&mut run, table, due.get(at))?);
-            }
-        }
-        self.index += u64::from(expired > 0);
-        Ok(Outcome::Applied { index: self.index, case: 0, expired })
     }
 
     /// Writes the header once for everything applied in this transaction; call it before the commit.
@@ -376,32 +355,6 @@ fn apply_ops<W: Write>(run: &mut Run<'_, W>, mut cursor: Cursor<'_>) -> Result<(
         run.op(&op, Context::TOP)?;
     }
     Ok(())
-}
-
-/// The expiry entries of the first due rows of a table.
-fn due(r: &impl Read, table: &Table, clock_ms: u64, limit: usize) -> Result<KeyList, Stop> {
-    let mut from = Vec::new();
-    keys::expiry_table(&mut from, table.id);
-    let mut to = Vec::new();
-    // A deadline at the clock is due; u64::MAX never is, which spares the overflow.
-    keys::expiry(&mut to, table.id, clock_ms.saturating_add(1), b"");
-    Ok(KeyList::range(r, &from, Some(&to), 0, limit)?)
-}
-
-/// Deletes a row if it is still there and still due; true if it did.
-fn expire<W: Write>(run: &mut Run<'_, W>, table: &Table, entry: &[u8]) -> Result<bool, Stop> {
-    if run.w.get(entry)?.is_none() {
-        return Ok(false);
-    }
-    let mark = run.changes.len();
-    run.journal.start(!table.children.is_empty());
-    match run.delete_key(table, &entry[TIMED_PREFIX_BYTES..], Context::TOP) {
-        Err(Stop::Refused(_)) => {
-            run.undo(mark)?;
-            Ok(false)
-        }
-        other => other,
-    }
 }
 
 /// Reads only the row counts, for readers that have no [`Tables`].

@@ -19,6 +19,7 @@ pub mod keys;
 pub mod memory;
 pub mod msgpack;
 mod ops;
+mod pulse;
 pub mod read;
 mod refusal;
 pub mod row;
