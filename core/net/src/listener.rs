@@ -266,7 +266,9 @@ async fn frames(shared: &Arc<Shared>, guest: Guest) -> Ended {
     let from = guest.hello.raft_id;
     let inbound =
         Inbound { queue: Arc::new(Queue::new(room(&shared.options))), stop: Arc::new(Notify::new()) };
-    shared.routes.enter(from, inbound.clone());
+    if !shared.routes.enter(from, inbound.clone()) {
+        return Ended::Done;
+    }
     let decoder = Decoder::new(shared.options.frame_bytes_max);
     let pace = Pace::of(&shared.options);
     let ended = tokio::select! {

@@ -126,14 +126,19 @@ impl Routes {
 
     /// A node connected for frames. It takes the place of its former connection, which is as good as dead; and it
     /// is there, so it is worth knocking at its door now.
-    pub fn enter(&self, raft_id: u64, inbound: Inbound) {
+    /// False: it was removed while it came in.
+    pub fn enter(&self, raft_id: u64, inbound: Inbound) -> bool {
         let mut known = self.0.lock();
+        if known.former.contains(&raft_id) {
+            return false;
+        }
         if let Some(peer) = known.peers.get(&raft_id) {
             peer.knock.notify_one();
         }
         if let Some(before) = known.inbound.insert(raft_id, inbound) {
             before.stop.notify_one();
         }
+        true
     }
 
     /// Its connection ended.

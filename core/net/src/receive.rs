@@ -117,8 +117,13 @@ pub(crate) async fn receive(shared: &Arc<Shared>, guest: Guest) -> Ended {
     let running = async {
         let pass = pass;
         link::run(guest.stream, &queue, decoder, Pace::of(&shared.options), &shared.counters, |message| {
-            pass.try_send(message)
-                .map_err(|_| FrameError::Malformed("more of a snapshot than was asked for").into())
+            match pass.try_send(message) {
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(FrameError::Malformed("more of a snapshot than was asked for").into())
+                }
+                // What was on its way when the snapshot was refused is nobody's fault.
+                _ => Ok(()),
+            }
         })
         .await
     };
