@@ -38,7 +38,8 @@ class Kernel:
 
     def __post_init__(self) -> None:
         declared = [metric for feature in self.features for metric in feature.metrics]
-        node_id = str(self.engine.options.node_id)
+        options = self.engine.options
+        node_id = options.node_name or str(options.node_id)
         self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
@@ -86,8 +87,9 @@ def unready(status: Mapping[str, Any]) -> str | None:
     """What in the engine's status keeps a node from being ready, or None."""
     if status["stopping"]:
         return "the node is stopping"
-    if status["role"] != "leader":
-        return "no leader"
+    apart = _apart(status)
+    if apart is not None:
+        return apart
     raft = status["raft"]
     behind = raft["commit_index"] - raft["applied_index"]
     if behind > BEHIND_MAX:
@@ -95,3 +97,15 @@ def unready(status: Mapping[str, Any]) -> str | None:
     if status["disk"]["stalled"]:
         return "the disk does not answer"
     return None
+
+
+def _apart(status: Mapping[str, Any]) -> str | None:
+    """Why the node is without the leader that it needs, or None. A single node has to lead itself."""
+    cluster = status.get("cluster")
+    if not cluster:
+        return None if status["role"] == "leader" else "no leader"
+    if cluster["state"] == "unformed":
+        return "the node has not joined a cluster yet"
+    if cluster["state"] == "removed":
+        return "the node is no member of its cluster any more"
+    return None if cluster["known_leader"] else "no leader"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from konsul.features.health import routes
+from konsul.features.health.services import Elections
 from konsul.kernel.feature import Feature
 
-feature = Feature(name="health", router=routes.router)
+feature = Feature(name="health", router=routes.router, services=(Elections,))

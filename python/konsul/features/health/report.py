@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from konsul.features.health import raft_checks
+from konsul.features.health.services import recent_elections
 from konsul.kernel.duration import format_duration_ms
 from konsul.kernel.logging import rfc3339_now
 from konsul.kernel.node import VERSION
@@ -25,8 +27,10 @@ def health(kernel: Kernel) -> dict[str, Any]:
     status = kernel.engine.status()
     wrong = kernel.readiness()
     sick = kernel.services.health()
+    cluster = raft_checks.document(status, recent_elections(kernel.engine)) if status.get("cluster") else None
+    is_poor = wrong or sick or writes_refused(status) or (cluster and not cluster["healthy"])
     body: dict[str, Any] = {
-        "status": "degraded" if wrong or sick or writes_refused(status) else "healthy",
+        "status": "degraded" if is_poor else "healthy",
         "version": VERSION,
         "uptime": format_duration_ms(kernel.uptime_ms()),
         "timestamp": rfc3339_now(),
@@ -36,6 +40,8 @@ def health(kernel: Kernel) -> dict[str, Any]:
         "raft": {name: status[name] for name in _RAFT} | status["raft"],
         "disk": status["disk"],
     }
+    if cluster:
+        body["cluster"] = cluster
     if wrong:
         body["reason"] = wrong
     if sick:
