@@ -28,13 +28,14 @@ def ask(
     body: object = None,
     timeout_s: float = 30.0,
     headers: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Answer:
     """Sends `body` as JSON, or as it is when it is bytes.
 
     Raises:
         OSError, http.client.HTTPException: no answer.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         is_raw = body is None or isinstance(body, bytes)
         payload = body if is_raw else json.dumps(body).encode()

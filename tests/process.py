@@ -41,6 +41,7 @@ class Server:
         module: str = "konsul.server",
     ) -> None:
         self.data_dir = data_dir
+        self.host = "127.0.0.1"
         self.port = free_port()
         self.settings = dict(settings or {})
         self.before = before
@@ -63,7 +64,7 @@ class Server:
         """Starts the process and does not wait for it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("KONSUL_")}
         own = {
-            "KONSUL_HOST": "127.0.0.1",
+            "KONSUL_HOST": self.host,
             "KONSUL_PORT": str(self.port),
             "KONSUL_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",
@@ -93,7 +94,7 @@ class Server:
 
     def status_of(self, path: str) -> int | None:
         """The status a GET is answered with, None without a connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("GET", path)
             return connection.getresponse().status

@@ -22,6 +22,7 @@ FORM_S = 90.0
 SETTLE_S = 60.0
 LIGHT: dict[str, str] = {
     "KONSUL_RAFT_PROFILE": "fast",
+    "KONSUL_AUTOPILOT_SERVER_STABILIZATION_TIME": "200ms",
     "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
     "KONSUL_DISK_RESERVE_BYTES": "1MiB",
     "KONSUL_LOG_FORMAT": "json",
@@ -144,6 +145,12 @@ class Cluster:
         but = "" if besides is None else f" that is not {besides.name}"
         self._until(there, f"a leader{but}", deadline_s)
         return found[-1]
+
+    def term(self) -> int:
+        """The leader's term."""
+        status = self.until_leader().status()
+        assert status is not None
+        return int(status["stats"]["term"])
 
     def followers(self) -> list[Node]:
         """Every running node but the leader."""

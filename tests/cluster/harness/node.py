@@ -33,7 +33,7 @@ class Node(Server):
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -53,7 +53,7 @@ class Node(Server):
         Raises:
             OSError, http.client.HTTPException: no answer.
         """
-        return ask(self.port, method, path, body, timeout_s, headers)
+        return ask(self.port, method, path, body, timeout_s, headers, self.host)
 
     def asked(self, method: str, path: str, body: object = None, timeout_s: float = PROBE_S) -> Answer | None:
         """As `ask`, None where there is no answer."""
