@@ -61,8 +61,8 @@ class Front:
             identify, limit, authorise: the slots of `konsul.kernel.pipeline`; they refuse by raising. None is
                 open and costs nothing. `authorise` is asked for native routes only.
             audit: when filled, native writes go to the application, which audits.
-            write_id: (Idempotency-Key, identity, method, path as sent, query, body) -> the 16 bytes under which
-                the core applies the write once; raises for a key it cannot take.
+            write_id: (Idempotency-Key, identity, method, path as sent, query, body) -> the 16 bytes under
+                which the core applies the write once; raises for a key it cannot take.
             redirect_writes: writes go to the application while this node may not lead.
             max_held_bytes: bodies on their way, of all requests together; beyond it 503.
             log_buffer_bytes: lines beyond this, because nobody reads `log_fd`, are dropped and counted.

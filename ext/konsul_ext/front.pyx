@@ -35,7 +35,8 @@ cdef class Front:
                  Py_ssize_t max_head_bytes=4096, Py_ssize_t max_body_bytes=4194304,
                  Py_ssize_t max_value_bytes=524288, Py_ssize_t max_key_bytes=1024,
                  Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
-                 write_id=None, bint redirect_writes=False, str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
+                 write_id=None, bint redirect_writes=False,
+                 str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
                  Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
         cdef Site site = Site()
         site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)

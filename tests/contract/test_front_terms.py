@@ -255,3 +255,35 @@ def test_msgpack_batches_are_told_the_same(trio: Trio) -> None:
     body = msgpack.packb({"keys": ["read/k"]})
     call = Call("POST", b"/batch/kv/get", b"stale", body, ((b"content-type", b"application/msgpack"),))
     assert b"x-konsul-index" in said(trio.ask(call))
+
+
+ONCE = [call for call in WRITES if call.path not in (b"/heartbeat/web", b"/batch/services/register")]
+
+
+@pytest.mark.parametrize("call", ONCE, ids=named)
+def test_a_repeated_write_is_answered_alike_and_done_once(trio: Trio, call: Call) -> None:
+    keyed = asking(call, b"", (b"idempotency-key", b"once"))
+    first = trio.ask(keyed)
+    assert first.status == 200
+    between = trio.ask(Call("PUT", b"/kv/write/between", b"", b'{"value":"v"}', (JSON,)))
+    again = trio.ask(keyed)
+    assert (again.status, again.body) == (first.status, first.body)
+    assert said(again)[b"x-konsul-index"] == said(first)[b"x-konsul-index"]
+    assert trio.kernels[0].engine.contact()[2] == int(said(between)[b"x-konsul-index"]), "nothing was written"
+    assert said(trio.ask(call)) != said(first), "without the key it is another write"
+    assert said(trio.ask(asking(call, b"x=1", (b"idempotency-key", b"once")))) != said(first)
+
+
+def test_a_repeated_compare_and_set_is_no_conflict_with_itself(trio: Trio) -> None:
+    key = (b"idempotency-key", b"cas")
+    first = trio.ask(Call("PUT", b"/kv/cas/k", b"", b'{"value":"1","cas":0}', (JSON, key)))
+    index = orjson.loads(first.body)["modify_index"]
+    trio.ask(Call("PUT", b"/kv/cas/k", b"", b'{"value":"2","cas":%d}' % index, (JSON, key)))
+    for body in (b'{"value":"1","cas":0}', b'{"value":"2","cas":%d}' % index):
+        assert trio.ask(Call("PUT", b"/kv/cas/k", b"", body, (JSON, key))).status == 200
+        assert trio.ask(Call("PUT", b"/kv/cas/k", b"", body, (JSON,))).status == 409
+    assert orjson.loads(trio.ask(Call("GET", b"/kv/cas/k")).body)["value"] == "2"
+    current = orjson.loads(trio.ask(Call("GET", b"/kv/cas/k", b"metadata=true")).body)["modify_index"]
+    for _ in range(2):
+        assert trio.ask(Call("DELETE", b"/kv/cas/k", b"cas=%d" % current, b"", (key,))).status == 200
+    assert trio.ask(Call("DELETE", b"/kv/cas/k", b"cas=%d" % current)).status == 404
