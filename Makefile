@@ -12,13 +12,16 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix bench peers kills join-1gb loadtest demo chaos fuzz clean rust-tools
+.PHONY: help run build test check fix bench peers kills join-1gb loadtest demo chaos sim fuzz clean rust-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and serve on http://127.0.0.1:8888 with ./data; Ctrl-C stops gracefully
 	@exec $(RUN) konsul
+
+cluster: build ## three nodes on this machine, data in ./data/cluster; Ctrl-C stops them all
+	@exec $(RUN) python -m deploy.local_cluster $(if $(NODES),--nodes $(NODES))
 
 build: $(UV) ## the Rust core, the Cython front and the Python packages, into .venv
 	@$(SOON) 3000 $(UV) sync --quiet
@@ -66,9 +69,16 @@ kills: build ## 100 leader kills with each profile: how soon a write succeeds ag
 join-1gb: build ## a fresh node joins a cluster that holds 1 GB under load; KONSUL_BENCH_JOIN_MB chooses another size
 	@$(SOON) 5400 $(RUN) python -m benches.cluster.join
 
+sim: ## a simulated cluster under faults, thousands of seeds; SIM_SECONDS bounds it, SEED=n replays one (TRACE=1)
+	@$(SOON) 7200 cargo run --locked --quiet -p konsul-sim --bin konsul-sim -- $(if $(SEED),\
+	  --seed $(SEED) $(if $(TRACE),--trace),--seeds $(or $(SEEDS),10000) --seconds $(or $(SIM_SECONDS),3000))
+
 fuzz: build ## a long search by Hypothesis and proptest for what breaks the engine
 	@HYPOTHESIS_PROFILE=slow $(SOON) 3600 $(RUN) pytest tests/model --timeout 3000
 	@PROPTEST_CASES=20000 $(SOON) 3600 cargo test --locked --quiet -p konsul-state -p konsul-disk
+
+promtool: ## check the alert rules and run their tests (promtool is in Debian's package prometheus)
+	@cd deploy/prometheus && promtool check config prometheus.yml && promtool test rules alerts_test.yml
 
 clean: ## remove what was built; ./data stays
 	@rm -rf target .venv .venv-release .venv-tools reports ext/build

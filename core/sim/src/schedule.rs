@@ -60,7 +60,7 @@ impl<T> Schedule<T> {
     }
 
     /// Goes on to the next event.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn advance(&mut self) -> Option<T> {
         let Reverse(planned) = self.queue.pop()?;
         self.now_us = planned.at_us;
         Some(planned.what)
@@ -77,9 +77,9 @@ mod tests {
         for (in_us, what) in [(5, 'c'), (1, 'a'), (5, 'd'), (1, 'b')] {
             schedule.after(in_us, what);
         }
-        assert_eq!(schedule.next(), Some('a'));
+        assert_eq!(schedule.advance(), Some('a'));
         schedule.at(0, 'x');
-        let rest: String = std::iter::from_fn(|| schedule.next()).collect();
+        let rest: String = std::iter::from_fn(|| schedule.advance()).collect();
         assert_eq!((rest.as_str(), schedule.now_us()), ("bxcd", 5));
     }
 }

@@ -20,7 +20,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use lease_safety::LeaseSafety;
 pub use linearizable_clients::LinearizableClients;
 pub use log_matching::LogMatching;
-pub use state_machine_safety::StateMachineSafety;
+pub use state_machine_safety::{StateMachineSafety, digest};
 
 /// An invariant that fell.
 #[derive(Clone, Debug, PartialEq, Eq)]
