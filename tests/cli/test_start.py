@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("httpx", "rich", "yaml", "pydantic", "msgpack", "fastapi", "click", "konsul.engine", "konsul.kernel")
+HEAVY = (
+    "httpx",
+    "rich",
+    "cryptography",
+    "yaml",
+    "pydantic",
+    "msgpack",
+    "fastapi",
+    "click",
+    "konsul.engine",
+    "konsul.kernel",
+)
 SOURCE = """
 import sys
 from konsul.cli.main import run
@@ -36,6 +47,7 @@ def last_words(source: str, home: Path) -> str:
         (["kv", "--help"], 0),
         (["service", "register", "-h"], 0),
         (["cluster", "token", "create", "-h"], 0),
+        (["tls", "cert", "create", "-h"], 0),
         (["completion", "bash"], 0),
     ],
 )

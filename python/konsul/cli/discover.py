@@ -16,6 +16,7 @@ from konsul.cli.command import Group, Single
 OWN = {
     "version": "konsul.cli.version",
     "profile": "konsul.cli.profile_group",
+    "tls": "konsul.cli.tls_group",
     "completion": "konsul.cli.completion",
 }
 
