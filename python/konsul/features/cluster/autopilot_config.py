@@ -102,17 +102,19 @@ def in_force(engine: Engine, config: Config) -> AutopilotConfig:
     return _stored(engine, config)[0]
 
 
-def _stored(engine: Engine, config: Config) -> tuple[AutopilotConfig, int]:
-    """The settings and the modify_index of their row, 0 without one."""
+def _stored(engine: Engine, config: Config) -> tuple[AutopilotConfig, int, dict[str, Any]]:
+    """The settings, the modify_index of their row (0 without one), and what this version does not know."""
     own = config.of(AutopilotSettings)
     first = AutopilotConfig(**{name: getattr(own, name) for name in AutopilotConfig.__dataclass_fields__})
     row = engine.get(SettingsRow.table_id, KEY)
     if row is None or row.cells[0] is None:
-        return first, 0 if row is None else row.modify_index
+        return first, 0 if row is None else row.modify_index, {}
     stored = orjson.loads(row.cells[0])
     # A newer node may have stored what this one does not know.
-    known = {name: value for name, value in stored.items() if name in document(first)}
-    return changed(first, known), row.modify_index
+    names = document(first)
+    known = {name: value for name, value in stored.items() if name in names}
+    unknown = {name: value for name, value in stored.items() if name not in names}
+    return changed(first, known), row.modify_index, unknown
 
 
 async def change(engine: Engine, config: Config, changes: Mapping[str, Any]) -> AutopilotConfig:
@@ -122,9 +124,9 @@ async def change(engine: Engine, config: Config, changes: Mapping[str, Any]) -> 
         Invalid: as `changed`. Conflict: others change them at the same time.
     """
     for _ in range(_CHANGE_TRIES):
-        old, modify_index = _stored(engine, config)
+        old, modify_index, unknown = _stored(engine, config)
         new = changed(old, changes)
-        cells = entry.cells(orjson.dumps(document(new)))
+        cells = entry.cells(orjson.dumps(unknown | document(new)))
         try:
             await engine.put(SettingsRow.table_id, KEY, cells, modify_index)
         except Conflict:

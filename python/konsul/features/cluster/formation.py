@@ -23,6 +23,7 @@ from konsul.kernel.config import Config
 HELLO_MS: Final = 1_500
 ADDRESSES_MAX: Final = 64
 _SOON_S: Final = 0.1
+_FORMING_S: Final = 1.0
 _LATER_S: Final = 5.0
 _QUIET_S: Final = 3.0
 """A member that hears of no leader for so long asks whether it is still one."""
@@ -77,7 +78,7 @@ class Formation:
                 return
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
             # Nodes that are about to form a cluster are quick; one that waits to be let in is patient.
-            patient_s = 1.0 if self._settings.expect else _LATER_S
+            patient_s = _FORMING_S if self._settings.expect else _LATER_S
             delay_s = min(delay_s * 2, patient_s)
 
     async def _step(self, met: list[Met]) -> bool:
