@@ -140,6 +140,11 @@ def test_what_a_newer_node_stored_is_left_alone(tmp_path: Path) -> None:
     async def story(engine: Engine) -> None:
         stored = msgpack.packb([b'{"enabled":false,"later":1}'])
         await engine.put(SettingsRow.table_id, b"autopilot", stored)
-        assert in_force(engine, load(GROUPS, environ={})).enabled is False
+        config = load(GROUPS, environ={})
+        assert in_force(engine, config).enabled is False
+        await change(engine, config, {"enabled": True})
+        row = engine.get(SettingsRow.table_id, b"autopilot")
+        assert row is not None
+        assert b'"later":1' in row.cells[0]
 
     told(tmp_path, story)
