@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konsul.features.catalog import batch, commands, queries, routes, tables
+from konsul.features.catalog import batch, commands, leases, queries, routes, tables
 from konsul.features.catalog.metrics import METRICS
 from konsul.kernel.feature import Feature
 
@@ -27,6 +27,7 @@ feature = Feature(
         queries.get_many,
     ),
     router=routes.router,
+    services=(leases.Leases,),
     metrics=METRICS,
     shapes={"service": tables.SERVICE},
 )

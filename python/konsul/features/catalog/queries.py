@@ -12,6 +12,7 @@ import orjson
 from konsul.engine import Row
 from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.commands import NOT_FOUND, is_possible
+from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.metrics import QUERIES, QUERY_RESULTS, QUERY_SECONDS
 from konsul.features.catalog.tables import SERVICE, Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
@@ -29,7 +30,7 @@ _INDEXED_MAX_BYTES: Final = 760
 class Known:
     """One instance as JSON text with what the node knows.
 
-    `expires_in_ms`: what is left of its lease; None where they are unknown: off the leader.
+    `expires_in_ms`: what is left of its lease; None where that cannot be known now.
     """
 
     service: bytes
@@ -58,7 +59,8 @@ async def get_metadata(ctx: Context, *, name: str) -> Known:
     if key is not None:
         row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
         if row is not None and text is not None:
-            return _known(ctx, key, row, text)
+            (rest_ms,) = await left_ms(ctx, [key])
+            return Known(text, row.create_index, row.modify_index, rest_ms)
     raise NotFound(NOT_FOUND)
 
 
@@ -86,20 +88,24 @@ async def instances(ctx: Context, *, name: str) -> bytes:
 async def instances_metadata(ctx: Context, *, name: str) -> list[Known]:
     """As `instances`, each with its indices and the end of its lease."""
     prefix = instances_prefix(name)
-    found: list[Known] = []
+    found: list[tuple[bytes, Row, bytes]] = []
     after: bytes | None = None
     while is_possible(prefix):
         page = ctx.engine.scan(Instance.table_id, prefix, (), after, PAGE)
         for key, row in page.rows:
             text = ctx.engine.get_json(SERVICE, key)
             if text is not None:
-                found.append(_known(ctx, key, row, text))
+                found.append((key, row, text))
         after = page.after
         if after is None:
             break
     if not found:
         raise NotFound(NOT_FOUND)
-    return found
+    rest_ms = await left_ms(ctx, [key for key, _, _ in found])
+    return [
+        Known(text, row.create_index, row.modify_index, left)
+        for (_, row, text), left in zip(found, rest_ms, strict=True)
+    ]
 
 
 @query("service.query", needs="service:list")
@@ -155,13 +161,6 @@ def _representative(ctx: Context, name: str) -> bytes | None:
 def _text(ctx: Context, name: str) -> bytes | None:
     key = _representative(ctx, name)
     return None if key is None else ctx.engine.get_json(SERVICE, key)
-
-
-def _known(ctx: Context, key: bytes, row: Row, text: bytes) -> Known:
-    left_ms = ctx.engine.lease_ms(Instance.table_id, key)
-    if left_ms is None and ctx.engine.is_current():
-        left_ms = 0  # it has just ended
-    return Known(text, row.create_index, row.modify_index, left_ms)
 
 
 def filters(tags: Sequence[str], metadata: Sequence[tuple[str, str]]) -> list[tuple[int, bytes]] | None:
