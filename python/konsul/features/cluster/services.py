@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from konsul.engine import Caller
+from konsul.engine import Caller, Engine
 from konsul.errors import KonsulError
+from konsul.features.cluster.certificates import Certificates
 from konsul.features.cluster.cluster_log import cluster_log
 from konsul.features.cluster.formation import Formation
 from konsul.features.cluster.membership import administer, on_leader
 from konsul.features.cluster.overview import overview
 from konsul.features.cluster.view import FORMED, REMOVED, View, view_of
 from konsul.kernel.cluster_settings import ClusterSettings
+from konsul.kernel.config import Config
 from konsul.kernel.logging import logger
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ class Forming:
         self._tasks = [
             asyncio.create_task(self._form(formation), name="cluster-forming"),
             asyncio.create_task(_Watch(self._engine, self._config).run(), name="cluster-watch"),
+            asyncio.create_task(
+                Certificates(self._engine, cluster_log(self._config)).run(), name="cluster-certificates"
+            ),
         ]
 
     async def stop(self) -> None:
@@ -64,8 +69,9 @@ class Forming:
             del self._engine.handlers[kind]
 
     def health(self) -> str | None:
-        """What is wrong, or None."""
-        return None
+        """What is wrong, or None. The forming ends by itself, the others must not."""
+        ended = [task.get_name() for task in self._tasks[1:2] if task.done()]
+        return f"ended: {', '.join(ended)}" if ended else None
 
     async def _form(self, formation: Formation) -> None:
         while True:
@@ -104,7 +110,7 @@ class Forming:
 class _Watch:
     """Logs who leads and who belongs, as it changes."""
 
-    def __init__(self, engine: Any, config: Any) -> None:
+    def __init__(self, engine: Engine, config: Config) -> None:
         self._engine, self._log = engine, cluster_log(config)
         self._leader = (0, 0)
         self._members: dict[str, str] = {}
