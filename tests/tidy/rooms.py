@@ -11,12 +11,12 @@ from tests.tidy.tree import ROOT, Source, sources
 README_LINES_MAX = 60
 HEADINGS = ["Purpose", "Owns", "Never here", "The walk", "Read next"]
 # A crate is one room, its note stands beside its Cargo.toml; so are an extension package and a room of tests.
-INSIDE_ANOTHER_ROOM = re.compile(r"^core/[^/]+/.+|^ext/konsul_ext$|^python$|^tests/[^/]+/.+")
+INSIDE_ANOTHER_ROOM = re.compile(r"^core/[^/]+/.+|^ext/konsul_ext$|^python$|^tests/[^/]+/.+|^deploy/.+")
 MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home)/\w|/tmp/(?:contract|scratch|target-)")
 # Written apart for the same reason as in code.py.
 REGISTRY = re.compile(r"\b(?:pypi" + r"\.org|pythonhosted" + r"\.org|static\.crates" + r"\.io|registry\.npm)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-NAMED = re.compile(r"`((?:core|ext|python|tests|docs|benches|loadtests)/[\w./-]+)`")
+NAMED = re.compile(r"`((?:core|ext|python|tests|docs|benches|loadtests|deploy)/[\w./-]+)`")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 

@@ -1,0 +1,1 @@
+"""What runs Konsul for others: compose, systemd, Prometheus, Grafana, and two programs."""
