@@ -28,6 +28,11 @@ def check(config: Config) -> None:
         raise ConfigError(problem)
 
 
+def is_secure(config: Config) -> bool:
+    """Whether this node shows certificates to its peers."""
+    return config.of(ClusterSettings).enabled and config.of(RaftTlsSettings).enabled
+
+
 def data_dir(config: Config, otherwise: str) -> str:
     """The data directory in force."""
     cluster = config.of(ClusterSettings)

@@ -24,6 +24,7 @@ from konsul.kernel.node import VERSION, Kernel
 from konsul.kernel.notices import ALIASES, notices
 from konsul.server import cluster_mode
 from konsul.server.arguments import parse, reference
+from konsul.server.certificate_signal import CertificateSignal
 from konsul.server.front import make_front
 from konsul.server.listener import Listener, probe_address
 from konsul.server.snapshot_signal import SnapshotSignal
@@ -114,6 +115,7 @@ async def _serve(
     kernel.metrics.front = front
     listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
     snapshots = SnapshotSignal(kernel.engine)
+    certificates = CertificateSignal(kernel.engine) if cluster_mode.is_secure(kernel.config) else None
     status = 0
     front.start()
     try:
@@ -131,6 +133,8 @@ async def _serve(
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)
     await listener.stop()
     await snapshots.close()
+    if certificates is not None:
+        certificates.close()
     await kernel.stop(http.stop_grace_ms)
     front.close()
     log.info("stopped")
