@@ -54,6 +54,11 @@ def test_a_learner_votes_at_once_while_there_are_few_voters() -> None:
     assert action([leader(), learner(2, healthy_ms=1)]) == ("promote", "n2")
 
 
+def test_a_vote_that_is_needed_at_once_is_not_given_to_one_that_has_much_to_fetch() -> None:
+    assert action([leader(), learner(2, lag=101)]) is None
+    assert action([leader(), server(2), server(3), learner(4, lag=101)]) == ("promote", "n4")
+
+
 def test_a_further_voter_must_have_been_stable() -> None:
     three = [leader(), server(2), server(3)]
     assert action([*three, learner(4, healthy_ms=9_999)]) is None

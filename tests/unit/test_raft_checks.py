@@ -110,6 +110,19 @@ def test_a_member_never_heard_of_is_silent_since_it_is_known() -> None:
     assert watch.servers(view, 5, CONFIG)[1].silent_ms == 31_000
 
 
+@pytest.mark.parametrize(
+    ("more", "healthy"),
+    [
+        ({"match_index": 90, "progress": "replicate"}, True),
+        ({"match_index": 0, "progress": "replicate"}, False),
+        ({"match_index": 90, "progress": "snapshot"}, False),
+    ],
+)
+def test_a_learner_is_healthy_once_it_follows_the_log(more: dict[str, Any], healthy: bool) -> None:
+    view = read(cluster(members=[member(1), member(2, role="learner", **more)]))
+    assert Observation().servers(view, 100, CONFIG)[1].healthy is healthy
+
+
 def test_health_begins_anew_after_a_fall_behind() -> None:
     now = [0.0]
     watch = Observation(lambda: now[0])

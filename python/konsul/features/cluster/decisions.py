@@ -116,12 +116,12 @@ def _removal(
 def _promotion(servers: Sequence[Server], voters: Sequence[Server], config: AutopilotConfig) -> Action | None:
     if len(voters) >= VOTERS_MAX:
         return None
-    needed_ms = config.server_stabilization_time_ms if len(voters) >= FEW_VOTERS else 0
-    ready = [
-        one
-        for one in servers
-        if not (one.voter or one.read_only) and one.healthy and one.healthy_ms >= needed_ms
-    ]
+    needed_ms, lag_max = config.server_stabilization_time_ms, config.max_trailing_logs
+    if len(voters) < FEW_VOTERS:
+        # Its vote will be needed at once, so it must not have much left to fetch.
+        needed_ms, lag_max = 0, lag_max // 10
+    able = [one for one in servers if one.healthy and not (one.voter or one.read_only)]
+    ready = [one for one in able if one.healthy_ms >= needed_ms and one.lag <= lag_max]
     for one in sorted(ready, key=lambda one: (-one.healthy_ms, one.raft_id)):
         if not config.redundancy_zones or not one.zone:
             return Action("promote", one.raft_id, one.node_id, "it keeps up and has been stable")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from konsul.engine import Engine
-from konsul.errors import Conflict, Invalid, KonsulError, NoLeader, NotFound, Timeout, Unsupported
+from konsul.errors import Conflict, Invalid, NoLeader, NotFound, Timeout, Unsupported
 from konsul.features.cluster import tokens
 from konsul.features.cluster.decisions import quorum
 from konsul.features.cluster.view import FORMED, RECORD, Member, View, view_of
@@ -271,8 +271,8 @@ async def on_leader(engine: Engine, config: Config, body: dict[str, Any]) -> dic
     Raises:
         NoLeader: none is known. KonsulError: what the operation raised there.
     """
-    wait_s = engine.options.election_ms / 1_000
-    for attempt in range(3):
+    end_s = asyncio.get_running_loop().time() + engine.options.leader_wait_ms / 1_000
+    while True:
         try:
             view = view_of(engine)
             if view.leads:
@@ -280,9 +280,8 @@ async def on_leader(engine: Engine, config: Config, body: dict[str, Any]) -> dic
             if view.leader is None:
                 raise NoLeader("no leader is known")
             return await engine.call(view.leader_raft_id, "admin", body, 2 * CHANGE_MS)
-        except NoLeader as error:
+        except NoLeader:
             # An election may just be on its way; an operation refused so was not begun.
-            last: KonsulError = error
-            if attempt < 2:
-                await asyncio.sleep(wait_s)
-    raise last
+            if asyncio.get_running_loop().time() >= end_s:
+                raise
+        await asyncio.sleep(_POLL_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from konsul.engine import Caller, Engine
@@ -115,12 +116,27 @@ class _Watch:
         self._leader = (0, 0)
         self._members: dict[str, str] = {}
         self._state = ""
+        self._heard = 0
 
     async def run(self) -> None:
         while True:
             status = self._engine.status()
             self._look(view_of(self._engine), int(status["term"]))
+            self._hear(status.get("cluster", {}).get("net_events", ()))
             await asyncio.sleep(WATCH_S)
+
+    def _hear(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """What the transport noticed: lost peers, refused connections; the core says each once a minute."""
+        for event in events:
+            if event["number"] > self._heard:
+                self._heard = event["number"]
+                self._log.say(
+                    "warning" if event["warning"] else "info",
+                    event["text"],
+                    source=event["source"],
+                    reason=event["reason"],
+                    repeated=event["repeated"],
+                )
 
     def _look(self, view: View, term: int) -> None:
         leader = view.leader
