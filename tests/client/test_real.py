@@ -7,11 +7,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from konsul.client import AsyncClient, Check, Client, Operation, Service, Settings
-from konsul.errors import Conflict, Invalid, NotFound, TooLarge
+from konsul.errors import Conflict, Invalid, NotFound, TooLarge, Unreachable, Unsupported
 from tests.conftest import LiveServer
+from tests.process import free_port
 from tests.waiting import until
 
 ANY = bytes(range(256))
@@ -214,3 +216,64 @@ def test_threads_share_a_client(server: LiveServer) -> None:
         list(pool.map(lambda n: client.kv.set(f"threads/{n}", str(n)), range(100)))
         found = {row.key: row.text for row in client.kv.list("threads/")}
     assert found == {f"threads/{n}": str(n) for n in range(100)}
+
+
+def test_freshness_and_the_index_seen(server: LiveServer, at: str) -> None:
+    with Client(Settings(server.base_url, read_your_writes=True)) as client:
+        written = client.kv.set(f"{at}a", "1")
+        assert client.last_index >= written.modify_index
+        for consistency in (None, "stale", "default", "linearizable"):
+            assert client.kv.get(f"{at}a", consistency=consistency).text == "1"
+            assert list(client.kv.keys(at, consistency=consistency)) == [f"{at}a"]
+            assert [row.text for row in client.kv.list(at, consistency=consistency)] == ["1"]
+            assert client.kv.get_many([f"{at}a"], consistency=consistency).found == {f"{at}a": b"1"}
+            assert client.services.get_many(["absent"], consistency=consistency).not_found == ("absent",)
+        deleted = client.last_index
+        client.kv.delete(f"{at}a")
+        assert client.last_index > deleted, "a delete is seen too"
+    with pytest.raises(Invalid, match="consistency"), Client(server.base_url) as client:
+        client.kv.get("a", consistency="never")
+
+
+def test_the_next_of_several_servers_answers(server: LiveServer, at: str) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with Client(Settings(f"{nobody},{server.base_url}")) as client:
+        client.kv.set(f"{at}a", b"1")
+        assert client.kv.get(f"{at}a").value == b"1"
+
+
+def test_a_write_whose_answer_was_lost_is_done_once(server: LiveServer, at: str) -> None:
+    """The first answer never arrives: the repeated compare-and-set is no conflict with itself."""
+    lost: list[httpx.Request] = []
+
+    class Losing(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = super().handle_request(request)
+            if request.method != "GET" and not lost:
+                lost.append(request)
+                answer.read()
+                raise httpx.ReadError("the connection was reset")
+            return answer
+
+    def guarded(client: Client) -> Any:
+        return client.kv.set(f"{at}cas", "1", cas=0)
+
+    def transaction(client: Client) -> Any:
+        return client.transaction([Operation("set", f"{at}lock", value=b"mine", index=0)])
+
+    for doing in (guarded, transaction):
+        lost.clear()
+        with Client(server.base_url, transport=Losing()) as client:
+            index = doing(client).modify_index
+            assert len(lost) == 1
+            assert index == client.last_index
+    with Client(Settings(server.base_url, idempotent=False), transport=Losing()) as client:
+        lost.clear()
+        with pytest.raises(Unreachable, match="may be applied"):
+            client.kv.set(f"{at}other", "1", cas=0)
+
+
+def test_a_single_node_has_no_cluster(ask: Ask) -> None:
+    for doing in (lambda c: c.cluster.status(), lambda c: c.cluster.join("n2", "h:7000")):
+        with pytest.raises(Unsupported, match="single node"):
+            ask(doing)

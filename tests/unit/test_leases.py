@@ -12,7 +12,7 @@ import pytest
 
 from konsul.engine import Caller
 from konsul.errors import Invalid, KonsulError, Timeout
-from konsul.features.catalog.leases import PER_QUESTION, Leases, left_ms
+from konsul.features.catalog.leases import KIND, PER_QUESTION, Leases, left_ms
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.config import load
 
@@ -43,7 +43,7 @@ class Node:
         return {"cluster": {"raft_id": 2, "leader_raft_id": self.leader_id, "known_leader": known}}
 
     async def call(self, target: int, kind: str, body: dict[str, Any], timeout_ms: int) -> dict[str, Any]:
-        assert (target, timeout_ms) == (1, 1_000)
+        assert (target, kind, timeout_ms) == (1, KIND, 1_000)
         assert self.asks is not None
         if self.fails and self.questions:
             raise self.fails
