@@ -21,7 +21,8 @@ use crate::ship::Shipping;
 use crate::tls::{self, Tls};
 
 const WORKER_THREADS: usize = 2;
-const BLOCKING_THREADS_MAX: usize = 6;
+/// Files of snapshots, and names that a resolver is slow to find.
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// What all tasks of one transport look at.
 pub(crate) struct Shared {
