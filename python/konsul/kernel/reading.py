@@ -17,7 +17,7 @@ Freshness: TypeAlias = Literal["stale", "default", "linearizable"]
 NAMES: Final = frozenset(("consistency", "consistent", "stale", "max_stale"))
 """The query parameters of this file: where every parameter is a filter, these are not."""
 TOO_LATE: Final = "no answer from the leader in time"
-NOT_JOINED: Final = "this node has not joined a cluster yet"
+NO_TABLES: Final = "this node has no tables yet: it has not joined a cluster, or is about to"
 BAD_CONSISTENCY: Final = "Invalid consistency parameter: expected stale, default or linearizable"
 BAD_MAX_STALE: Final = "Invalid max_stale parameter: expected a duration such as 500ms or 10s"
 BAD_MIN_INDEX: Final = "Invalid X-Konsul-Min-Index header: expected an unsigned 64-bit integer"
@@ -91,8 +91,8 @@ async def settle(ctx: Context, reading: Reading) -> None:
     wanted = reading.wanted
     known, last_contact_ms, index = engine.contact()
     if wanted == "stale":
-        if not known and not index:
-            raise ReadFailed(wanted, NOT_JOINED)
+        if not index and not engine.is_current() and not engine.status()["tables"]:
+            raise ReadFailed(wanted, NO_TABLES)
         most_ms = reading.max_stale_ms
         if most_ms is not None and (not known or last_contact_ms > most_ms):
             wanted = "default"
