@@ -29,7 +29,9 @@ cdef object pack = msgpack.packb
 
 cdef int batch_get(Exchange ex) except -1:
     """POST /batch/kv/get."""
-    return ex.need_body(&_get) if read_freshness(ex) and _is_plain(ex) else ex.fall()
+    if ex.idempotency_key is not None or not read_freshness(ex) or not _is_plain(ex):
+        return ex.fall()  # a key that is none is refused, although nothing is written
+    return ex.need_body(&_get)
 
 
 cdef int batch_set(Exchange ex) except -1:

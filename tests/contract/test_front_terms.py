@@ -198,6 +198,13 @@ def test_a_bad_key_is_refused_before_anything_is_written(trio: Trio, call: Call,
     assert trio.kernels[0].engine.contact()[2] == before
 
 
+@reads
+@pytest.mark.parametrize("key", [b"good", b"b d"])
+def test_a_key_where_nothing_is_written(trio: Trio, call: Call, key: bytes) -> None:
+    reply = trio.ask(asking(call, b"", (b"idempotency-key", key)))
+    assert (reply.status == 400) is (call.method == "POST" and key == b"b d")
+
+
 @writes
 @pytest.mark.parametrize("timeout", [b"", b"0", b"60001", b"-1", b"1s", b"999999", b"0x1"])
 def test_a_deadline_that_is_none_is_refused(trio: Trio, call: Call, timeout: bytes) -> None:
