@@ -78,7 +78,12 @@ class Flags:
 
 def declare(
     global_server: Annotated[
-        str | None, typer.Option("--server", metavar="URL", help="Server address [env KONSUL_SERVER].")
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="Server address, or several of a cluster with commas [env KONSUL_SERVER].",
+        ),
     ] = None,
     global_token: Annotated[
         str | None,
