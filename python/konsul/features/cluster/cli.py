@@ -45,6 +45,7 @@ To = Annotated[
     str | None, typer.Option("--to", metavar="NODE-ID", help="Who is to lead; else the most up to date.")
 ]
 EVERY = "2s"
+WATCH_TIMEOUT = "5s"
 JOIN_TOKEN = "KONSUL_RAFT_JOIN_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -241,6 +242,9 @@ def _report(
         from konsul.cli.watch import watch
 
         every_s = seconds(interval)
+        if session.flags.text("timeout", session.profile) is None:
+            # A node that hangs must not stop the picture for as long as one call may otherwise take.
+            session.flags.given["timeout"] = WATCH_TIMEOUT
         watch(
             session,
             what,
