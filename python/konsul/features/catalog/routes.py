@@ -92,7 +92,12 @@ async def list_route(ctx: ReadCtx) -> Response:
 
 
 @router.get("/services/query")
-async def query_route(ctx: ReadCtx, request: Request, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
+async def query_route(
+    ctx: ReadCtx,
+    request: Request,
+    tags: Tags = [],  # noqa: B006
+    tag: Tags = [],  # noqa: B006
+) -> Response:
     """Finds services by tags and by `meta.<key>=<value>`, all of which must hold."""
     wanted = [*tags, *tag]
     pairs = meta_filters(request)
