@@ -13,6 +13,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 const SYNC_BYTES: usize = 2 << 20;
 const SUFFIX: &str = ".snapshot";
 const UNFINISHED: &str = ".tmp";
+/// A peer's, whole, that did not take the place of ours yet.
+const RECEIVED: &str = ".received";
 
 /// One finished snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,8 @@ impl Snapshots {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         for item in fs::read_dir(dir)? {
             let path = item?.path();
-            if path.to_string_lossy().ends_with(UNFINISHED) {
+            let name = path.to_string_lossy();
+            if name.ends_with(UNFINISHED) || name.ends_with(RECEIVED) {
                 fs::remove_file(path)?;
             }
         }
@@ -69,8 +72,8 @@ impl Snapshots {
         term: u64,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<SnapshotFile> {
-        let path = self.dir.join(format!("{index:020}-{term:020}{SUFFIX}"));
-        let unfinished = path.with_extension(&UNFINISHED[1..]);
+        let path = self.path(index, term, SUFFIX);
+        let unfinished = self.path(index, term, UNFINISHED);
         let bytes =
             match fill(&unfinished, write).and_then(|bytes| fs::rename(&unfinished, &path).map(|()| bytes)) {
                 Ok(bytes) => bytes,
@@ -85,6 +88,42 @@ impl Snapshots {
             fs::remove_file(old.path)?;
         }
         Ok(SnapshotFile { index, term, path, bytes })
+    }
+
+    fn path(&self, index: u64, term: u64, suffix: &str) -> PathBuf {
+        self.dir.join(format!("{index:020}-{term:020}{suffix}"))
+    }
+
+    /// A place for a snapshot that somebody sends. The bytes of one that was never finished are dropped.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn begin_receive(&self, index: u64, term: u64) -> io::Result<Receiving> {
+        // Two senders of the same one may overlap for a moment: each writes its own file.
+        let unfinished = self.path(index, term, &format!(".{:016x}{UNFINISHED}", crate::random_u64()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let out = BufWriter::with_capacity(BUFFER_BYTES, Synced { file, unsynced_bytes: 0 });
+        let (path, out) = (self.path(index, term, RECEIVED), Some(out));
+        Ok(Receiving { dir: self.dir.clone(), unfinished, path, out })
+    }
+
+    /// Makes a received one the newest; it is durable when this returns. Older ones go: the log does not lead
+    /// on from them.
+    ///
+    /// # Errors
+    /// If the system refuses, or there is no such one.
+    pub fn accept(&self, index: u64, term: u64) -> io::Result<SnapshotFile> {
+        let path = self.path(index, term, SUFFIX);
+        fs::rename(self.path(index, term, RECEIVED), &path)?;
+        File::open(&self.dir)?.sync_all()?;
+        let bytes = fs::metadata(&path)?.len();
+        Ok(SnapshotFile { index, term, path, bytes })
+    }
+
+    /// Forgets a received one.
+    pub fn discard(&self, index: u64, term: u64) {
+        // It goes with the next start otherwise.
+        let _ = fs::remove_file(self.path(index, term, RECEIVED));
     }
 
     /// The finished snapshots, newest first.
@@ -136,6 +175,47 @@ impl SnapshotFile {
     }
 }
 
+/// A snapshot that arrives; removed if it is dropped unfinished.
+#[derive(Debug)]
+pub struct Receiving {
+    dir: PathBuf,
+    unfinished: PathBuf,
+    path: PathBuf,
+    out: Option<BufWriter<Synced>>,
+}
+
+impl Receiving {
+    /// All bytes are there: syncs them, has them checked, and keeps them beside the finished ones.
+    ///
+    /// # Errors
+    /// What the disk or `check` says; nothing is kept then.
+    pub fn finish(mut self, check: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+        let Some(out) = self.out.take() else { return Ok(()) };
+        let Synced { file, .. } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        check(&mut io::BufReader::with_capacity(BUFFER_BYTES, File::open(&self.unfinished)?))?;
+        fs::rename(&self.unfinished, &self.path)?;
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+impl Write for Receiving {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.as_mut().map_or(Ok(0), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        // Gone already if it was finished.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
 fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, Synced { file, unsynced_bytes: 0 });
@@ -146,6 +226,7 @@ fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io
 }
 
 /// A file that never leaves much to its last sync.
+#[derive(Debug)]
 struct Synced {
     file: File,
     unsynced_bytes: usize,
@@ -213,6 +294,31 @@ mod tests {
         let loaded = snapshots.load(text).expect("lists");
         assert_eq!(loaded.found.expect("the older").0.index, 1);
         assert!(loaded.notes[0].contains("not good"), "{:?}", loaded.notes);
+    }
+
+    #[test]
+    fn a_received_one_counts_only_once_it_is_accepted() {
+        let dir = temporary();
+        let snapshots = Snapshots::open(dir.path(), 2).expect("opens");
+        save(&snapshots, 1, "good");
+        let receive = |index, text: &str| {
+            let mut sink = snapshots.begin_receive(index, 3).expect("begins");
+            sink.write_all(text.as_bytes()).expect("writes");
+            sink.finish(|content| text_of(content).map(drop))
+        };
+        fn text_of(content: &mut dyn Read) -> io::Result<String> {
+            let mut text = String::new();
+            content.read_to_string(&mut text)?;
+            if text == "good" { Ok(text) } else { Err(io::Error::other("bad")) }
+        }
+        assert!(receive(7, "bad").is_err());
+        receive(8, "good").expect("keeps");
+        receive(9, "good").expect("keeps");
+        assert_eq!(snapshots.newest_first().expect("lists").len(), 1);
+        assert_eq!(snapshots.accept(8, 3).expect("accepts").index, 8);
+        assert_eq!(snapshots.newest_first().expect("lists")[0].index, 8);
+        snapshots.discard(9, 3);
+        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 2);
     }
 
     #[test]

@@ -6,15 +6,13 @@ use bytes::Bytes;
 use konsul_state::apply::{ChangeKind, Outcome};
 use konsul_state::entry::{self, Kind};
 use konsul_state::msgpack;
-use raft::StateRole;
 
 use crate::apply::{Applied, Batch, BatchError, timed};
 use crate::code;
 use crate::completions::Completion;
 use crate::driver::{Broken, Driver, RETRY_MS};
-use crate::inbox::{Clock, Proposal};
+use crate::inbox::Proposal;
 use crate::leases::Ended;
-use crate::shared::Role;
 use crate::waiting::{Waiter, Work, timed_out};
 
 /// Rows one pulse deletes at most, and leases that are ended in one turn.
@@ -36,7 +34,7 @@ impl Driver {
         let is_full = self.is_refusing();
         let pulse_ms = self.pulse_in_ms(now_ms).map(|in_ms| now_ms + in_ms.min(WALL_CHECK_MS));
         // What is due cannot be proposed before there is space: waking for it would be waking without end.
-        let may_propose = self.is_leader() && !is_full;
+        let may_propose = self.is_in_office() && !is_full;
         let own = [
             deadline_ms,
             pulse_ms.filter(|_| may_propose),
@@ -48,6 +46,8 @@ impl Driver {
             // Proposals do not end a sleep under an append, so their deadlines are looked for.
             self.is_appending().then_some(now_ms + INBOX_CHECK_MS),
             self.snapshot_wake_ms(),
+            self.load_wake_ms(),
+            self.forward_wake_ms(now_ms),
             self.stop_at_ms,
         ];
         own.into_iter().flatten().min()
@@ -58,6 +58,7 @@ impl Driver {
         let mut next_ms = self.waiting.expire(now_ms, &mut self.answers);
         next_ms = next_ms.min(self.barriers.expire(now_ms, &mut self.answers));
         next_ms = next_ms.min(self.snapshotter.expire(now_ms, &mut self.answers));
+        next_ms = next_ms.min(self.expire_forwards(now_ms));
         for proposal in std::mem::take(&mut self.queue) {
             if proposal.waiter.deadline_ms <= now_ms {
                 self.answers.push(timed_out(proposal.waiter.ticket));
@@ -81,8 +82,8 @@ impl Driver {
                 self.shared.metrics.apply_time.observe(took);
                 self.retry_apply_at_ms = None;
                 self.committed.clear();
-                self.finish_batch(batch, now_ms);
-                Ok(())
+                self.committed_bytes = 0;
+                self.finish_batch(batch, now_ms)
             }
             Err(BatchError::Full(_)) => {
                 self.guard.met_full(now_ms);
@@ -93,8 +94,8 @@ impl Driver {
         }
     }
 
-    fn finish_batch(&mut self, batch: Batch, now_ms: u64) {
-        let Some(last) = batch.applied.last().map(|applied| applied.position.index) else { return };
+    fn finish_batch(&mut self, batch: Batch, now_ms: u64) -> Result<(), Broken> {
+        let Some(last) = batch.applied.last().map(|applied| applied.position.index) else { return Ok(()) };
         self.next_expiry_ms = batch.next_expiry_ms;
         // Readers see the batch before anybody is told that it is applied.
         self.shared.publish(self.machine.tables().clone());
@@ -103,7 +104,14 @@ impl Driver {
         for applied in batch.applied {
             self.answer(applied, now_ms);
         }
+        for change in &batch.conf_changes {
+            self.raft.apply_conf_change(change)?;
+        }
+        if let Some(members) = batch.members {
+            self.adopt_members(members);
+        }
         self.raft.advance_apply_to(last);
+        Ok(())
     }
 
     fn answer(&mut self, applied: Applied, now_ms: u64) {
@@ -113,7 +121,7 @@ impl Driver {
             if (proposed.index, proposed.term) == position {
                 self.shared.metrics.commit_time.observe(proposed.at.elapsed());
                 for (waiter, outcome) in proposed.waiters.into_iter().zip(applied.outcomes) {
-                    self.settle(waiter, outcome, now_ms);
+                    self.settle(waiter, outcome, position.0, now_ms);
                 }
                 return;
             }
@@ -124,10 +132,13 @@ impl Driver {
         }
     }
 
-    fn settle(&mut self, waiter: Waiter, outcome: Outcome, now_ms: u64) {
+    fn settle(&mut self, waiter: Waiter, outcome: Outcome, raft_index: u64, now_ms: u64) {
         self.let_go(&waiter);
         match waiter.work {
-            Work::Client => self.answers.push(completion(waiter.ticket, outcome)),
+            Work::Client | Work::Kept(_) | Work::Members => {
+                self.answers.push(completion(waiter.ticket, outcome));
+            }
+            Work::Forwarded(origin) => self.tell_outcome(*origin, raft_index, outcome),
             Work::Schema => self.schema_outcome = Some(outcome),
             Work::Pulse => self.note_pulse(&outcome, now_ms),
             Work::LeaseEnd(ended) => self.note_lease_end(&ended, &outcome, now_ms),
@@ -157,13 +168,17 @@ impl Driver {
     /// Gives back what a proposal held: its place under the bounds, and for the node's own work its turn.
     pub(crate) fn let_go(&mut self, waiter: &Waiter) {
         match &waiter.work {
-            Work::Client => self.shared.release(waiter.bytes),
+            Work::Client | Work::Kept(_) | Work::Forwarded(_) => self.shared.release(waiter.bytes),
             Work::Pulse => self.is_pulsing = false,
-            Work::LeaseEnd(_) | Work::Schema => {}
+            Work::LeaseEnd(_) | Work::Schema | Work::Members => {}
         }
     }
 
     fn follow_leases(&mut self, now_ms: u64) {
+        // Who does not lead hears no heartbeats; a new leader grants them all anew.
+        if !self.is_in_office() {
+            return;
+        }
         let has_leases = self.machine.tables().schema().tables().iter().any(|table| table.lease.is_some());
         if !has_leases {
             return;
@@ -185,7 +200,7 @@ impl Driver {
     pub(crate) fn run_duties(&mut self, now_ms: u64) {
         let is_due = self.pulse_in_ms(now_ms) == Some(0);
         let has_ended = self.shared.leases.lock().next_ms().is_some_and(|at_ms| at_ms <= now_ms);
-        if !(is_due || has_ended) || !self.is_leader() || self.is_full(now_ms) {
+        if !(is_due || has_ended) || !self.is_in_office() || self.is_full(now_ms) {
             return;
         }
         if is_due {
@@ -215,67 +230,12 @@ impl Driver {
 
     /// Milliseconds until the next row is due; `None` when none is, or a pulse is on its way.
     fn pulse_in_ms(&self, now_ms: u64) -> Option<u64> {
-        if self.is_pulsing || !self.is_leader() {
+        if self.is_pulsing || !self.is_in_office() {
             return None;
         }
-        let clock_ms = Clock::wall_ms().max(self.machine.tables().clock_ms());
+        let clock_ms = self.shared.clock.wall_ms().max(self.machine.tables().clock_ms());
         let in_ms = self.next_expiry_ms?.saturating_sub(clock_ms);
         Some(in_ms.max(self.pulse_not_before_ms.saturating_sub(now_ms)))
-    }
-
-    /// Asks for and serves the reads that wait.
-    pub(crate) fn serve_barriers(&mut self, now_ms: u64) -> Result<(), Broken> {
-        if self.barriers.is_empty() {
-            return Ok(());
-        }
-        self.barriers.serve_index(self.machine.tables().index(), &mut self.answers);
-        if !self.is_leader() {
-            self.barriers.refuse_all(code::NO_LEADER, "this node is not the leader", &mut self.answers);
-            return Ok(());
-        }
-        if self.raft.raft.commit_to_current_term()
-            && let Some(context) = self.barriers.next_round()
-        {
-            self.raft.read_index(context);
-            self.advance(now_ms)?;
-        }
-        let applied = self.raft.raft.raft_log.applied;
-        self.barriers.serve(applied, self.machine.tables().index(), &mut self.answers);
-        Ok(())
-    }
-
-    pub(crate) fn note_role(&mut self, state: StateRole) {
-        let role = match state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Follower => Role::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
-        };
-        let before = self.shared.role();
-        self.shared.gauges.role.store(role as u8, Relaxed);
-        if (before == Role::Leader) != (role == Role::Leader) {
-            self.shared.metrics.leader_changes.fetch_add(1, Relaxed);
-        }
-        if before == Role::Leader && role != Role::Leader {
-            for proposed in self.waiting.take_all() {
-                for waiter in proposed.waiters {
-                    self.refuse(waiter, code::TIMEOUT, "leadership was lost; the write may still be applied");
-                }
-            }
-        }
-    }
-
-    pub(crate) fn write_gauges(&mut self, now_ms: u64) {
-        let is_full = self.is_full(now_ms);
-        let gauges = &self.shared.gauges;
-        let log = &self.raft.raft.raft_log;
-        gauges.term.store(self.raft.raft.term, Relaxed);
-        gauges.leader_id.store(self.raft.raft.leader_id, Relaxed);
-        gauges.last_index.store(log.last_index(), Relaxed);
-        gauges.commit_index.store(log.committed, Relaxed);
-        gauges.applied_index.store(log.applied, Relaxed);
-        gauges.disk_free_bytes.store(self.guard.free_bytes(), Relaxed);
-        gauges.is_full.store(is_full, Relaxed);
-        gauges.is_stalled.store(self.is_stalled(), Relaxed);
     }
 }
 
@@ -299,7 +259,7 @@ fn delete_at(ended: &Ended) -> Vec<u8> {
 }
 
 /// An entry's outcome as its client's answer.
-fn completion(ticket: u64, outcome: Outcome) -> Completion {
+pub(crate) fn completion(ticket: u64, outcome: Outcome) -> Completion {
     match outcome {
         Outcome::Applied { index, case, .. } => Completion::applied(ticket, index, case),
         Outcome::Conflict { current, key } => {

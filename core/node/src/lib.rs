@@ -7,35 +7,66 @@
 mod apply;
 mod backend;
 mod barriers;
+mod clock;
 mod cluster_options;
 mod completions;
 mod disk_guard;
 mod driver;
 mod duties;
+mod forming;
+mod forward;
+mod forward_wire;
+mod group;
+mod guests;
 mod inbox;
+mod incoming;
+mod installing;
+mod leader_lease;
+mod leading;
 mod leases;
 mod members;
+mod members_codec;
 mod metrics;
+mod network;
+#[cfg(test)]
+mod network_tests;
 mod node;
 mod options;
 mod packed;
+mod post;
+mod proposing;
+mod readies;
+mod reading;
+mod real_disk;
 mod recovery;
+mod replica;
 mod run;
+pub mod seams;
+mod serving;
 mod shared;
+mod snapshot_store;
 mod snapshotter;
 mod start;
 mod status;
 mod storage;
 mod verbs;
 mod waiting;
+mod wire;
 
 pub use backend::{AnyReader, AnyStore};
 pub use cluster_options::ClusterOptions;
 pub use completions::{Completion, Completions, Ticket};
+pub use clock::SystemClock;
 pub use inbox::Consistency;
+pub use members::{LOG_VERSION, Member, MemberChange, Members};
 pub use node::Node;
 pub use options::{Backend, Options};
+pub use post::Post;
+pub use replica::{Peek, Replica};
+pub use shared::{GroupState, PeerView, Role};
+pub use snapshot_store::MemorySnapshots;
 pub use verbs::Call;
+pub use wire::FrameKind;
 
 /// What a write is told while there is no room for it.
 const FULL: &str = "the disk of the data directory is full, or the tables reached KONSUL_DISK_MAP_MAX_BYTES: \

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Rela
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use konsul_disk::datadir::DataDir;
 use konsul_disk::wal::LogView;
 use konsul_state::apply::{Refusal, Tables};
 use konsul_state::entry::{self, Kind, RequestId};
@@ -16,7 +15,11 @@ use crate::backend::{AnyReader, AnyStore};
 use crate::code;
 use crate::completions::{Completion, Completions, Ticket};
 use crate::inbox::{Consistency, Event, Proposal};
+use crate::clock::{SystemClock, random_u64};
+use crate::network::{self, Network, Outgoing};
 use crate::options::Options;
+use crate::real_disk::{self, SharedDir};
+use crate::seams::{Connect, Nobody, Seams, Threads};
 use crate::shared::{Role, Shared};
 use crate::waiting::{Waiter, Work};
 use crate::{run, start};
@@ -31,7 +34,35 @@ pub struct Node {
     is_clean: Arc<AtomicBool>,
     // In this order: the map is closed before its directory is free for somebody else.
     store: Arc<AnyStore>,
-    pub(crate) dir: Option<DataDir>,
+    dir: Option<SharedDir>,
+    /// The way to other nodes; `None` for a lone one.
+    pub(crate) network: Option<Arc<Network>>,
+}
+
+/// Filled while the node starts.
+type Line = Arc<Mutex<Option<Arc<Network>>>>;
+
+/// The system around a real node. The directory stays locked as long as any part of the answer lives.
+pub(crate) fn open_seams(options: &Options) -> Result<(Seams, Option<SharedDir>, Line), String> {
+    // Before the disk is touched: settings that cannot work change nothing.
+    options.validate()?;
+    let (disk, dir) = real_disk::open(options)?;
+    let line = Line::default();
+    let connect: Connect = match options.cluster.clone() {
+        None => Box::new(|_| Ok(Box::new(Nobody))),
+        Some(cluster) => {
+            let line = line.clone();
+            Box::new(move |post| {
+                let identity = post.shared.identity();
+                let asked = Arc::new(|_, _, _| ());
+                let network = network::listen(&cluster, identity, post, asked)?;
+                *line.lock() = Some(network.clone());
+                Ok(Box::new(Outgoing(network)))
+            })
+        }
+    };
+    let (clock, tasks) = (Arc::new(SystemClock::new()), Arc::new(Threads));
+    Ok((Seams { clock, tasks, disk, connect, seed: random_u64() }, dir, line))
 }
 
 fn refusal(code: u16, message: &str) -> Refusal {
@@ -43,13 +74,16 @@ fn stopping() -> Refusal {
 }
 
 impl Node {
-    /// Recovers the data directory, becomes leader, installs `schema` and starts serving.
+    /// Recovers the data directory and starts serving. A lone node leads and has installed `schema` when this
+    /// returns; a member of a group listens for its peers and waits for nobody.
     ///
     /// # Errors
     /// Why it cannot start, in words that say what to do.
     pub fn start(options: Options, completions: Arc<Completions>, schema: &[u8]) -> Result<Self, String> {
-        let start::Started { shared, store, log, dir, notes, driver } =
-            start::start(options, completions, schema)?;
+        let (seams, dir, line) = open_seams(&options)?;
+        let store = seams.disk.store.clone();
+        let start::Started { shared, notes, driver } = start::start(options, seams, completions, schema)?;
+        let (log, network) = (driver.log.clone(), line.lock().take());
         let is_clean = Arc::new(AtomicBool::new(false));
         let flag = is_clean.clone();
         let thread = std::thread::Builder::new()
@@ -57,7 +91,7 @@ impl Node {
             .spawn(move || run::run(driver, &flag))
             .map_err(|error| format!("no thread for the node: {error}"))?;
         let (tickets, thread) = (AtomicU64::new(1), Mutex::new(Some(thread)));
-        Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir })
+        Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir, network })
     }
 
     /// Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due and closes the log.
@@ -73,7 +107,7 @@ impl Node {
             (&*self.store, &self.dir, self.is_clean.load(Acquire))
         {
             // Without the mark the next start takes this for a crash, which costs time and nothing else.
-            let _ = store.sync().map(|()| dir.mark_clean());
+            let _ = store.sync().map(|()| dir.lock().mark_clean());
         }
     }
 

@@ -37,6 +37,9 @@ pub struct Options {
     pub cluster: Option<ClusterOptions>,
 }
 
+/// Messages to one peer that may be unanswered.
+const INFLIGHT_MESSAGES: usize = 64;
+
 impl Options {
     /// Says which setting cannot work, with its name, its value and what was expected.
     pub fn validate(&self) -> Result<(), String> {
@@ -70,23 +73,45 @@ impl Options {
         self.cluster.as_ref().map_or(Ok(()), ClusterOptions::validate)
     }
 
+    fn ticks(&self, ms: u64) -> usize {
+        ((ms / self.tick_ms).max(1)) as usize
+    }
+
+    /// Between which ticks an election's timeout is drawn: from the first, below the second.
+    pub(crate) fn election_ticks(&self) -> (usize, usize) {
+        let longest = self.ticks(self.election_ms);
+        (longest / 2, longest)
+    }
+
+    /// How long a node that heard of its leader gives its vote to nobody else.
+    pub(crate) fn promise_ms(&self) -> u64 {
+        self.election_ticks().0 as u64 * self.tick_ms
+    }
+
+    /// Most entries in one message to a peer; the same number of messages may be unanswered.
+    pub(crate) fn append_entries(&self) -> u64 {
+        self.cluster.as_ref().map_or(u64::MAX, |cluster| cluster.max_append_entries)
+    }
+
     /// The settings of the consensus library, in ticks. `election_ms` is the upper end of the drawn timeout.
-    pub(crate) fn raft(&self, applied: u64) -> raft::Config {
-        let ticks = |ms: u64| ((ms / self.tick_ms).max(1)) as usize;
-        let longest = ticks(self.election_ms);
+    pub(crate) fn raft(&self, raft_id: u64, applied: u64) -> raft::Config {
+        let (least, longest) = self.election_ticks();
+        let ticks = |ms| self.ticks(ms);
         raft::Config {
-            id: self.node_id,
+            id: raft_id,
             applied,
             heartbeat_tick: ticks(self.heartbeat_ms),
-            election_tick: longest / 2,
-            min_election_tick: longest / 2,
+            election_tick: least,
+            min_election_tick: least,
             max_election_tick: longest,
             max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            // Times the size of a message, what a slow peer may have on its way to it.
+            max_inflight_msgs: INFLIGHT_MESSAGES.min(self.append_entries().max(1) as usize),
             max_committed_size_per_ready: 4 << 20,
             check_quorum: true,
             pre_vote: true,
-            batch_append: true,
+            // A message stays as small as the transport was told: merged ones could grow over its frames.
+            batch_append: false,
             ..raft::Config::default()
         }
     }
@@ -129,7 +154,7 @@ pub(crate) mod tests {
     fn the_fast_profile_is_accepted_by_the_library() {
         let fast = Options { heartbeat_ms: 50, election_ms: 300, ..memory() };
         fast.validate().unwrap();
-        fast.raft(0).validate().unwrap();
+        fast.raft(1, 0).validate().unwrap();
     }
 
     #[test]

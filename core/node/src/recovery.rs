@@ -1,129 +1,113 @@
-//! Opens what a node lives on: the log, the tables, the snapshots; and puts together a state that fits.
+//! Puts what was found on disk into a state that fits: the log, the tables, the snapshots, the members.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use konsul_disk::datadir::{DataDir, Identity};
-use konsul_disk::files::MemoryFiles;
-use konsul_disk::snapshots::{Loaded, Snapshots};
-use konsul_disk::wal::{HardState, Record, Recovered, SnapshotMark, Wal, WalOptions};
+use konsul_disk::wal::{HardState, Record, Recovered, SnapshotMark, Wal};
 use konsul_state::apply::{ApplyError, Position, Tables};
-use konsul_state::memory::Memory;
+use konsul_state::keys;
 use konsul_state::snapshot;
-use konsul_state::store::{Store as _, Write as _};
-use raft::eraftpb::ConfState;
+use konsul_state::store::{Read as _, Store as _, Write as _};
 
 use crate::backend::AnyStore;
-use crate::members;
-use crate::options::{Backend, Options};
+use crate::members::{LOG_VERSION, Member, Members, RAFT_ID_END};
+use crate::members_codec;
+use crate::options::Options;
+use crate::seams::{Disk, IdentityKeeper, NodeIdentity, SnapshotStore, StartWriter};
 
 /// Where every new group starts: a snapshot at this position that holds nothing. An empty log at index 0
 /// would make a later joiner, who is sent a snapshot, panic in the library.
-const GENESIS: Position = Position { index: 1, term: 1 };
-/// A segment of a log in memory; small, since its prepared segments are memory too.
-const MEMORY_SEGMENT_BYTES: u64 = 4 << 20;
+pub(crate) const GENESIS: Position = Position { index: 1, term: 1 };
 
 /// Everything opened and in agreement.
 pub(crate) struct Opened {
     pub store: Arc<AnyStore>,
     pub tables: Tables,
     pub wal: Wal,
+    pub writer: StartWriter,
     pub hard_state: HardState,
-    pub members: ConfState,
-    pub snapshots: Option<Arc<Snapshots>>,
+    pub members: Members,
+    pub snapshots: Option<Arc<dyn SnapshotStore>>,
     /// What the newest snapshot covers.
     pub snapshot: Position,
-    /// Locked until it is dropped; `None`: memory backend.
-    pub dir: Option<DataDir>,
+    pub keeper: Box<dyn IdentityKeeper>,
+    pub identity: NodeIdentity,
     /// What the operator should know about how it was found.
     pub notes: Vec<String>,
 }
 
-/// Opens the node's state.
-pub(crate) fn open(options: &Options) -> Result<Opened, String> {
-    match options.backend {
-        Backend::Memory => open_memory(options),
-        Backend::Durable => open_durable(options),
-    }
-}
-
-fn open_memory(options: &Options) -> Result<Opened, String> {
-    let mut log_options = WalOptions::new("");
-    log_options.segment_bytes = options.segment_bytes.min(MEMORY_SEGMENT_BYTES);
-    log_options.sync = false;
-    let (mut wal, _) = Wal::open_in(Arc::new(MemoryFiles::new()), log_options).map_err(words)?;
-    let (hard_state, members) = begin_log(&mut wal, GENESIS, options.node_id)?;
-    Ok(Opened {
-        store: Arc::new(AnyStore::Memory(Memory::new())),
-        tables: Tables::default(),
-        wal,
-        hard_state,
-        members,
-        snapshots: None,
-        snapshot: GENESIS,
-        dir: None,
-        notes: Vec::new(),
-    })
-}
-
-fn open_durable(options: &Options) -> Result<Opened, String> {
-    let mut dir = open_dir(options)?;
-    let mut log_options = WalOptions::new(dir.log_dir());
-    log_options.segment_bytes = options.segment_bytes;
-    log_options.sync = options.sync_writes;
-    let (mut wal, log) = Wal::open(log_options).map_err(words)?;
-    // The identity is written last, after the log was begun. Without syncs a power cut may take the log and
-    // leave the identity.
-    if log.fresh && dir.identity().is_some() && options.sync_writes {
-        return Err(format!(
-            "the log of {} is missing, and a node has run there: put its log directory back, or restore \
-             the data directory from a backup (a snapshot alone is restored into a new directory)",
-            dir.path().display()
-        ));
-    }
-    let (store, note) = dir.open_state(options.map_max_bytes).map_err(words)?;
-    let mut notes: Vec<String> = log.note.iter().cloned().chain(note).collect();
-    let retained = usize::try_from(options.snapshot_retention).unwrap_or(usize::MAX);
-    let snapshots = Snapshots::open(&dir.snapshots_dir(), retained)
-        .map_err(|error| format!("cannot open {}: {error}", dir.snapshots_dir().display()))?;
-
-    let store = AnyStore::Durable(store);
-    let mut tables = open_tables(&store, &mut notes)?;
+/// Brings the node's state into agreement. `draw` gives random numbers.
+pub(crate) fn agree(options: &Options, disk: Disk, draw: &mut dyn FnMut() -> u64) -> Result<Opened, String> {
+    let Disk { store, wal: (wal, log), writer, snapshots, identity: mut keeper, mut notes } = disk;
+    let known = keeper.identity();
+    check_owner(options, known, &log)?;
+    let identity = known.unwrap_or(NodeIdentity {
+        raft_id: if options.node_id == 0 { 1 + draw() % (RAFT_ID_END - 1) } else { options.node_id },
+        cluster_id: 0,
+    });
+    let tables = open_tables(&store, &mut notes)?;
     if log.fresh && tables.applied().index > 0 {
         return Err(format!(
             "{} has tables but no log: put its log directory back, or restore the data directory from a \
              backup",
-            dir.path().display()
+            options.data_dir.display()
         ));
     }
+    let mut place = Place { options, store: &store, wal, log: &log, identity, draw };
     let is_behind_log = !log.fresh && tables.applied().index + 1 < log.first_index;
-    if tables.applied().index == 0 || is_behind_log {
-        tables = load_snapshot(&store, &snapshots, &mut wal, &log, options.node_id, &mut notes)?;
+    let tables = if tables.applied().index == 0 || is_behind_log {
+        place.rebuild(snapshots.as_deref(), &mut notes)?
+    } else {
+        tables
+    };
+    let members = place.members(&tables)?;
+    let Place { wal, mut identity, .. } = place;
+    let hard_state = read_log(&wal, &tables)?;
+    check_mode(options, identity, &members)?;
+    if identity.cluster_id == 0 && !members.is_empty() {
+        identity.cluster_id = if members.cluster_id == 0 { draw() } else { members.cluster_id };
     }
-    let (hard_state, members) = read_log(&wal, &tables)?;
-    if dir.identity().is_none() {
-        // The keys of a hasher come from the system's random numbers.
-        let cluster_id = RandomState::new().hash_one(options.node_id);
-        dir.set_identity(Identity { node_id: options.node_id, cluster_id }).map_err(words)?;
+    if known != Some(identity) {
+        // Last, after the log was begun: an identity without a log is data that got lost.
+        keeper.keep(identity)?;
     }
-    let newest = snapshots.newest_first().map_err(words)?;
-    let snapshot = newest.first().map_or(GENESIS, |file| Position { index: file.index, term: file.term });
-    let (store, snapshots) = (Arc::new(store), Some(Arc::new(snapshots)));
-    Ok(Opened { store, tables, wal, hard_state, members, snapshots, snapshot, dir: Some(dir), notes })
+    let listed = snapshots.as_ref().map_or(Ok(Vec::new()), |snapshots| snapshots.list()).map_err(words)?;
+    let snapshot = listed.first().copied().unwrap_or(GENESIS);
+    Ok(Opened { store, tables, wal, writer, hard_state, members, snapshots, snapshot, keeper, identity, notes })
 }
 
-fn open_dir(options: &Options) -> Result<DataDir, String> {
-    let dir = DataDir::open(&options.data_dir).map_err(words)?;
-    let node_id = options.node_id;
-    match dir.identity() {
-        Some(known) if known.node_id != node_id => Err(format!(
-            "{} belongs to node {} and this is node {node_id}: an id is never given to other data. Start it \
-             with its own id, or give this node another data directory (KONSUL_DATA_DIR)",
-            dir.path().display(),
-            known.node_id
-        )),
-        _ => Ok(dir),
+fn check_owner(options: &Options, known: Option<NodeIdentity>, log: &Recovered) -> Result<(), String> {
+    let Some(known) = known else { return Ok(()) };
+    let dir = options.data_dir.display();
+    if options.node_id != 0 && known.raft_id != options.node_id {
+        return Err(format!(
+            "{dir} belongs to node {} and this is node {}: an id is never given to other data. Start it with \
+             its own id, or give this node another data directory (KONSUL_DATA_DIR)",
+            known.raft_id, options.node_id
+        ));
     }
+    // The identity is written last, after the log was begun. Without syncs a power cut may take the log and
+    // leave the identity.
+    if log.fresh && options.sync_writes {
+        return Err(format!(
+            "the log of {dir} is missing, and a node has run there: put its log directory back, or restore \
+             the data directory from a backup (a snapshot alone is restored into a new directory)"
+        ));
+    }
+    Ok(())
+}
+
+/// A lone node must not go on from a group's data by itself: the others would go on too.
+fn check_mode(options: &Options, identity: NodeIdentity, members: &Members) -> Result<(), String> {
+    let is_alone = members.conf.voters == [identity.raft_id] && members.conf.learners.is_empty();
+    if options.cluster.is_some() || is_alone {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is a node's of a cluster with {} voters: start it with KONSUL_RAFT_ENABLED=true, or restore a \
+         snapshot into a new data directory",
+        options.data_dir.display(),
+        members.conf.voters.len()
+    ))
 }
 
 /// The stored tables; damaged ones are as good as none, since snapshot and log have everything.
@@ -139,99 +123,169 @@ fn open_tables(store: &AnyStore, notes: &mut Vec<String>) -> Result<Tables, Stri
     }
 }
 
-/// Rebuilds the tables from the newest snapshot that reads and that the log goes on from. In a directory that
-/// holds nothing but a snapshot (a restored backup) the log begins behind it.
-fn load_snapshot(
-    store: &AnyStore,
-    snapshots: &Snapshots,
-    wal: &mut Wal,
-    log: &Recovered,
-    node_id: u64,
-    notes: &mut Vec<String>,
-) -> Result<Tables, String> {
-    let loaded = snapshots.load(|file, content| {
-        if !log.fresh && (file.index + 1 < log.first_index || file.index > log.last_index) {
+struct Place<'o> {
+    options: &'o Options,
+    store: &'o AnyStore,
+    wal: Wal,
+    log: &'o Recovered,
+    identity: NodeIdentity,
+    draw: &'o mut dyn FnMut() -> u64,
+}
+
+impl Place<'_> {
+    /// Rebuilds the tables from the newest snapshot that reads and that the log goes on from. In a directory
+    /// that holds nothing but a snapshot (a restored backup) the log begins behind it, in a new group.
+    fn rebuild(
+        &mut self,
+        snapshots: Option<&dyn SnapshotStore>,
+        notes: &mut Vec<String>,
+    ) -> Result<Tables, String> {
+        for position in snapshots.map_or(Ok(Vec::new()), |snapshots| snapshots.list()).map_err(words)? {
+            let Some(snapshots) = snapshots else { break };
+            match self.load(snapshots, position) {
+                Ok(tables) => return Ok(tables),
+                Err(why) => notes.push(format!("snapshot {} does not read: {why}", position.index)),
+            }
+        }
+        if self.log.fresh {
+            self.begin()?;
+            return self.empty();
+        }
+        // The mark's members are those of the beginning only if nobody has changed them since.
+        let is_whole = self.log.first_index <= GENESIS.index + 1;
+        let is_first = members_codec::decode(&self.log.snapshot.conf_state)
+            .is_none_or(|members| members.changed_at <= GENESIS.index);
+        if is_whole && is_first {
+            return self.empty();
+        }
+        Err(format!(
+            "no snapshot can be read and the log starts at entry {}: restore the snapshots directory from a \
+             backup, or (with other nodes in the cluster) empty the data directory and join anew{}",
+            self.log.first_index,
+            notes.iter().map(|note| format!("; {note}")).collect::<String>()
+        ))
+    }
+
+    fn load(&mut self, snapshots: &dyn SnapshotStore, position: Position) -> Result<Tables, String> {
+        let log = self.log;
+        if !log.fresh && (position.index + 1 < log.first_index || position.index > log.last_index) {
             return Err(format!(
                 "the log has {} to {} and does not go on from it",
                 log.first_index, log.last_index
             ));
         }
-        if !log.fresh && wal.view().term(file.index).is_ok_and(|term| term != file.term) {
+        if !log.fresh && self.wal.view().term(position.index).is_ok_and(|term| term != position.term) {
             // Without syncs a power cut may shorten the log behind a snapshot, and it grew past it again.
-            return Err(format!("the log has another entry {}", file.index));
+            return Err(format!("the log has another entry {}", position.index));
         }
-        let mut writer = store.write().map_err(words)?;
-        let (tables, _) = snapshot::read(content, &mut writer).map_err(words)?;
-        Ok((tables, writer))
-    });
-    let Loaded { found, notes: more } = loaded.map_err(words)?;
-    notes.extend(more);
-    match found {
-        Some((_, (tables, writer))) => {
-            if log.fresh {
-                begin_log(wal, tables.applied(), node_id)?;
+        let mut content = snapshots.open(position).map_err(words)?;
+        let mut writer = self.store.write().map_err(words)?;
+        let (tables, meta) = snapshot::read(&mut content, &mut writer).map_err(words)?;
+        let stored = if log.fresh {
+            members_codec::encode(&self.found(tables.applied())?)
+        } else if members_codec::decode(&meta).is_some() {
+            meta
+        } else {
+            return Err("its list of members is not readable by this version of Konsul".into());
+        };
+        writer.put(keys::MEMBERS, &stored).map_err(words)?;
+        writer.commit().map_err(words)?;
+        Ok(tables)
+    }
+
+    /// A fresh directory: a lone node is a group at once, a member of a group waits to be told.
+    fn begin(&mut self) -> Result<(), String> {
+        if self.options.cluster.is_some() {
+            // From now on the log is not fresh, so that an identity without a log is known as a loss.
+            self.wal.append(&[Record::HardState(HardState::default())]).map_err(words)
+        } else {
+            self.found(GENESIS).map(drop)
+        }
+    }
+
+    /// Begins the log of a new group behind `position`.
+    fn found(&mut self, position: Position) -> Result<Members, String> {
+        let members = match founder(self.options, self.identity.raft_id) {
+            Some(founder) => {
+                self.identity.cluster_id = (self.draw)().max(1);
+                Members::founded(self.identity.cluster_id, founder, position.index)
             }
-            writer.commit().map_err(words)?;
-            Ok(tables)
+            None => Members::alone(self.identity.raft_id),
+        };
+        self.wal.append(&genesis(position, &members)).map_err(words)?;
+        Ok(members)
+    }
+
+    /// An empty store: everything is replayed from the log.
+    fn empty(&self) -> Result<Tables, String> {
+        let mut writer = self.store.write().map_err(words)?;
+        writer.clear().map_err(words)?;
+        writer.commit().map_err(words)?;
+        Ok(Tables::default())
+    }
+
+    /// The members as of what is applied.
+    fn members(&self, tables: &Tables) -> Result<Members, String> {
+        let unreadable = "the list of members is not readable by this version of Konsul";
+        let reader = self.store.read().map_err(words)?;
+        if tables.applied().index > 0
+            && let Some(stored) = reader.get(keys::MEMBERS).map_err(words)?
+        {
+            return members_codec::decode(stored).ok_or_else(|| unreadable.into());
         }
-        None if log.fresh => {
-            begin_log(wal, GENESIS, node_id)?;
-            empty(store)
+        let mark = self.wal.view().snapshot();
+        if mark.index == 0 {
+            return Ok(Members::default());
         }
-        None if log.first_index == GENESIS.index + 1 => empty(store),
-        None => Err(format!(
-            "no snapshot can be read and the log starts at entry {}: restore the snapshots directory from \
-             a backup{}",
-            log.first_index,
-            notes.iter().map(|note| format!("; {note}")).collect::<String>()
-        )),
+        members_codec::decode(&mark.conf_state).ok_or_else(|| unreadable.into())
     }
 }
 
-/// An empty store: everything is replayed from the log.
-fn empty(store: &AnyStore) -> Result<Tables, String> {
-    let mut writer = store.write().map_err(words)?;
-    writer.clear().map_err(words)?;
-    writer.commit().map_err(words)?;
-    Ok(Tables::default())
+/// This node as the first member of a group; `None` for a lone node.
+pub(crate) fn founder(options: &Options, raft_id: u64) -> Option<Member> {
+    let cluster = options.cluster.as_ref()?;
+    Some(Member {
+        raft_id,
+        node_id: cluster.node_name.clone(),
+        address: cluster.address().into(),
+        http_address: cluster.http_addr.clone(),
+        zone: cluster.zone.clone(),
+        version: cluster.version.clone(),
+        log_version: LOG_VERSION,
+        read_only: cluster.read_only,
+    })
 }
 
-/// Starts a new log behind `position`.
-fn begin_log(wal: &mut Wal, position: Position, node_id: u64) -> Result<(HardState, ConfState), String> {
-    let members = members::alone(node_id);
+/// The records that a group's log begins with.
+pub(crate) fn genesis(position: Position, members: &Members) -> [Record; 2] {
     let hard_state = HardState { term: position.term, vote: 0, commit: position.index };
-    let conf_state = members::encode(&members).into();
+    let conf_state = members_codec::encode(members).into();
     let mark = SnapshotMark { index: position.index, term: position.term, conf_state };
-    wal.append(&[Record::Install(mark), Record::HardState(hard_state)]).map_err(words)?;
-    Ok((hard_state, members))
+    [Record::Install(mark), Record::HardState(hard_state)]
 }
 
-/// The log's hard state and members, after a check that the tables belong to it.
-fn read_log(wal: &Wal, tables: &Tables) -> Result<(HardState, ConfState), String> {
+/// The log's hard state, after a check that the tables belong to it.
+fn read_log(wal: &Wal, tables: &Tables) -> Result<HardState, String> {
     let view = wal.view();
     let applied = tables.applied();
     let last = view.last_index();
     if applied.index > last {
         return Err(format!(
             "the tables hold log entry {} and the log ends at {last}: acknowledged writes are missing from \
-             the log. \
-             Restore the data directory from a backup",
+             the log. Restore the data directory from a backup",
             applied.index
         ));
     }
     if applied.index >= GENESIS.index && view.term(applied.index).is_ok_and(|term| term != applied.term) {
         return Err(format!(
             "the tables and the log differ about entry {}: they are not of one node. Restore the data \
-             directory from a \
-             backup",
+             directory from a backup",
             applied.index
         ));
     }
-    let members = members::decode(&view.snapshot().conf_state)
-        .ok_or("the log's list of members is not readable by this version of Konsul")?;
-    Ok((view.hard_state(), members))
+    Ok(view.hard_state())
 }
 
-fn words(error: impl std::fmt::Display) -> String {
+pub(crate) fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

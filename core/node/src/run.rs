@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Release};
 use crate::code;
 use crate::driver::{Broken, Driver};
 
-const TOO_LATE: &str = "the node stopped before this was answered; a write may still be applied";
+pub(crate) const TOO_LATE: &str = "the node stopped before this was answered; a write may still be applied";
 
 /// Runs until stopped; sets `is_clean` if nothing was left over. What breaks the node ends the process: going
 /// on after a failed sync or an entry that cannot be applied would break promises that were already made.

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use konsul_state::apply::Tables;
 use parking_lot::{Mutex, RwLock};
 
+use crate::clock::Clocks;
 use crate::completions::Completions;
-use crate::inbox::{Clock, Inbox};
+use crate::inbox::Inbox;
 use crate::leases::Leases;
+use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::seams::NodeIdentity;
 
 /// The node's part in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,29 @@ impl Role {
     }
 }
 
+/// The node's place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum GroupState {
+    /// It belongs to no group yet.
+    Unformed = 0,
+    /// It is a member, or becomes one: it knows its group.
+    Formed = 1,
+    /// It was put out.
+    Removed = 2,
+}
+
+impl GroupState {
+    /// As `status` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unformed => "unformed",
+            Self::Formed => "formed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// Numbers the driver writes after each turn and anybody reads.
 #[derive(Default)]
 pub(crate) struct Gauges {
@@ -54,30 +80,104 @@ pub(crate) struct Gauges {
     /// Committed entries cannot be applied for want of space.
     pub is_stalled: AtomicBool,
     pub is_stopping: AtomicBool,
+    /// Until when a read may be served without a question (`leader_lease.rs`).
+    pub current_until_ms: AtomicU64,
+    /// A [`GroupState`].
+    pub group: AtomicU8,
+    /// A peer's snapshot is on its way into the tables, which are older until then.
+    pub is_installing: AtomicBool,
+    /// Leadership is being handed over.
+    pub is_transferring: AtomicBool,
+    /// When the leader was last heard of, or this node last knew that it leads; on the node's clock.
+    pub contact_ms: AtomicU64,
+}
+
+/// How far a peer is, as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// The peer.
+    pub raft_id: u64,
+    /// The last entry it is known to hold.
+    pub match_index: u64,
+    /// `probe`, `replicate` or `snapshot`.
+    pub progress: &'static str,
+    /// When it was last heard of, on the node's clock; 0: never.
+    pub heard_ms: u64,
 }
 
 pub(crate) struct Shared {
     pub options: Options,
-    pub clock: Clock,
+    pub clock: Clocks,
     pub inbox: Inbox,
     pub completions: Arc<Completions>,
     pub leases: Mutex<Leases>,
     pub metrics: Metrics,
     pub gauges: Gauges,
+    /// What a leader knows of its peers, renewed a few times a second; empty on others.
+    pub peers: Mutex<Vec<PeerView>>,
+    raft_id: AtomicU64,
+    cluster_id: AtomicU64,
+    members: RwLock<Arc<Members>>,
     tables: RwLock<Arc<Tables>>,
 }
 
 impl Shared {
-    pub fn new(options: Options, completions: Arc<Completions>, tables: Tables) -> Self {
+    pub fn new(
+        options: Options,
+        clock: Clocks,
+        completions: Arc<Completions>,
+        identity: NodeIdentity,
+        (members, tables): (Members, Tables),
+    ) -> Self {
         Self {
             options,
-            clock: Clock::start(),
+            clock,
             inbox: Inbox::default(),
             completions,
             leases: Mutex::default(),
             metrics: Metrics::new(),
             gauges: Gauges::default(),
+            peers: Mutex::default(),
+            raft_id: AtomicU64::new(identity.raft_id),
+            cluster_id: AtomicU64::new(identity.cluster_id),
+            members: RwLock::new(Arc::new(members)),
             tables: RwLock::new(Arc::new(tables)),
+        }
+    }
+
+    /// This node's id in the log.
+    pub fn raft_id(&self) -> u64 {
+        self.raft_id.load(Relaxed)
+    }
+
+    /// The group's id; 0 before there is one.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id.load(Relaxed)
+    }
+
+    pub fn identity(&self) -> NodeIdentity {
+        NodeIdentity { raft_id: self.raft_id(), cluster_id: self.cluster_id() }
+    }
+
+    pub fn set_cluster_id(&self, cluster_id: u64) {
+        self.cluster_id.store(cluster_id, Relaxed);
+    }
+
+    /// The members as of the newest applied change.
+    pub fn members(&self) -> Arc<Members> {
+        self.members.read().clone()
+    }
+
+    pub fn publish_members(&self, members: Members) {
+        *self.members.write() = Arc::new(members);
+    }
+
+    /// The node's place in a group; a lone node is its own.
+    pub fn group(&self) -> GroupState {
+        match self.gauges.group.load(Relaxed) {
+            0 => GroupState::Unformed,
+            1 => GroupState::Formed,
+            _ => GroupState::Removed,
         }
     }
 

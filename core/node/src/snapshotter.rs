@@ -9,19 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use konsul_disk::files::is_full;
-use konsul_disk::snapshots::Snapshots;
-use konsul_disk::wal::{Record, SnapshotMark};
+use konsul_disk::wal::SnapshotMark;
 use konsul_state::apply::{Position, Tables};
 use konsul_state::snapshot::{self, SnapshotError};
-use konsul_state::store::Store as _;
+use konsul_state::keys;
+use konsul_state::store::{Read as _, Store as _};
 
 use crate::backend::AnyStore;
 use crate::code;
 use crate::completions::{Completion, Ticket};
 use crate::driver::{Broken, Driver};
 use crate::inbox::Event;
-use crate::members;
+use crate::seams::SnapshotStore;
 
 /// So many log bytes bring a snapshot before its interval is over: a restart replays them.
 const LOG_BYTES_MAX: u64 = 256 << 20;
@@ -29,19 +30,23 @@ const LOG_BYTES_MAX: u64 = 256 << 20;
 const TRAILING_BYTES_MAX: u64 = 64 << 20;
 /// How finely log positions are remembered for that.
 const STRIDE_BYTES: u64 = 1 << 20;
+/// What stays for a peer that is being sent the snapshot before; beyond it, it is sent another one.
+const SHIPPED_BYTES_MAX: u64 = 1 << 30;
 
 /// A snapshot that is safe.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub position: Position,
     pub tables_index: u64,
+    /// The members at that position, encoded.
+    pub members: Bytes,
     pub took: Duration,
 }
 
 /// What is known of snapshots; the thread itself runs only while one is taken.
 pub(crate) struct Snapshotter {
     /// `None`: memory backend. The log is compacted against the tables in memory.
-    snapshots: Option<Arc<Snapshots>>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
     store: Arc<AnyStore>,
     last: Position,
     last_tables_index: Option<u64>,
@@ -56,7 +61,7 @@ pub(crate) struct Snapshotter {
 }
 
 impl Snapshotter {
-    pub fn new(snapshots: Option<Arc<Snapshots>>, store: Arc<AnyStore>, last: Position) -> Self {
+    pub fn new(snapshots: Option<Arc<dyn SnapshotStore>>, store: Arc<AnyStore>, last: Position) -> Self {
         Self {
             snapshots,
             store,
@@ -69,6 +74,24 @@ impl Snapshotter {
             logged_at_last_bytes: 0,
             strides: VecDeque::new(),
         }
+    }
+
+    /// Where snapshots are; `None` for a lone node in memory.
+    pub fn store_of_snapshots(&self) -> Option<Arc<dyn SnapshotStore>> {
+        self.snapshots.clone()
+    }
+
+    /// The tables' store.
+    pub fn store(&self) -> Arc<AnyStore> {
+        self.store.clone()
+    }
+
+    /// A peer's snapshot took the place of ours, and of the log up to it.
+    pub fn note_installed(&mut self, position: Position) {
+        self.last = position;
+        self.last_tables_index = None;
+        self.logged_at_last_bytes = self.logged_bytes;
+        self.strides.clear();
     }
 
     /// Counts what goes into the log.
@@ -121,6 +144,12 @@ impl Snapshotter {
         by_entries.max(by_bytes).min(self.last.index)
     }
 
+    /// Log bytes behind an entry, as far as that is remembered.
+    fn bytes_behind(&self, index: u64) -> u64 {
+        let past = self.strides.partition_point(|stride| stride.0 <= index);
+        past.checked_sub(1).map_or(self.logged_bytes, |at| self.logged_bytes - self.strides[at].1)
+    }
+
     fn forget_strides(&mut self, through: u64) {
         while self.strides.front().is_some_and(|stride| stride.0 <= through) {
             self.strides.pop_front();
@@ -143,7 +172,14 @@ impl Driver {
     }
 
     pub(crate) fn snapshot_if_due(&mut self, now_ms: u64) -> Result<(), Broken> {
-        if self.snapshotter.is_running || !self.is_snapshot_due() {
+        if self.snapshotter.is_running || self.group.installing.is_some() || self.group.is_paused() {
+            return Ok(());
+        }
+        if self.raft.store().take_wants_snapshot() {
+            // A peer waits for it; that nothing is new for the log does not matter to it.
+            return self.begin_snapshot(now_ms);
+        }
+        if !self.is_snapshot_due() {
             return Ok(());
         }
         if now_ms < self.snapshotter.check_at_ms && !self.snapshotter.is_heavy() {
@@ -162,7 +198,7 @@ impl Driver {
         let tables = self.machine.tables();
         let is_nothing_new = self.snapshotter.last.index >= tables.applied().index
             || self.snapshotter.last_tables_index == Some(tables.index());
-        let refusal = if self.snapshotter.is_running {
+        let refusal = if self.snapshotter.is_running || self.group.installing.is_some() {
             Some((code::BUSY, "a snapshot is being taken"))
         } else if is_nothing_new {
             Some((code::INVALID, "nothing new to snapshot"))
@@ -182,21 +218,24 @@ impl Driver {
         self.snapshotter.logged_at_last_bytes = self.snapshotter.logged_bytes;
         let Some(snapshots) = self.snapshotter.snapshots.clone() else {
             let tables = self.machine.tables();
-            let taken =
-                Taken { position: tables.applied(), tables_index: tables.index(), took: Duration::ZERO };
+            let taken = Taken {
+                position: tables.applied(),
+                tables_index: tables.index(),
+                members: self.encoded_members().into(),
+                took: Duration::ZERO,
+            };
             return self.finish_snapshot(Ok(taken));
         };
         self.snapshotter.is_running = true;
         let (shared, store) = (self.shared.clone(), self.snapshotter.store.clone());
-        let meta = members::encode(self.raft.store().members());
+        let members = self.encoded_members();
         let work = move || {
-            let result = write(&snapshots, &store, &meta);
+            let result = write(&*snapshots, &store, members);
             // A closed inbox means that the node stopped without waiting for it.
             let _ = shared.inbox.send(Event::SnapshotDone(result));
         };
-        let spawned = std::thread::Builder::new().name("snapshot".into()).spawn(work);
-        match spawned {
-            Ok(_) => Ok(()),
+        match self.group.tasks.spawn("snapshot", Box::new(work)) {
+            Ok(()) => Ok(()),
             Err(error) => self.finish_snapshot(Err(error)),
         }
     }
@@ -215,6 +254,12 @@ impl Driver {
                 return Ok(());
             }
         };
+        if taken.position.index < self.snapshotter.last.index || self.group.is_paused() {
+            // A peer's newer one was installed meanwhile, and the log begins behind that.
+            let message = "a newer snapshot was installed from the leader";
+            self.answers.extend(asker.map(|(ticket, _)| Completion::refused(ticket, code::CONFLICT, message)));
+            return Ok(());
+        }
         self.shared.metrics.snapshots.fetch_add(1, Relaxed);
         self.shared.metrics.snapshot_time.observe(taken.took);
         self.shared.gauges.snapshot_index.store(taken.position.index, Relaxed);
@@ -225,31 +270,36 @@ impl Driver {
         let fallback = is_kept.then_some(self.snapshotter.last.index);
         self.snapshotter.last = taken.position;
         self.snapshotter.last_tables_index = Some(taken.tables_index);
-        self.mark_log(taken.position)?;
+        let Position { index, term } = taken.position;
+        self.append_mark(SnapshotMark { index, term, conf_state: taken.members })?;
         let wanted = self.snapshotter.purge_through(self.shared.options.trailing_entries);
-        let through = fallback.map_or(wanted, |index| wanted.min(index));
+        let mut through = fallback.map_or(wanted, |index| wanted.min(index));
+        let shipped = self.shipped_from(self.shared.clock.now_ms());
+        if let Some(index) = shipped.filter(|index| self.snapshotter.bytes_behind(*index) <= SHIPPED_BYTES_MAX)
+        {
+            through = through.min(index);
+        }
         self.log.purge(through);
         self.snapshotter.forget_strides(through);
+        self.offer_newest();
         Ok(())
-    }
-
-    fn mark_log(&mut self, position: Position) -> Result<(), Broken> {
-        let conf_state = members::encode(self.raft.store().members()).into();
-        let mark = SnapshotMark { index: position.index, term: position.term, conf_state };
-        self.append_records(None, vec![Record::Snapshot(mark)])
     }
 }
 
-fn write(snapshots: &Snapshots, store: &AnyStore, meta: &[u8]) -> io::Result<Taken> {
+/// `members` is for data from before the tables held them.
+fn write(snapshots: &dyn SnapshotStore, store: &AnyStore, members: Vec<u8>) -> io::Result<Taken> {
     let started = Instant::now();
     let reader = store.read().map_err(io::Error::other)?;
     let tables = Tables::open(&reader).map_err(io::Error::other)?;
     let position = tables.applied();
-    snapshots.save(position.index, position.term, |out| {
-        snapshot::write(&reader, &tables, meta, out).map_err(|error| match error {
+    // Of the same moment as the rows.
+    let stored = reader.get(keys::MEMBERS).map_err(io::Error::other)?;
+    let members: Bytes = stored.map_or(members, <[u8]>::to_vec).into();
+    snapshots.save(position, &members, &mut |out| {
+        snapshot::write(&reader, &tables, &members, out).map_err(|error| match error {
             SnapshotError::Io(error) => error,
             other => io::Error::other(other),
         })
     })?;
-    Ok(Taken { position, tables_index: tables.index(), took: started.elapsed() })
+    Ok(Taken { position, tables_index: tables.index(), members, took: started.elapsed() })
 }

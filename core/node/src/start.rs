@@ -1,30 +1,29 @@
-//! From a data directory to a node that serves: recover, lead, install the schema, grant leases, expire what
-//! is due.
+//! From what was recovered to a driver: a lone node leads before it answers, a member of a group begins to
+//! listen.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use konsul_disk::datadir::DataDir;
-use konsul_disk::wal::{HardState as LoggedState, LogView, WalWriter};
+use konsul_disk::wal::HardState as LoggedState;
 use konsul_state::apply::Outcome;
 use konsul_state::entry::Kind;
-use konsul_state::msgpack::{Cursor, Value};
-use konsul_state::read::{self, Query};
-use konsul_state::row::Row;
 use konsul_state::schema::Schema;
-use konsul_state::store::Store as _;
-use raft::RawNode;
 use raft::eraftpb::HardState;
 
 use crate::apply::Machine;
-use crate::backend::AnyStore;
+use crate::clock::Clocks;
 use crate::code;
 use crate::completions::Completions;
 use crate::disk_guard::DiskGuard;
 use crate::driver::{Driver, Parts};
+use crate::forming::new_raft;
+use crate::group::{Group, Heard, mix};
 use crate::options::{Backend, Options};
+use crate::post::Post;
 use crate::recovery::{self, Opened};
-use crate::shared::Shared;
+use crate::seams::Seams;
+use crate::shared::{GroupState, Shared};
 use crate::snapshotter::Snapshotter;
 use crate::storage::LogStorage;
 use crate::waiting::Work;
@@ -35,46 +34,104 @@ const PATIENCE_MS: u64 = 10_000;
 /// A node ready to run.
 pub(crate) struct Started {
     pub shared: Arc<Shared>,
-    pub store: Arc<AnyStore>,
-    pub log: LogView,
     pub notes: Vec<String>,
     pub driver: Driver,
-    // Last: a start that fails closes everything before it frees the directory.
-    pub dir: Option<DataDir>,
 }
 
+/// Puts a node together on its seams. A lone one leads when this returns; a member of a group has not said a
+/// word yet.
 pub(crate) fn start(
     options: Options,
+    seams: Seams,
     completions: Arc<Completions>,
     schema: &[u8],
 ) -> Result<Started, String> {
     options.validate()?;
     let wanted = Schema::decode(schema);
     let wanted = wanted.map_err(|refusal| format!("the schema is not valid: {}", refusal.message))?;
-    let opened = recovery::open(&options)?;
-    let mut started = assemble(options, completions, opened)?;
-    // Should it fail, the drop of each part ends its thread and frees the data directory.
-    lead(&mut started.driver, &wanted)?;
+    let mut started = assemble(options, seams, completions, wanted)?;
+    if started.driver.group.is_alone {
+        // Should it fail, the drop of each part ends its thread and frees the data directory.
+        lead(&mut started.driver)?;
+    }
     Ok(started)
 }
 
-fn assemble(options: Options, completions: Arc<Completions>, opened: Opened) -> Result<Started, String> {
-    let Opened { store, tables, wal, hard_state, members, snapshot, snapshots, dir, notes } = opened;
+fn assemble(
+    options: Options,
+    seams: Seams,
+    completions: Arc<Completions>,
+    wanted: Schema,
+) -> Result<Started, String> {
+    let Seams { clock, tasks, disk, connect, seed } = seams;
+    let mut drawn = seed;
+    let mut draw = || {
+        drawn = mix(drawn);
+        drawn
+    };
+    let Opened { store, tables, wal, writer, hard_state, members, snapshots, snapshot, keeper, identity, notes } =
+        recovery::agree(&options, disk, &mut draw)?;
     let applied = tables.applied().index;
-    let writer = WalWriter::start(wal).map_err(|error| format!("no thread for the log: {error}"))?;
-    let log = writer.view();
-    let storage = LogStorage::new(log.clone(), to_library(hard_state, applied), members);
-    // The library is silent: what an operator must know is told by this crate.
-    let silence = slog::Logger::root(slog::Discard, slog::o!());
-    let raft = RawNode::new(&options.raft(applied), storage, &silence).map_err(|error| error.to_string())?;
+    let writer = writer(wal).map_err(|error| format!("no thread for the log: {error}"))?;
+    let hard_state = to_library(hard_state, applied);
+    let voted = (hard_state.term, hard_state.vote);
+    let storage =
+        LogStorage::new(writer.view(), hard_state, members.conf.clone(), options.append_entries());
+    let raft = new_raft(&options.raft(identity.raft_id, applied), storage).map_err(|error| error.to_string())?;
     let watched = (options.backend == Backend::Durable).then_some(options.data_dir.as_path());
     let guard = DiskGuard::new(watched, options.disk_reserve_bytes);
-    let snapshotter = Snapshotter::new(snapshots, store.clone(), snapshot);
-    let machine = Machine::new(store.clone(), tables.clone());
-    let shared = Arc::new(Shared::new(options, completions, tables));
+    let machine = Machine::new(store.clone(), tables.clone(), members.clone());
+    let is_alone = options.cluster.is_none();
+    let clock = Clocks::new(clock);
+    let grace_until_ms = clock.now_ms() + options.promise_ms();
+    let shared = Arc::new(Shared::new(options, clock, completions, identity, (members.clone(), tables)));
     shared.gauges.snapshot_index.store(snapshot.index, Relaxed);
-    let parts = Parts { shared: shared.clone(), raft, machine, writer, log: log.clone(), guard, snapshotter };
-    Ok(Started { shared, store, log, notes, driver: Driver::new(parts), dir })
+    let mut peers = connect(Post { shared: shared.clone(), snapshots: snapshots.clone() })?;
+    let state = if !members.is_empty() && !members.contains(identity.raft_id) {
+        GroupState::Removed
+    } else if members.is_empty() && identity.cluster_id == 0 {
+        GroupState::Unformed
+    } else {
+        GroupState::Formed
+    };
+    shared.gauges.group.store(state as u8, Relaxed);
+    if state == GroupState::Formed {
+        peers.set_cluster(identity.cluster_id);
+        peers.set_members(&members.list());
+    }
+    let group = Group {
+        is_alone,
+        state,
+        members,
+        identity,
+        keeper,
+        peers,
+        tasks,
+        seed,
+        heard: Heard::default(),
+        no_votes_before_ms: grace_until_ms,
+        grace_until_ms,
+        handed: 0,
+        landed: 0,
+        voted,
+        voted_in: 0,
+        held: VecDeque::new(),
+        pause: None,
+        installing: None,
+        received: None,
+        shipping: BTreeMap::new(),
+        handover: None,
+        handed_over_term: 0,
+        inaugurated_term: 0,
+        contact_ms: BTreeMap::new(),
+        next_view_ms: 0,
+    };
+    let snapshotter = Snapshotter::new(snapshots, store, snapshot);
+    let mut driver =
+        Driver::new(Parts { shared: shared.clone(), raft, machine, writer, guard, snapshotter, group, wanted });
+    driver.offer_newest();
+    driver.draw();
+    Ok(Started { shared, notes, driver })
 }
 
 /// The stored state as the library's. The commit index is written lazily, so what is applied may be ahead of
@@ -85,14 +142,14 @@ fn to_library(stored: LoggedState, applied: u64) -> HardState {
 }
 
 /// Elects this node, replays the log's tail, and brings tables and leases up to now.
-fn lead(driver: &mut Driver, wanted: &Schema) -> Result<(), String> {
+pub(crate) fn lead(driver: &mut Driver) -> Result<(), String> {
     driver.raft.campaign().map_err(|error| error.to_string())?;
     turn_until(driver, "replaying the log", Driver::is_caught_up)?;
-    let stored = driver.machine.tables().schema();
+    let (stored, wanted) = (driver.machine.tables().schema(), driver.wanted.clone());
     if stored.encode() != wanted.encode() {
-        install(driver, &stored, wanted)?;
+        install(driver, &stored, &wanted)?;
     }
-    grant_leases(driver)?;
+    driver.grant_leases()?;
     driver.next_expiry_ms = driver.machine.next_expiry_ms().map_err(|error| error.to_string())?;
     // On a full disk nothing can be expired: it serves what it has, as a running node does.
     turn_until(driver, "expiring what was due", |driver| {
@@ -102,7 +159,7 @@ fn lead(driver: &mut Driver, wanted: &Schema) -> Result<(), String> {
 
 /// Takes turns until `is_done`, as long as the node gets on.
 fn turn_until(driver: &mut Driver, what: &str, is_done: impl Fn(&Driver) -> bool) -> Result<(), String> {
-    let clock = driver.shared.clock;
+    let clock = driver.shared.clock.clone();
     let mut seen = (driver.raft.raft.raft_log.applied, clock.now_ms());
     driver.turn_without_waiting().map_err(|broken| broken.to_string())?;
     while !is_done(driver) {
@@ -140,38 +197,11 @@ fn install(driver: &mut Driver, stored: &Schema, wanted: &Schema) -> Result<(), 
     }
 }
 
-/// Grants every stored lease its full length: a restart must not end what could not be heard of.
-fn grant_leases(driver: &mut Driver) -> Result<(), String> {
-    let now_ms = driver.shared.clock.now_ms();
-    let schema = driver.machine.tables().schema();
-    let reader = driver.machine.store().read().map_err(|error| error.to_string())?;
-    let mut leases = driver.shared.leases.lock();
-    for table in schema.tables() {
-        let Some(column) = table.lease else { continue };
-        let mut grant = |key: &[u8], row: &[u8]| {
-            let row = Row::new(row)?;
-            if let Value::Unsigned(ttl_ms) = Cursor::new(row.cell(table, column)?).value()? {
-                leases.grant(table.id, key, row.modify_index(), ttl_ms, now_ms);
-            }
-            Ok(())
-        };
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let limit = read::SCAN_ROWS_MAX;
-            let query = Query { table: table.id, prefix: b"", filters: &[], after: after.as_deref(), limit };
-            after = read::scan(&reader, &schema, &query, &mut grant).map_err(|error| error.to_string())?;
-            if after.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::{Clock, Proposal};
+    use crate::inbox::Proposal;
+    use crate::node::open_seams;
     use crate::options::tests::memory;
     use crate::waiting::Waiter;
     use bytes::Bytes;
@@ -197,7 +227,8 @@ mod tests {
     }
 
     fn begin(options: Options) -> Started {
-        start(options, Arc::new(Completions::new().unwrap()), &schema()).unwrap()
+        let (seams, ..) = open_seams(&options).unwrap();
+        start(options, seams, Arc::new(Completions::new().unwrap()), &schema()).unwrap()
     }
 
     fn queue(driver: &mut Driver, key: &str, cells: &[u8]) {
@@ -224,11 +255,11 @@ mod tests {
         };
         let mut first = begin(options.clone());
         let mut cells = vec![0x91, 0xcf];
-        cells.extend_from_slice(&(Clock::wall_ms() + 50).to_be_bytes());
+        cells.extend_from_slice(&(first.shared.clock.wall_ms() + 50).to_be_bytes());
         queue(&mut first.driver, "brief", &cells);
         finish(&mut first.driver);
         drop(first);
-        let Started { mut driver, dir, .. } = begin(Options { disk_reserve_bytes: 1 << 60, ..options });
+        let Started { mut driver, .. } = begin(Options { disk_reserve_bytes: 1 << 60, ..options });
         while !driver.is_pulse_due() {
             driver.turn().unwrap();
         }
@@ -236,7 +267,7 @@ mod tests {
         assert_eq!(driver.machine.tables().count(1), 1, "there is no room for its expiry");
         let now_ms = driver.shared.clock.now_ms();
         assert!(driver.wake_ms(now_ms).is_some_and(|at_ms| at_ms > now_ms), "it does not spin");
-        drop((driver, dir));
+        drop(driver);
     }
 
     #[test]

@@ -18,11 +18,12 @@ impl Node {
             out,
             "{{\"role\":\"{}\",\"node_id\":{},\"cluster_id\":{},\"backend\":\"{}\"",
             self.shared.role().name(),
-            self.shared.options.node_id,
-            self.dir.as_ref().and_then(|dir| dir.identity()).map_or("null".into(), |identity| {
+            self.shared.raft_id(),
+            match (self.shared.cluster_id(), self.shared.options.backend) {
+                (0, _) | (_, Backend::Memory) => "null".into(),
                 // As text: JSON readers lose the low bits of numbers this large.
-                format!("\"{:016x}\"", identity.cluster_id)
-            }),
+                (cluster_id, Backend::Durable) => format!("\"{cluster_id:016x}\""),
+            },
             if self.shared.options.backend == Backend::Durable { "durable" } else { "memory" },
         );
         let _ = write!(
@@ -108,7 +109,7 @@ impl Node {
 }
 
 /// A JSON string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::completions::{Completion, Ticket};
+use crate::guests::Origin;
 use crate::leases::Ended;
 
 /// What an entry was proposed for.
@@ -11,12 +14,29 @@ use crate::leases::Ended;
 pub(crate) enum Work {
     /// A client waits for it.
     Client,
+    /// As `Client`, under a request's id: should the lead be lost, it is asked of the next leader.
+    Kept(Box<Kept>),
+    /// A follower's client waits for it.
+    Forwarded(Box<Origin>),
     /// Rows whose time is over.
     Pulse,
     /// A row that was not heard of in time.
     LeaseEnd(Box<Ended>),
     /// The schema this binary was started with.
     Schema,
+    /// A change of the group's members; an operator waits for it.
+    Members,
+}
+
+/// A write that may be sent again.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The entry's body, of kind once.
+    pub body: Bytes,
+    /// How many requests were remembered before it entered a log.
+    pub since: u64,
+    /// A former leader may have it in its log.
+    pub is_in_doubt: bool,
 }
 
 /// One envelope inside a proposed Raft entry.

@@ -188,6 +188,11 @@ impl Tables {
         self.schema.table(table).map_or(0, |table| self.counts[table.position])
     }
 
+    /// How many requests were ever remembered.
+    pub fn requests(&self) -> u64 {
+        self.window.next
+    }
+
     /// How many entries were passed over because their request was known, since this process began.
     pub fn repeats(&self) -> u64 {
         self.window.repeats
