@@ -15,7 +15,7 @@ from konsul.features.cluster import tokens
 from konsul.features.cluster.cluster_log import cluster_log
 from konsul.features.cluster.membership import CHANGE_MS, membership_of, read_record
 from konsul.features.cluster.promises import InFile, InMemory, Promises
-from konsul.features.cluster.view import FORMED, UNFORMED, Member, View, view_of
+from konsul.features.cluster.view import FORMED, REMOVED, UNFORMED, Member, View, view_of
 from konsul.kernel.address import join_address
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.config import Config
@@ -148,9 +148,10 @@ class Formation:
         while not (view := view_of(self._engine)).known_leader:
             if asyncio.get_running_loop().time() - started_s >= _QUIET_S:
                 met = [one for one in await self._greet_all() if one.cluster_id == view.cluster_id]
-                if any(one.known_leader and not one.is_member for one in met):
-                    cluster_log(self._config).once("taken out while away: asking to be let in again")
-                    await self._knock([one for one in met if not one.is_member])
+                is_out = view.state == REMOVED
+                if any(one.known_leader and (is_out or not one.is_member) for one in met):
+                    cluster_log(self._config).once("taken out of the cluster: asking to be let in again")
+                    await self._knock(met)
             await asyncio.sleep(_SOON_S * 5)
 
     async def _keep_record(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from konsul.engine import Engine
-from konsul.errors import Conflict, Invalid, NoLeader, NotFound, Timeout, Unsupported
+from konsul.errors import Busy, Conflict, Invalid, NoLeader, NotFound, Timeout, Unsupported
 from konsul.features.cluster import tokens
 from konsul.features.cluster.decisions import quorum
 from konsul.features.cluster.view import FORMED, RECORD, Member, View, view_of
@@ -22,6 +22,7 @@ CALL_MS: Final = 3_000
 CHANGE_MS: Final = 10_000
 HANDOVER_MS: Final = 5_000
 _POLL_S: Final = 0.05
+_BUSY_TRIES: Final = 20
 _TEXT_MAX: Final = 256
 _CONTACTS: Final = 2
 """Election timeouts after which a silent member's name may be taken by its successor."""
@@ -178,7 +179,13 @@ class Membership:
             )
 
     async def _change(self, op: dict[str, Any]) -> None:
-        await self._engine.change_members(op, CHANGE_MS)
+        """One change; waits a moment for one that a former leader left half done."""
+        for _ in range(_BUSY_TRIES):
+            try:
+                return await self._engine.change_members(op, CHANGE_MS)
+            except Busy:
+                await asyncio.sleep(_POLL_S)
+        return await self._engine.change_members(op, CHANGE_MS)
 
     async def _hand_over(self, raft_id: int) -> int:
         """Gives leadership away; the raft id of who has it then."""

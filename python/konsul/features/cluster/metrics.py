@@ -1,4 +1,4 @@
-"""Autopilot's metrics, there while this node leads."""
+"""What the leader knows of every member, as metrics; there while this node leads."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ class _Autopilot:
         for server in state["servers"]:
             health.add_metric((server.node_id,), score(server, settings) if server.healthy else 0)
         yield health
+        lag = GaugeMetricFamily(
+            "konsul_raft_peer_lag",
+            "Entries of the leader's log that a member does not have yet.",
+            labels=("server",),
+        )
+        silence = GaugeMetricFamily(
+            "konsul_raft_peer_last_contact_seconds",
+            "Time since the leader heard of a member.",
+            labels=("server",),
+        )
+        for server in state["servers"]:
+            lag.add_metric((server.node_id,), server.lag)
+            silence.add_metric((server.node_id,), server.silent_ms / 1_000)
+        yield lag
+        yield silence
         yield GaugeMetricFamily(
             "konsul_autopilot_failure_tolerance",
             "Healthy voters that may fail before there is no quorum.",
