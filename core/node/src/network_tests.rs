@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use konsul_state::msgpack::{write_array, write_map, write_text, write_unsigned};
 
-use crate::code;
 use crate::cluster_options::tests::named;
+use crate::code;
 use crate::completions::{Completion, Completions, Ticket};
 use crate::inbox::Event;
 use crate::members::MemberChange;
@@ -92,8 +92,7 @@ impl Running {
     fn change(&self, change: MemberChange) {
         until("a change of members", || {
             let change = change.clone();
-            let answer =
-                self.ask(|ticket, deadline_ms| Event::ChangeMembers { ticket, change, deadline_ms });
+            let answer = self.ask(|ticket, deadline_ms| Event::ChangeMembers { ticket, change, deadline_ms });
             // Another one is under way, or it has not caught up yet.
             assert!(matches!(answer.status, 0 | code::BUSY | code::CONFLICT), "{answer:?}");
             answer.status == 0
@@ -125,7 +124,9 @@ impl Running {
 fn found(options: Options) -> Running {
     let one = Running::start(options);
     assert_eq!(one.ask(|ticket, deadline_ms| Event::Bootstrap { ticket, deadline_ms }).status, 0);
-    until("the founder to lead and to have its tables", || one.leads() && one.node.tables().index() > 0);
+    until("the founder to lead and to have its tables", || {
+        one.leads() && !one.node.tables().schema().tables().is_empty()
+    });
     one
 }
 
@@ -156,6 +157,7 @@ fn three_nodes_agree_and_go_on_without_their_leader() {
 #[test]
 fn a_node_far_behind_gets_a_snapshot_over_the_network() {
     let mut few = options("n1");
+    few.snapshot_interval_ms = 50;
     (few.snapshot_threshold_entries, few.trailing_entries) = (50, 10);
     let one = found(few);
     for number in 0..300 {
@@ -204,10 +206,8 @@ fn a_port_that_is_taken_or_an_address_that_is_none_stops_the_start_in_words() {
 fn questions_reach_their_handler_and_certificates_need_a_cluster_with_them() {
     let (one, two) = (Running::start(options("n1")), Running::start(options("n2")));
     let (told, answer) = std::sync::mpsc::channel();
-    let target = konsul_net::Target {
-        raft_id: 0,
-        address: two.options.cluster.as_ref().unwrap().bind_addr.clone(),
-    };
+    let target =
+        konsul_net::Target { raft_id: 0, address: two.options.cluster.as_ref().unwrap().bind_addr.clone() };
     let network = one.node.network.as_ref().unwrap();
     network.net.call(target, Bytes::from_static(b"?"), LONG, move |result| told.send(result).unwrap());
     // What becomes of it is the business of those who take questions; it got there.
