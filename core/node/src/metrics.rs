@@ -98,7 +98,8 @@ impl Metrics {
     }
 
     /// `{"counters": {...}, "gauges": {...}, "histograms": {...}}`; names without the `konsul_` prefix.
-    pub fn json(&self, gauges: &[(&str, f64)]) -> String {
+    /// `others`: counters that somebody else keeps.
+    pub fn json(&self, gauges: &[(&str, f64)], others: &[(String, u64)]) -> String {
         let counters = [
             ("raft_proposals_total", &self.proposals),
             ("raft_refusals_total", &self.refusals),
@@ -129,6 +130,9 @@ impl Metrics {
         for (at, (name, value)) in counters.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
             let _ = write!(out, "{comma}\"{name}\":{}", value.load(Relaxed));
+        }
+        for (name, value) in others {
+            let _ = write!(out, ",\"{name}\":{value}");
         }
         out.push_str("},\"gauges\":{");
         for (at, (name, value)) in gauges.iter().enumerate() {

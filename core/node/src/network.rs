@@ -42,6 +42,31 @@ impl Network {
         self.seen.is_removed.load(Ordering::Relaxed)
     }
 
+    /// What the transport counted, by the names of metrics.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let counted = self.net.counted();
+        let plain = [
+            ("bytes_sent", counted.bytes_sent),
+            ("bytes_received", counted.bytes_received),
+            ("frames_sent", counted.frames_sent),
+            ("frames_received", counted.frames_received),
+            ("frames_dropped_full", counted.dropped_full),
+            ("frames_dropped_unconnected", counted.dropped_unconnected),
+            ("frames_dropped_unwanted", counted.dropped_unwanted),
+            ("reconnects", counted.reconnects),
+            ("connects_failed", counted.connects_failed),
+            ("connections_accepted", counted.accepted),
+            ("calls_made", counted.calls_made),
+            ("calls_failed", counted.calls_failed),
+            ("calls_taken", counted.calls_taken),
+            ("snapshots_failed", counted.snapshots_failed),
+            ("snapshots_resumed", counted.snapshots_resumed),
+        ];
+        let named = plain.into_iter().map(|(name, value)| (format!("raft_net_{name}_total"), value));
+        let refused = counted.refused.into_iter();
+        named.chain(refused.map(|(why, value)| (format!("raft_net_refused_{why}_total"), value))).collect()
+    }
+
     /// What the operator should hear of the connections: a JSON array of the newest notes, the oldest first.
     pub fn events_json(&self) -> String {
         let mut events = self.events.lock();

@@ -88,23 +88,27 @@ impl Node {
         let role = self.shared.role();
         let get = |gauge: &AtomicU64| gauge.load(Relaxed) as f64;
         let flag = |is_set: bool| f64::from(u8::from(is_set));
-        self.shared.metrics.json(&[
-            ("raft_state", f64::from(role as u8)),
-            ("raft_is_leader", flag(role == Role::Leader)),
-            ("raft_term", get(&gauges.term)),
-            ("raft_peers", 1.0),
-            ("raft_peers_total", 1.0),
-            ("raft_last_index", get(&gauges.last_index)),
-            ("raft_commit_index", get(&gauges.commit_index)),
-            ("raft_applied_index", get(&gauges.applied_index)),
-            ("raft_replication_lag", get(&gauges.last_index) - get(&gauges.applied_index)),
-            ("raft_fsm_pending", get(&gauges.waiting_entries)),
-            ("raft_last_contact_seconds", 0.0),
-            ("raft_log_size_bytes", log.disk_bytes as f64),
-            ("raft_log_sync_seconds", log.sync_us as f64 / 1e6),
-            ("disk_full", flag(gauges.is_full.load(Relaxed))),
-            ("leases", self.shared.leases.lock().len() as f64),
-        ])
+        let others = self.network.as_ref().map(|network| network.counters()).unwrap_or_default();
+        self.shared.metrics.json(
+            &[
+                ("raft_state", f64::from(role as u8)),
+                ("raft_is_leader", flag(role == Role::Leader)),
+                ("raft_term", get(&gauges.term)),
+                ("raft_peers", 1.0),
+                ("raft_peers_total", 1.0),
+                ("raft_last_index", get(&gauges.last_index)),
+                ("raft_commit_index", get(&gauges.commit_index)),
+                ("raft_applied_index", get(&gauges.applied_index)),
+                ("raft_replication_lag", get(&gauges.last_index) - get(&gauges.applied_index)),
+                ("raft_fsm_pending", get(&gauges.waiting_entries)),
+                ("raft_last_contact_seconds", 0.0),
+                ("raft_log_size_bytes", log.disk_bytes as f64),
+                ("raft_log_sync_seconds", log.sync_us as f64 / 1e6),
+                ("disk_full", flag(gauges.is_full.load(Relaxed))),
+                ("leases", self.shared.leases.lock().len() as f64),
+            ],
+            &others,
+        )
     }
 }
 
