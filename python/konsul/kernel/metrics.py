@@ -45,6 +45,11 @@ _RAFT_HELP: Final[Mapping[str, str]] = {
     "raft_log_size_bytes": "Size of the log on disk.",
     "raft_snapshot_total": "Snapshots taken.",
     "raft_snapshot_duration_seconds": "Taking one snapshot.",
+    "raft_net_bytes_sent_total": "Bytes sent to peers.",
+    "raft_net_bytes_received_total": "Bytes received from peers.",
+    "raft_net_frames_dropped_full_total": "Frames dropped because too much waited for their peer.",
+    "raft_net_frames_dropped_unconnected_total": "Frames dropped because their peer was not connected.",
+    "raft_net_reconnects_total": "Connections to members made again after they were lost.",
 }
 _ALIASES: Final[Mapping[str, str]] = {
     "raft_commit_time_seconds": "raft_commit_duration_seconds",
