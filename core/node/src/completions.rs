@@ -39,9 +39,26 @@ impl Completion {
     }
 }
 
+/// What [`Completions::take`] yields, besides answers, when a question of another node waits: ticket 0, this
+/// status.
+pub const CALL_WAITS: u16 = u16::MAX;
+
+#[derive(Default)]
+struct Done {
+    answers: VecDeque<Completion>,
+    /// A question of another node waits.
+    has_calls: bool,
+}
+
+impl Done {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && !self.has_calls
+    }
+}
+
 /// The list and its eventfd.
 pub struct Completions {
-    done: Mutex<VecDeque<Completion>>,
+    done: Mutex<Done>,
     fd: OwnedFd,
 }
 
@@ -56,7 +73,7 @@ impl Completions {
             }
             OwnedFd::from_raw_fd(raw)
         };
-        Ok(Self { done: Mutex::new(VecDeque::new()), fd })
+        Ok(Self { done: Mutex::default(), fd })
     }
 
     /// The descriptor that is readable while answers wait.
@@ -73,7 +90,7 @@ impl Completions {
         let was_empty = {
             let mut done = self.done.lock();
             let was_empty = done.is_empty();
-            done.extend(batch.drain(..));
+            done.answers.extend(batch.drain(..));
             was_empty
         };
         if was_empty {
@@ -86,6 +103,19 @@ impl Completions {
         self.push(&mut vec![completion]);
     }
 
+    /// Says that a question of another node waits.
+    pub fn ring(&self) {
+        let was_empty = {
+            let mut done = self.done.lock();
+            let was_empty = done.is_empty();
+            done.has_calls = true;
+            was_empty
+        };
+        if was_empty {
+            self.wake();
+        }
+    }
+
     /// Takes at most `limit` answers, oldest first; what is left keeps the descriptor readable.
     pub fn take(&self, limit: usize) -> Vec<Completion> {
         let mut count = 0_u64;
@@ -95,8 +125,12 @@ impl Completions {
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
         let (taken, is_rest) = {
             let mut done = self.done.lock();
-            let n = done.len().min(limit);
-            (done.drain(..n).collect(), !done.is_empty())
+            let n = done.answers.len().min(limit);
+            let mut taken: Vec<Completion> = done.answers.drain(..n).collect();
+            if taken.len() < limit && std::mem::take(&mut done.has_calls) {
+                taken.push(Completion::refused(0, CALL_WAITS, ""));
+            }
+            (taken, !done.is_empty())
         };
         if is_rest {
             self.wake();
@@ -131,6 +165,19 @@ mod tests {
         assert_eq!(completions.take(2).iter().map(|c| c.ticket).collect::<Vec<_>>(), [1, 2]);
         assert!(is_readable(&completions));
         assert_eq!(completions.take(2).len(), 1);
+        assert!(!is_readable(&completions));
+    }
+
+    #[test]
+    fn a_question_rings_once_however_many_wait() {
+        let completions = Completions::new().unwrap();
+        completions.ring();
+        completions.ring();
+        assert!(is_readable(&completions));
+        assert_eq!(completions.take(0), []);
+        assert!(is_readable(&completions));
+        assert_eq!(completions.take(9), [Completion::refused(0, CALL_WAITS, "")]);
+        assert_eq!(completions.take(9), []);
         assert!(!is_readable(&completions));
     }
 

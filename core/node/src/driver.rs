@@ -144,7 +144,8 @@ impl Driver {
     pub fn turn(&mut self) -> Result<(), Broken> {
         let now_ms = self.shared.clock.now_ms();
         let in_ms = self.wake_ms(now_ms).map(|at_ms| at_ms.saturating_sub(now_ms));
-        let wants_proposals = self.appending == 0;
+        // Who does not lead passes proposals on, whatever its own log is busy with.
+        let wants_proposals = self.appending == 0 || !self.is_leader();
         self.shared.inbox.wait(in_ms, wants_proposals, &mut self.proposals, &mut self.events);
         self.turn_without_waiting()
     }
@@ -159,7 +160,7 @@ impl Driver {
             self.expire(now_ms);
         }
         self.run_duties(now_ms);
-        if self.appending == 0 {
+        if self.appending == 0 || !self.is_leader() {
             self.propose(now_ms);
         }
         self.advance(now_ms)?;

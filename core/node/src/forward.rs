@@ -98,10 +98,6 @@ impl Forwards {
         self.wishes.is_empty()
     }
 
-    pub fn len(&self) -> usize {
-        self.wishes.len()
-    }
-
     /// A request's id that nobody else draws.
     pub fn draw_id(&mut self) -> RequestId {
         self.drawn += 1;
@@ -177,7 +173,8 @@ impl Forwards {
             });
             self.seqs.insert(seq, number);
             pending.sent_at_ms = now_ms;
-            let left_ms = u32::try_from(pending.waiter.deadline_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX);
+            let left_ms =
+                u32::try_from(pending.waiter.deadline_ms.saturating_sub(now_ms)).unwrap_or(u32::MAX);
             let since = pending.doubt.unwrap_or(u64::MAX);
             asked.push(Asked { seq, left_ms, since, wish: pending.wish.clone() });
             numbers.push(number);
@@ -229,7 +226,7 @@ impl Forwards {
             return 0;
         }
         self.look_at_ms = now_ms + patience_ms / 2 + 1;
-        self.resend(now_ms.saturating_sub(patience_ms))
+        now_ms.checked_sub(patience_ms).map_or(0, |before_ms| self.resend(before_ms))
     }
 
     fn resend(&mut self, sent_before_ms: u64) -> u64 {
@@ -297,8 +294,12 @@ impl Forwards {
 
     /// Nobody leads for too long: who is in no log is told so, the others go on waiting.
     fn give_up(&mut self, done: &mut Vec<Done>) {
-        let lost: Vec<u64> =
-            self.unsent.iter().filter(|n| self.wishes.get(n).is_some_and(|p| !p.is_in_doubt())).copied().collect();
+        let lost: Vec<u64> = self
+            .unsent
+            .iter()
+            .filter(|n| self.wishes.get(n).is_some_and(|p| !p.is_in_doubt()))
+            .copied()
+            .collect();
         for number in lost {
             self.unsent.remove(&number);
             done.extend(self.wishes.remove(&number).map(|pending| pending.done(code::NO_LEADER, LEADERLESS)));
@@ -308,7 +309,8 @@ impl Forwards {
     /// Answers those whose time is up; says when the next one's is.
     pub fn expire(&mut self, now_ms: u64, done: &mut Vec<Done>) -> u64 {
         let is_late = |pending: &Pending| pending.waiter.deadline_ms <= now_ms;
-        let late: Vec<u64> = self.wishes.iter().filter(|(_, p)| is_late(p)).map(|(number, _)| *number).collect();
+        let late: Vec<u64> =
+            self.wishes.iter().filter(|(_, p)| is_late(p)).map(|(number, _)| *number).collect();
         for number in late {
             let Some(pending) = self.wishes.remove(&number) else { continue };
             self.unsent.remove(&number);
@@ -331,7 +333,9 @@ impl Forwards {
         self.unsent.clear();
         self.seqs.clear();
         self.decided.clear();
-        done.extend(std::mem::take(&mut self.wishes).into_values().map(|pending| pending.done(code, message)));
+        done.extend(
+            std::mem::take(&mut self.wishes).into_values().map(|pending| pending.done(code, message)),
+        );
     }
 
     /// When to look again without being called.

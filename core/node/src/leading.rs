@@ -57,12 +57,13 @@ impl Driver {
             return Ok(());
         }
         self.grant_leases().map_err(Broken::Apply)?;
-        self.next_expiry_ms = self.machine.next_expiry_ms().map_err(|error| Broken::Apply(error.to_string()))?;
+        self.next_expiry_ms =
+            self.machine.next_expiry_ms().map_err(|error| Broken::Apply(error.to_string()))?;
         self.is_pulsing = false;
         self.group.inaugurated_term = self.raft.raft.term;
         let stored = self.machine.tables().schema();
-        let is_newer = stored.encode() != self.wanted.encode()
-            && Schema::check_migration(&stored, &self.wanted).is_ok();
+        let is_newer =
+            stored.encode() != self.wanted.encode() && Schema::check_migration(&stored, &self.wanted).is_ok();
         if is_newer {
             self.propose_own(Work::Schema, Kind::Define, self.wanted.encode());
             self.propose(now_ms);
@@ -114,8 +115,9 @@ impl Driver {
         gauges.disk_free_bytes.store(self.guard.free_bytes(), Relaxed);
         gauges.is_full.store(is_full, Relaxed);
         gauges.is_stalled.store(self.is_stalled(), Relaxed);
-        if self.is_leader() {
-            gauges.contact_ms.store(now_ms, Relaxed);
+        let heard_ms = if self.is_leader() { self.quorum_heard_ms(now_ms) } else { 0 };
+        if heard_ms > 0 {
+            gauges.contact_ms.store(heard_ms, Relaxed);
         }
         if !self.group.is_alone && now_ms >= self.group.next_view_ms {
             self.group.next_view_ms = now_ms + VIEW_MS;

@@ -7,6 +7,7 @@
 mod apply;
 mod backend;
 mod barriers;
+mod calls;
 mod clock;
 mod cluster_options;
 mod completions;
@@ -54,9 +55,10 @@ mod waiting;
 mod wire;
 
 pub use backend::{AnyReader, AnyStore};
+pub use calls::Call;
+pub use clock::SystemClock;
 pub use cluster_options::ClusterOptions;
 pub use completions::{Completion, Completions, Ticket};
-pub use clock::SystemClock;
 pub use inbox::Consistency;
 pub use members::{LOG_VERSION, Member, MemberChange, Members};
 pub use node::Node;
@@ -65,7 +67,7 @@ pub use post::Post;
 pub use replica::{Peek, Replica};
 pub use shared::{GroupState, PeerView, Role};
 pub use snapshot_store::MemorySnapshots;
-pub use verbs::Call;
+
 pub use wire::FrameKind;
 
 /// What a write is told while there is no room for it.
@@ -88,6 +90,8 @@ pub mod code {
     pub const DISK_FULL: u16 = 10;
     /// The node is shutting down, or not running.
     pub const STOPPING: u16 = 11;
+    /// The other node does not answer.
+    pub const UNREACHABLE: u16 = 17;
     /// The node cannot start.
     pub const START_FAILED: u16 = 13;
     /// A defect of Konsul itself.

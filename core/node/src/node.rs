@@ -8,14 +8,16 @@ use bytes::Bytes;
 use konsul_disk::wal::LogView;
 use konsul_state::apply::{Refusal, Tables};
 use konsul_state::entry::{self, Kind, RequestId};
+use konsul_state::schema::Schema;
 use konsul_state::store::Store as _;
 use parking_lot::Mutex;
 
 use crate::backend::{AnyReader, AnyStore};
+use crate::calls::Calls;
+use crate::clock::{SystemClock, random_u64};
 use crate::code;
 use crate::completions::{Completion, Completions, Ticket};
 use crate::inbox::{Consistency, Event, Proposal};
-use crate::clock::{SystemClock, random_u64};
 use crate::network::{self, Network, Outgoing};
 use crate::options::Options;
 use crate::real_disk::{self, SharedDir};
@@ -37,13 +39,17 @@ pub struct Node {
     dir: Option<SharedDir>,
     /// The way to other nodes; `None` for a lone one.
     pub(crate) network: Option<Arc<Network>>,
+    pub(crate) calls: Arc<Calls>,
 }
 
 /// Filled while the node starts.
 type Line = Arc<Mutex<Option<Arc<Network>>>>;
 
 /// The system around a real node. The directory stays locked as long as any part of the answer lives.
-pub(crate) fn open_seams(options: &Options) -> Result<(Seams, Option<SharedDir>, Line), String> {
+pub(crate) fn open_seams(
+    options: &Options,
+    calls: &Arc<Calls>,
+) -> Result<(Seams, Option<SharedDir>, Line), String> {
     // Before the disk is touched: settings that cannot work change nothing.
     options.validate()?;
     let (disk, dir) = real_disk::open(options)?;
@@ -51,10 +57,10 @@ pub(crate) fn open_seams(options: &Options) -> Result<(Seams, Option<SharedDir>,
     let connect: Connect = match options.cluster.clone() {
         None => Box::new(|_| Ok(Box::new(Nobody))),
         Some(cluster) => {
-            let line = line.clone();
+            let (line, calls) = (line.clone(), calls.clone());
             Box::new(move |post| {
                 let identity = post.shared.identity();
-                let asked = Arc::new(|_, _, _| ());
+                let asked = Arc::new(move |caller, payload, reply| calls.take_in(caller, payload, reply));
                 let network = network::listen(&cluster, identity, post, asked)?;
                 *line.lock() = Some(network.clone());
                 Ok(Box::new(Outgoing(network)))
@@ -80,7 +86,8 @@ impl Node {
     /// # Errors
     /// Why it cannot start, in words that say what to do.
     pub fn start(options: Options, completions: Arc<Completions>, schema: &[u8]) -> Result<Self, String> {
-        let (seams, dir, line) = open_seams(&options)?;
+        let calls = Arc::new(Calls::new(completions.clone()));
+        let (seams, dir, line) = open_seams(&options, &calls)?;
         let store = seams.disk.store.clone();
         let start::Started { shared, notes, driver } = start::start(options, seams, completions, schema)?;
         let (log, network) = (driver.log.clone(), line.lock().take());
@@ -91,7 +98,7 @@ impl Node {
             .spawn(move || run::run(driver, &flag))
             .map_err(|error| format!("no thread for the node: {error}"))?;
         let (tickets, thread) = (AtomicU64::new(1), Mutex::new(Some(thread)));
-        Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir, network })
+        Ok(Self { shared, log, notes, tickets, thread, is_clean, store, dir, network, calls })
     }
 
     /// Refuses new work, waits up to `grace_ms` for what is in flight, snapshots if due and closes the log.
@@ -101,8 +108,12 @@ impl Node {
         let Some(thread) = self.thread.lock().take() else { return };
         let deadline_ms = self.shared.clock.now_ms().saturating_add(grace_ms);
         self.shared.inbox.send(Event::Stop { deadline_ms });
+        self.calls.close();
         // A panic there has aborted the process, so there is no error to hear of.
         let _ = thread.join();
+        if let Some(network) = &self.network {
+            network.net.stop();
+        }
         if let (AnyStore::Durable(store), Some(dir), true) =
             (&*self.store, &self.dir, self.is_clean.load(Acquire))
         {
@@ -118,7 +129,8 @@ impl Node {
         timeout_ms: u64,
         request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
-        entry::validate(&self.shared.tables().schema(), cases)?;
+        let schema = self.schema()?;
+        entry::validate(&schema, cases)?;
         self.propose(cases.to_vec(), timeout_ms, request_id)
     }
 
@@ -133,7 +145,8 @@ impl Node {
         request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
         let cases = entry::put_cases(table, key, cells, at);
-        entry::validate(&self.shared.tables().schema(), &cases)?;
+        let schema = self.schema()?;
+        entry::validate(&schema, &cases)?;
         self.propose(cases, timeout_ms, request_id)
     }
 
@@ -143,8 +156,8 @@ impl Node {
         timeout_ms: u64,
         request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
-        self.check_running()?;
-        if self.shared.gauges.is_full.load(Relaxed) {
+        // A follower's own disk says nothing about its leader's.
+        if self.shared.gauges.is_full.load(Relaxed) && self.shared.role() == Role::Leader {
             return Err(refusal(code::DISK_FULL, crate::FULL));
         }
         let (kind, body) = match request_id {
@@ -152,11 +165,8 @@ impl Node {
             Some(id) => (Kind::Once, entry::once_body(&id, &cases)),
         };
         let bytes = body.len() as u64;
-        if !self.shared.reserve(bytes) {
-            return Err(refusal(code::BUSY, "too many writes wait; try again"));
-        }
-        let (ticket, deadline_ms) = self.ticket(timeout_ms);
-        let waiter = Waiter { ticket, deadline_ms, bytes, work: Work::Client };
+        let waiter = self.waiter(bytes, timeout_ms)?;
+        let ticket = waiter.ticket;
         if !self.shared.inbox.propose(Proposal { waiter, kind, body: Bytes::from(body) }) {
             self.shared.release(bytes);
             return Err(stopping());
@@ -164,14 +174,25 @@ impl Node {
         Ok(ticket)
     }
 
-    /// Gives the row's lease its full length again. Answered from the leader's memory at once.
+    /// Somebody who waits, with a place under the bounds.
+    pub(crate) fn waiter(&self, bytes: u64, timeout_ms: u64) -> Result<Waiter, Refusal> {
+        self.check_running()?;
+        if !self.shared.reserve(bytes) {
+            return Err(refusal(code::BUSY, "too many writes wait; try again"));
+        }
+        let (ticket, deadline_ms) = self.ticket(timeout_ms);
+        Ok(Waiter { ticket, deadline_ms, bytes, work: Work::Client })
+    }
+
+    /// Gives the row's lease its full length again: at once by a leader that knows that it leads, else through
+    /// whoever does.
     pub fn renew(&self, table: u16, key: &[u8], timeout_ms: u64) -> Result<Ticket, Refusal> {
         self.check_running()?;
+        if !self.is_current() {
+            return self.pass_on_renewal(table, key, timeout_ms);
+        }
         let (ticket, _) = self.ticket(timeout_ms);
-        let now_ms = self.shared.clock.now_ms();
-        let answer = if self.shared.role() != Role::Leader {
-            Completion::refused(ticket, code::NO_LEADER, "this node is not the leader")
-        } else if self.shared.leases.lock().renew(table, key, now_ms) {
+        let answer = if self.shared.leases.lock().renew(table, key, self.shared.clock.now_ms()) {
             Completion::applied(ticket, self.shared.tables().index(), 0)
         } else {
             Completion::refused(ticket, code::NOT_FOUND, "there is no such lease")
@@ -184,7 +205,7 @@ impl Node {
     pub fn barrier(&self, consistency: Consistency, timeout_ms: u64) -> Result<Ticket, Refusal> {
         self.check_running()?;
         let (ticket, deadline_ms) = self.ticket(timeout_ms);
-        if consistency == Consistency::Default && self.shared.role() == Role::Leader {
+        if consistency == Consistency::Default && self.is_current() {
             self.shared.completions.push_one(Completion::applied(ticket, self.shared.tables().index(), 0));
         } else {
             self.send(Event::Barrier { ticket, consistency, deadline_ms })?;
@@ -213,18 +234,18 @@ impl Node {
         Ok(ticket)
     }
 
-    fn send(&self, event: Event) -> Result<(), Refusal> {
+    pub(crate) fn send(&self, event: Event) -> Result<(), Refusal> {
         if self.shared.inbox.send(event) { Ok(()) } else { Err(stopping()) }
     }
 
-    fn check_running(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_running(&self) -> Result<(), Refusal> {
         if self.shared.gauges.is_stopping.load(Relaxed) {
             return Err(stopping());
         }
         Ok(())
     }
 
-    fn ticket(&self, timeout_ms: u64) -> (Ticket, u64) {
+    pub(crate) fn ticket(&self, timeout_ms: u64) -> (Ticket, u64) {
         let deadline_ms = self.shared.clock.now_ms().saturating_add(timeout_ms);
         (self.tickets.fetch_add(1, Relaxed), deadline_ms)
     }
@@ -237,6 +258,21 @@ impl Node {
     /// The tables' schema, index, clock and counts, as of the newest applied batch.
     pub fn tables(&self) -> Arc<Tables> {
         self.shared.tables()
+    }
+
+    /// The schema in force.
+    ///
+    /// # Errors
+    /// `NO_LEADER` on a member that has not heard of one yet.
+    pub fn schema(&self) -> Result<Arc<Schema>, Refusal> {
+        let schema = self.shared.tables().schema();
+        if schema.tables().is_empty() && self.network.is_some() {
+            return Err(refusal(
+                code::NO_LEADER,
+                "this node has no tables yet: its cluster has not reached it",
+            ));
+        }
+        Ok(schema)
     }
 
     /// Milliseconds left of the row's lease.

@@ -280,7 +280,10 @@ impl Driver {
 
     /// When to wake for what is forwarded, beyond deadlines.
     pub(crate) fn forward_wake_ms(&self, now_ms: u64) -> Option<u64> {
-        self.forwards.wake_ms(now_ms)
+        let is_idle = self.appending == 0 && self.raft.raft.lead_transferee.is_none();
+        // What was taken back, or kept until now, enters the log in the next turn.
+        let has_own = !self.queue.is_empty() && is_idle && self.is_in_office();
+        if has_own { Some(now_ms) } else { self.forwards.wake_ms(now_ms) }
     }
 
     /// The node stops: answers everybody who waits here.

@@ -69,15 +69,26 @@ fn assemble(
         drawn = mix(drawn);
         drawn
     };
-    let Opened { store, tables, wal, writer, hard_state, members, snapshots, snapshot, keeper, identity, notes } =
-        recovery::agree(&options, disk, &mut draw)?;
+    let Opened {
+        store,
+        tables,
+        wal,
+        writer,
+        hard_state,
+        members,
+        snapshots,
+        snapshot,
+        keeper,
+        identity,
+        notes,
+    } = recovery::agree(&options, disk, &mut draw)?;
     let applied = tables.applied().index;
     let writer = writer(wal).map_err(|error| format!("no thread for the log: {error}"))?;
     let hard_state = to_library(hard_state, applied);
     let voted = (hard_state.term, hard_state.vote);
-    let storage =
-        LogStorage::new(writer.view(), hard_state, members.conf.clone(), options.append_entries());
-    let raft = new_raft(&options.raft(identity.raft_id, applied), storage).map_err(|error| error.to_string())?;
+    let storage = LogStorage::new(writer.view(), hard_state, members.conf.clone(), options.append_entries());
+    let raft =
+        new_raft(&options.raft(identity.raft_id, applied), storage).map_err(|error| error.to_string())?;
     let watched = (options.backend == Backend::Durable).then_some(options.data_dir.as_path());
     let guard = DiskGuard::new(watched, options.disk_reserve_bytes);
     let machine = Machine::new(store.clone(), tables.clone(), members.clone());
@@ -127,8 +138,16 @@ fn assemble(
         next_view_ms: 0,
     };
     let snapshotter = Snapshotter::new(snapshots, store, snapshot);
-    let mut driver =
-        Driver::new(Parts { shared: shared.clone(), raft, machine, writer, guard, snapshotter, group, wanted });
+    let mut driver = Driver::new(Parts {
+        shared: shared.clone(),
+        raft,
+        machine,
+        writer,
+        guard,
+        snapshotter,
+        group,
+        wanted,
+    });
     driver.offer_newest();
     driver.draw();
     Ok(Started { shared, notes, driver })
@@ -200,6 +219,7 @@ fn install(driver: &mut Driver, stored: &Schema, wanted: &Schema) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::Calls;
     use crate::inbox::Proposal;
     use crate::node::open_seams;
     use crate::options::tests::memory;
@@ -227,7 +247,8 @@ mod tests {
     }
 
     fn begin(options: Options) -> Started {
-        let (seams, ..) = open_seams(&options).unwrap();
+        let (seams, ..) =
+            open_seams(&options, &Arc::new(Calls::new(Arc::new(Completions::new().unwrap())))).unwrap();
         start(options, seams, Arc::new(Completions::new().unwrap()), &schema()).unwrap()
     }
 

@@ -60,20 +60,20 @@ pub(crate) fn get<'py>(
     table: u16,
     key: &[u8],
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    node.tables().schema().table(table).map_err(refused)?;
+    node.schema().map_err(refused)?.table(table).map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     let row = read::get(&reader, table, key).map_err(|error| store_failed(&error))?;
     Ok(row.map(|row| PyBytes::new(py, row)))
 }
 
 pub(crate) fn get_json(node: &Node, shape: &Shape, key: &[u8]) -> PyResult<Option<Vec<u8>>> {
-    let schema = node.tables().schema();
+    let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     json::get(&reader, &schema, &shape.inner, key).map_err(read_failed)
 }
 
 pub(crate) fn scan(node: &Node, ask: &Ask<'_>) -> PyResult<Rows> {
-    let schema = node.tables().schema();
+    let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     let mut rows = Vec::new();
     let next = read::scan(&reader, &schema, &ask.query(), &mut |key, row| {
@@ -84,13 +84,13 @@ pub(crate) fn scan(node: &Node, ask: &Ask<'_>) -> PyResult<Rows> {
 }
 
 pub(crate) fn scan_json(node: &Node, shape: &Shape, ask: &Ask<'_>) -> PyResult<json::Listed> {
-    let schema = node.tables().schema();
+    let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     json::scan(&reader, &schema, &shape.inner, &ask.query()).map_err(read_failed)
 }
 
 pub(crate) fn keys_json(node: &Node, query: &KeyQuery<'_>) -> PyResult<json::Listed> {
-    let schema = node.tables().schema();
+    let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     json::keys(&reader, &schema, query).map_err(read_failed)
 }
