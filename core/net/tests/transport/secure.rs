@@ -215,6 +215,20 @@ fn files_that_cannot_work_stop_the_start_with_their_names() {
 }
 
 #[test]
+fn an_authority_is_changed_by_way_of_a_file_with_both() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let both = before.folder.path().join("both.pem");
+    let cas = [before.files("n1").ca, after.files("n1").ca].map(|ca| fs::read_to_string(ca).unwrap());
+    fs::write(&both, cas.concat()).unwrap();
+    let one = secure(1, TlsFiles { ca: both.clone(), ..before.good("n1") });
+    let two = secure(2, TlsFiles { ca: both, ..after.good("n2") });
+    one.knows(&[&two]);
+    two.knows(&[&one]);
+    one.reaches(2);
+    two.reaches(1);
+}
+
+#[test]
 fn new_certificates_are_taken_without_a_restart_and_bad_ones_are_not() {
     let (before, after) = (Authority::new(), Authority::new());
     let (one, two) = (secure(1, before.good("n1")), secure(2, before.good("n2")));
