@@ -26,7 +26,7 @@ LIGHT: dict[str, str] = {
     "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
     "KONSUL_DISK_RESERVE_BYTES": "1MiB",
     "KONSUL_LOG_FORMAT": "json",
-    "KONSUL_ACCESS_LOG": "errors",
+    "KONSUL_ACCESS_LOG": "off",
 }
 """Settings that keep the nodes of a test light and quick."""
 
@@ -67,6 +67,7 @@ class Cluster:
     def __enter__(self) -> Self:
         try:
             self.start()
+            self.until_members(*self.nodes)
         except BaseException:
             self.close()
             raise

@@ -15,7 +15,7 @@ from tests.process import Server
 
 ASK_S = 10.0
 PROBE_S = 3.0
-LOG_TAIL_LINES = 60
+LOG_TAIL_LINES, LOG_LINE_MAX = 40, 500
 
 
 class Node(Server):
@@ -116,4 +116,4 @@ class Node(Server):
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        return "\n".join(self.output().splitlines()[-lines:])
+        return "\n".join(line[:LOG_LINE_MAX] for line in self.output().splitlines()[-lines:])
