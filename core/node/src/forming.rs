@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
-use raft::{ProgressState, RawNode};
+use raft::RawNode;
 
 use crate::code;
 use crate::completions::Completion;
@@ -16,7 +16,7 @@ use crate::members_codec;
 use crate::recovery::{GENESIS, founder, genesis};
 use crate::seams::NodeIdentity;
 use crate::shared::GroupState;
-use crate::storage::LogStorage;
+use crate::storage::{LogStorage, to_logged};
 use crate::waiting::{Waiter, Work};
 
 /// The library asks a change of members whether it is the end of a joint one, in its own encoding: a change
@@ -36,12 +36,19 @@ impl Driver {
     pub(crate) fn take_verb(&mut self, event: Event, now_ms: u64) -> Result<(), Broken> {
         let ticket = event.ticket().unwrap_or(0);
         let result = match event {
+            Event::Bootstrap { deadline_ms, .. } | Event::Adopt { deadline_ms, .. }
+                if now_ms >= deadline_ms =>
+            {
+                Err(words(code::TIMEOUT, "its time was over before it was looked at"))
+            }
             Event::Bootstrap { ticket, .. } => self.bootstrap(ticket)?,
             Event::Adopt { ticket, cluster_id, .. } => self.adopt(ticket, cluster_id)?,
             Event::ChangeMembers { ticket, change, deadline_ms } => {
                 self.change_members(ticket, &change, deadline_ms, now_ms)
             }
-            Event::Transfer { ticket, to, deadline_ms } => self.hand_over(Handover { ticket, to, deadline_ms }),
+            Event::Transfer { ticket, to, deadline_ms } => {
+                self.hand_over(Handover { ticket, to, deadline_ms })
+            }
             _ => Ok(()),
         };
         if let Err((code, message)) = result {
@@ -75,14 +82,14 @@ impl Driver {
             return Ok(());
         };
         self.keep_identity(identity)?;
-        let hard_state =
-            HardState { term: GENESIS.term, commit: GENESIS.index, ..HardState::default() };
+        let hard_state = HardState { term: GENESIS.term, commit: GENESIS.index, ..HardState::default() };
         let options = &self.shared.options;
+        (self.group.hard_state, self.group.handed_state) = (to_logged(&hard_state), to_logged(&hard_state));
         let storage =
             LogStorage::new(self.log.clone(), hard_state, members.conf.clone(), options.append_entries());
         self.raft = new_raft(&options.raft(identity.raft_id, 0), storage)?;
         (self.group.handed, self.group.landed) = (0, 0);
-        (self.group.voted, self.group.voted_in) = ((GENESIS.term, 0), 0);
+        self.group.voted_in = 0;
         self.machine.set_members(members.clone());
         self.adopt_members(members);
         self.set_state(GroupState::Formed);
@@ -174,8 +181,10 @@ impl Driver {
                 Err(words(code::CONFLICT, "this node leads: hand leadership over first"))
             }
             MemberChange::Promote(id) => {
+                // After a snapshot a peer is probed until the next entry, so its state says little in a quiet group.
                 let is_near = raft.prs().get(*id).is_some_and(|progress| {
-                    progress.state == ProgressState::Replicate
+                    progress.matched > 0
+                        && progress.recent_active
                         && progress.matched + PROMOTE_LAG_MAX >= raft.raft_log.committed
                 });
                 if is_near {
@@ -197,9 +206,9 @@ impl Driver {
         }
         let own = self.raft.raft.id;
         if asked.to == 0 {
-            asked.to = self.best_successor().ok_or_else(|| {
-                words(code::CONFLICT, "there is no other voter that could lead")
-            })?;
+            asked.to = self
+                .best_successor()
+                .ok_or_else(|| words(code::CONFLICT, "there is no other voter that could lead"))?;
         }
         if asked.to == own {
             self.answers.push(Completion::applied(asked.ticket, self.machine.tables().index(), 0));
@@ -215,6 +224,23 @@ impl Driver {
         self.deadline_ms = self.deadline_ms.min(asked.deadline_ms);
         self.group.handover = Some(asked);
         Ok(())
+    }
+
+    /// A leader that stops hands over first, so that nobody waits for an election. True while that is under
+    /// way.
+    pub(crate) fn is_leaving(&mut self, stop_at_ms: u64) -> bool {
+        if self.group.is_alone || !self.is_leader() {
+            return false;
+        }
+        let now_ms = self.shared.clock.now_ms();
+        match self.group.leaving_until_ms {
+            Some(until_ms) => self.group.handover.is_some() && now_ms < until_ms,
+            None => {
+                let until_ms = stop_at_ms.min(now_ms + self.shared.options.election_ms);
+                self.group.leaving_until_ms = Some(until_ms);
+                self.hand_over(Handover { ticket: 0, to: 0, deadline_ms: until_ms }).is_ok()
+            }
+        }
     }
 
     /// The voter that is furthest, if any was heard of lately.
@@ -259,7 +285,10 @@ impl Driver {
 }
 
 /// The library's state over a log; it is silent: what an operator must know is told by this crate.
-pub(crate) fn new_raft(config: &raft::Config, storage: LogStorage) -> Result<RawNode<LogStorage>, raft::Error> {
+pub(crate) fn new_raft(
+    config: &raft::Config,
+    storage: LogStorage,
+) -> Result<RawNode<LogStorage>, raft::Error> {
     let silence = slog::Logger::root(slog::Discard, slog::o!());
     RawNode::new(config, storage, &silence)
 }

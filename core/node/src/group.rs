@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use konsul_disk::wal::HardState;
 use konsul_state::apply::Position;
 use raft::eraftpb::Message;
 
@@ -67,8 +68,10 @@ pub(crate) struct Group {
     /// The number of the last ready that was handed to the log, and of the last that is on disk.
     pub handed: u64,
     pub landed: u64,
-    /// Term and vote as they were last handed to the log, and the ready they went with.
-    pub voted: (u64, u64),
+    /// Term, vote and commit as the library last said them, and as they were last handed to the log.
+    pub hard_state: HardState,
+    pub handed_state: HardState,
+    /// The ready that the last change of term or vote went with.
     pub voted_in: u64,
     /// Messages that must not leave before the ready with that number is on disk.
     pub held: VecDeque<(u64, Vec<Message>)>,
@@ -79,6 +82,8 @@ pub(crate) struct Group {
     pub received: Option<SnapshotHeader>,
     pub shipping: BTreeMap<u64, Shipping>,
     pub handover: Option<Handover>,
+    /// The node stops: until when it waits for another to lead.
+    pub leaving_until_ms: Option<u64>,
     /// The term in which a handover was begun: its leader's lease may be overtaken.
     pub handed_over_term: u64,
     /// The term this leader has done its first duties in.
@@ -102,7 +107,13 @@ impl Group {
 
 /// Ticks until an election begins, in `[least, most)`. The library draws from the system's random numbers;
 /// this is the same for the same inputs, so that a simulation can be repeated.
-pub(crate) fn draw_timeout(seed: u64, raft_id: u64, term: u64, facts: [u64; 2], range: (usize, usize)) -> usize {
+pub(crate) fn draw_timeout(
+    seed: u64,
+    raft_id: u64,
+    term: u64,
+    facts: [u64; 2],
+    range: (usize, usize),
+) -> usize {
     let (least, most) = range;
     let mut state = seed ^ raft_id.rotate_left(32) ^ term.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for fact in facts {
@@ -125,8 +136,9 @@ mod tests {
 
     #[test]
     fn timeouts_differ_between_nodes_and_terms_and_stay_in_range() {
-        let draws: Vec<usize> =
-            (1..=3).flat_map(|id| (1..20).map(move |term| draw_timeout(7, id, term, [0, 0], (50, 100)))).collect();
+        let draws: Vec<usize> = (1..=3)
+            .flat_map(|id| (1..20).map(move |term| draw_timeout(7, id, term, [0, 0], (50, 100))))
+            .collect();
         assert!(draws.iter().all(|ticks| (50..100).contains(ticks)));
         let mut distinct = draws.clone();
         distinct.sort_unstable();

@@ -7,6 +7,7 @@
 mod apply;
 mod backend;
 mod barriers;
+mod by_hand;
 mod calls;
 mod clock;
 mod cluster_options;
@@ -49,6 +50,7 @@ mod snapshot_store;
 mod snapshotter;
 mod start;
 mod status;
+mod status_cluster;
 mod storage;
 mod verbs;
 mod waiting;

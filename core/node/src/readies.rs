@@ -56,19 +56,21 @@ impl Driver {
         }
         let is_blocked = self.group.installing.is_some() || self.is_stalled();
         let has_peers = !self.group.is_alone;
-        self.committed.is_empty()
-            || (is_blocked && has_peers && self.committed_bytes < COMMITTED_BYTES_MAX)
+        self.committed.is_empty() || (is_blocked && has_peers && self.committed_bytes < COMMITTED_BYTES_MAX)
     }
 
     fn append(&mut self, mut ready: Ready, now_ms: u64) -> Result<(), Broken> {
         let number = ready.number();
         let (messages, answers) = (ready.take_messages(), ready.take_persisted_messages());
         let entries = ready.take_entries();
-        let state = ready.hs().cloned();
+        if let Some(state) = ready.hs() {
+            self.group.hard_state = to_logged(state);
+        }
         let is_install = !ready.snapshot().is_empty();
         if entries.is_empty() && !ready.must_sync() {
-            // How far is committed need not survive: a restart learns it again. It rides with the next
-            // append.
+            // How far is committed need not be on disk at once, but goes there with the next append: a change
+            // of the members in the log then finds the one before it known as committed. A start that forgot
+            // more than one would go by members from long ago.
             self.lead(messages, now_ms);
             self.hold(answers, now_ms);
             self.raft.advance_append_async(ready);
@@ -81,12 +83,13 @@ impl Driver {
         if is_install {
             records.push(Record::Install(self.begin_install(&ready, number)?));
         }
-        if let Some(state) = &state {
-            if (state.term, state.vote) != self.group.voted {
-                self.group.voted = (state.term, state.vote);
+        let state = self.group.hard_state;
+        if state != self.group.handed_state {
+            if (state.term, state.vote) != (self.group.handed_state.term, self.group.handed_state.vote) {
                 self.group.voted_in = number;
             }
-            records.push(Record::HardState(to_logged(state)));
+            self.group.handed_state = state;
+            records.push(Record::HardState(state));
         }
         self.shared.metrics.log_entries.fetch_add(entries.len() as u64, Relaxed);
         for entry in &entries {

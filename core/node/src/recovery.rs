@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use konsul_disk::wal::{HardState, Record, Recovered, SnapshotMark, Wal};
+use konsul_disk::wal::{HardState, LogView, Record, Recovered, SnapshotMark, Wal};
 use konsul_state::apply::{ApplyError, Position, Tables};
 use konsul_state::keys;
 use konsul_state::snapshot;
@@ -13,10 +13,13 @@ use crate::members::{LOG_VERSION, Member, Members, RAFT_ID_END};
 use crate::members_codec;
 use crate::options::Options;
 use crate::seams::{Disk, IdentityKeeper, NodeIdentity, SnapshotStore, StartWriter};
+use crate::wire;
 
 /// Where every new group starts: a snapshot at this position that holds nothing. An empty log at index 0
 /// would make a later joiner, who is sent a snapshot, panic in the library.
 pub(crate) const GENESIS: Position = Position { index: 1, term: 1 };
+/// What a start reads of the log at once.
+const TAIL_BYTES_MAX: u64 = 1 << 20;
 
 /// Everything opened and in agreement.
 pub(crate) struct Opened {
@@ -59,7 +62,7 @@ pub(crate) fn agree(options: &Options, disk: Disk, draw: &mut dyn FnMut() -> u64
     } else {
         tables
     };
-    let members = place.members(&tables)?;
+    let members = place.members()?;
     let Place { wal, mut identity, .. } = place;
     let hard_state = read_log(&wal, &tables)?;
     check_mode(options, identity, &members)?;
@@ -71,8 +74,22 @@ pub(crate) fn agree(options: &Options, disk: Disk, draw: &mut dyn FnMut() -> u64
         keeper.keep(identity)?;
     }
     let listed = snapshots.as_ref().map_or(Ok(Vec::new()), |snapshots| snapshots.list()).map_err(words)?;
-    let snapshot = listed.first().copied().unwrap_or(GENESIS);
-    Ok(Opened { store, tables, wal, writer, hard_state, members, snapshots, snapshot, keeper, identity, notes })
+    // One that was received and not installed before a crash is no part of this log.
+    let last_index = wal.view().last_index();
+    let snapshot = listed.into_iter().find(|at| at.index <= last_index).unwrap_or(GENESIS);
+    Ok(Opened {
+        store,
+        tables,
+        wal,
+        writer,
+        hard_state,
+        members,
+        snapshots,
+        snapshot,
+        keeper,
+        identity,
+        notes,
+    })
 }
 
 fn check_owner(options: &Options, known: Option<NodeIdentity>, log: &Recovered) -> Result<(), String> {
@@ -225,12 +242,10 @@ impl Place<'_> {
     }
 
     /// The members as of what is applied.
-    fn members(&self, tables: &Tables) -> Result<Members, String> {
+    fn members(&self) -> Result<Members, String> {
         let unreadable = "the list of members is not readable by this version of Konsul";
         let reader = self.store.read().map_err(words)?;
-        if tables.applied().index > 0
-            && let Some(stored) = reader.get(keys::MEMBERS).map_err(words)?
-        {
+        if let Some(stored) = reader.get(keys::MEMBERS).map_err(words)? {
             return members_codec::decode(stored).ok_or_else(|| unreadable.into());
         }
         let mark = self.wal.view().snapshot();
@@ -284,6 +299,25 @@ fn read_log(wal: &Wal, tables: &Tables) -> Result<HardState, String> {
         ));
     }
     Ok(view.hard_state())
+}
+
+/// Up to where the log behind `applied` proves itself committed; 0: it proves nothing.
+///
+/// A leader proposes a change of members only when the one before is applied, so all changes in the log but the
+/// last are committed. The consensus library takes members from applied changes. A node that forgot how far
+/// was committed would go by members from long ago, and find a majority among them that is none any more.
+pub(crate) fn proven_commit(log: &LogView, applied: u64) -> Result<u64, String> {
+    let (mut proven, mut newest) = (0, 0);
+    let mut next = (applied + 1).max(log.first_index());
+    while next <= log.last_index() {
+        for entry in log.entries(next, log.last_index() + 1, TAIL_BYTES_MAX).map_err(words)? {
+            if entry.kind == wire::ENTRY_MEMBERS {
+                (proven, newest) = (newest, entry.index);
+            }
+            next = entry.index + 1;
+        }
+    }
+    Ok(proven)
 }
 
 pub(crate) fn words(error: impl std::fmt::Display) -> String {

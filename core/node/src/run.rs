@@ -21,6 +21,9 @@ fn drive(driver: &mut Driver) -> Result<(), Broken> {
     loop {
         driver.turn()?;
         let Some(stop_at_ms) = driver.stop_at_ms else { continue };
+        if driver.is_leaving(stop_at_ms) {
+            continue;
+        }
         if driver.is_idle() || driver.shared.clock.now_ms() >= stop_at_ms {
             return finish(driver, stop_at_ms);
         }

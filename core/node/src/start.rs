@@ -12,6 +12,7 @@ use konsul_state::schema::Schema;
 use raft::eraftpb::HardState;
 
 use crate::apply::Machine;
+use crate::by_hand;
 use crate::clock::Clocks;
 use crate::code;
 use crate::completions::Completions;
@@ -25,7 +26,7 @@ use crate::recovery::{self, Opened};
 use crate::seams::Seams;
 use crate::shared::{GroupState, Shared};
 use crate::snapshotter::Snapshotter;
-use crate::storage::LogStorage;
+use crate::storage::{LogStorage, to_logged};
 use crate::waiting::Work;
 
 /// Without progress for this long, a start that waits for disk space gives up.
@@ -69,6 +70,8 @@ fn assemble(
         drawn = mix(drawn);
         drawn
     };
+    let mut opened = recovery::agree(&options, disk, &mut draw)?;
+    by_hand::recover(&options, &mut opened)?;
     let Opened {
         store,
         tables,
@@ -81,11 +84,12 @@ fn assemble(
         keeper,
         identity,
         notes,
-    } = recovery::agree(&options, disk, &mut draw)?;
+    } = opened;
     let applied = tables.applied().index;
     let writer = writer(wal).map_err(|error| format!("no thread for the log: {error}"))?;
-    let hard_state = to_library(hard_state, applied);
-    let voted = (hard_state.term, hard_state.vote);
+    let proven = recovery::proven_commit(&writer.view(), applied)?;
+    let hard_state = to_library(hard_state, applied.max(proven));
+    let handed_state = to_logged(&hard_state);
     let storage = LogStorage::new(writer.view(), hard_state, members.conf.clone(), options.append_entries());
     let raft =
         new_raft(&options.raft(identity.raft_id, applied), storage).map_err(|error| error.to_string())?;
@@ -124,7 +128,8 @@ fn assemble(
         grace_until_ms,
         handed: 0,
         landed: 0,
-        voted,
+        hard_state: handed_state,
+        handed_state,
         voted_in: 0,
         held: VecDeque::new(),
         pause: None,
@@ -132,6 +137,7 @@ fn assemble(
         received: None,
         shipping: BTreeMap::new(),
         handover: None,
+        leaving_until_ms: None,
         handed_over_term: 0,
         inaugurated_term: 0,
         contact_ms: BTreeMap::new(),

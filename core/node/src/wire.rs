@@ -51,7 +51,7 @@ impl FrameKind {
 /// True for what must not wait behind entries: who is there, who votes, how far somebody is.
 pub(crate) fn is_urgent(frame: &[u8]) -> bool {
     match frame.first() {
-        Some(1) => frame.get(17).is_some_and(|kind| KINDS.get(usize::from(*kind)) != Some(&KINDS[0])),
+        Some(1) => frame.get(RAFT_TYPE_AT).is_some_and(|kind| *kind != APPEND),
         Some(4 | 5) => true,
         _ => false,
     }
