@@ -55,6 +55,13 @@ impl Trace {
         self.last.push_back(note);
     }
 
+    /// Words for whoever reads along; they are not part of the digest.
+    pub fn say(&self, words: impl FnOnce() -> String) {
+        if self.is_printed {
+            println!("              {}", words());
+        }
+    }
+
     /// Records bytes that are not worth a line, such as a frame's content.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);

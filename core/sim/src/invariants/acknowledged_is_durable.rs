@@ -1,6 +1,6 @@
 //! What was acknowledged is there: a write that a client was told of survives every crash, partition and
-//! change of members. (Raft paper, section 5.3: the leader answers after the entry is committed, and committed
-//! entries are durable; section 8 for the client's view.)
+//! change of members. (Raft paper, section 5.3: the leader answers after the entry is committed, and
+//! committed entries are durable; section 8 for the client's view.)
 
 use std::collections::BTreeMap;
 
