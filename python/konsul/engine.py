@@ -217,8 +217,8 @@ class Engine:
             return self.core.contact()
 
     def cluster(self) -> dict[str, Any]:
-        """The part of `status` about the cluster and its members."""
-        return cast(dict[str, Any], self.status()["cluster"])
+        """The part of `status` about the cluster and its members; empty on a lone node."""
+        return cast(dict[str, Any], self.status().get("cluster", {}))
 
     async def bootstrap(self, timeout_ms: int = 10_000) -> None:
         """Makes a new cluster of this fresh node alone.

@@ -50,6 +50,7 @@ impl Node {
         }
         out.push('}');
         self.write_disk(&mut out);
+        self.write_cluster(&mut out);
         let _ = write!(
             out,
             ",\"waiting_entries\":{},\"leases\":{},\"stopping\":{},\"notes\":[{}]}}",
@@ -88,20 +89,27 @@ impl Node {
         let role = self.shared.role();
         let get = |gauge: &AtomicU64| gauge.load(Relaxed) as f64;
         let flag = |is_set: bool| f64::from(u8::from(is_set));
-        let others = self.network.as_ref().map(|network| network.counters()).unwrap_or_default();
+        let (known_leader, last_contact_ms, _) = self.contact();
+        let members = self.shared.members();
+        let peers = members.list().len() as f64;
+        let mut others = self.network.as_ref().map(|network| network.counters()).unwrap_or_default();
+        others.push(("raft_requests_repeated_total".into(), self.shared.tables().repeats()));
         self.shared.metrics.json(
             &[
                 ("raft_state", f64::from(role as u8)),
                 ("raft_is_leader", flag(role == Role::Leader)),
                 ("raft_term", get(&gauges.term)),
-                ("raft_peers", 1.0),
-                ("raft_peers_total", 1.0),
+                ("raft_peers", peers),
+                ("raft_peers_total", peers),
+                ("raft_voters", members.conf.voters.len() as f64),
+                ("raft_known_leader", flag(known_leader)),
+                ("raft_lease", flag(self.is_current())),
                 ("raft_last_index", get(&gauges.last_index)),
                 ("raft_commit_index", get(&gauges.commit_index)),
                 ("raft_applied_index", get(&gauges.applied_index)),
                 ("raft_replication_lag", get(&gauges.last_index) - get(&gauges.applied_index)),
                 ("raft_fsm_pending", get(&gauges.waiting_entries)),
-                ("raft_last_contact_seconds", 0.0),
+                ("raft_last_contact_seconds", last_contact_ms as f64 / 1e3),
                 ("raft_log_size_bytes", log.disk_bytes as f64),
                 ("raft_log_sync_seconds", log.sync_us as f64 / 1e6),
                 ("disk_full", flag(gauges.is_full.load(Relaxed))),
