@@ -153,7 +153,10 @@ pub fn read(mut input: impl io::Read, w: &mut impl Write) -> Result<(Tables, Vec
     let mut loader = Loader::new(&schema, &header, w)?;
     read_chunks(input, |chunk| loader.load(chunk))?;
     let (counts, window) = loader.finish(&header)?;
-    w.put(keys::SCHEMA, &header.schema)?;
+    // As on the node that wrote it: where no schema was defined yet, none is stored.
+    if !schema.tables().is_empty() {
+        w.put(keys::SCHEMA, &header.schema)?;
+    }
     let mut tables = Tables::default();
     tables.schema = Arc::new(schema);
     tables.index = header.index;
