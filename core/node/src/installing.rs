@@ -186,7 +186,8 @@ impl Driver {
         self.shared.publish(*tables);
         self.shared.gauges.is_installing.store(false, Relaxed);
         self.shared.metrics.snapshots_installed.fetch_add(1, Relaxed);
-        self.next_expiry_ms = self.machine.next_expiry_ms().map_err(|error| Broken::Apply(error.to_string()))?;
+        self.next_expiry_ms =
+            self.machine.next_expiry_ms().map_err(|error| Broken::Apply(error.to_string()))?;
         self.offer_newest();
         Ok(())
     }

@@ -162,8 +162,7 @@ impl<'b> Reader<'b> {
     }
 
     fn conf(&mut self) -> Option<ConfState> {
-        let mut conf =
-            ConfState { voters: self.ids()?, learners: self.ids()?, ..ConfState::default() };
+        let mut conf = ConfState { voters: self.ids()?, learners: self.ids()?, ..ConfState::default() };
         conf.voters_outgoing = self.ids()?;
         conf.learners_next = self.ids()?;
         conf.auto_leave = self.flag()?;

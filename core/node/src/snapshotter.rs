@@ -13,8 +13,8 @@ use bytes::Bytes;
 use konsul_disk::files::is_full;
 use konsul_disk::wal::SnapshotMark;
 use konsul_state::apply::{Position, Tables};
-use konsul_state::snapshot::{self, SnapshotError};
 use konsul_state::keys;
+use konsul_state::snapshot::{self, SnapshotError};
 use konsul_state::store::{Read as _, Store as _};
 
 use crate::backend::AnyStore;
@@ -257,7 +257,8 @@ impl Driver {
         if taken.position.index < self.snapshotter.last.index || self.group.is_paused() {
             // A peer's newer one was installed meanwhile, and the log begins behind that.
             let message = "a newer snapshot was installed from the leader";
-            self.answers.extend(asker.map(|(ticket, _)| Completion::refused(ticket, code::CONFLICT, message)));
+            self.answers
+                .extend(asker.map(|(ticket, _)| Completion::refused(ticket, code::CONFLICT, message)));
             return Ok(());
         }
         self.shared.metrics.snapshots.fetch_add(1, Relaxed);
@@ -275,7 +276,8 @@ impl Driver {
         let wanted = self.snapshotter.purge_through(self.shared.options.trailing_entries);
         let mut through = fallback.map_or(wanted, |index| wanted.min(index));
         let shipped = self.shipped_from(self.shared.clock.now_ms());
-        if let Some(index) = shipped.filter(|index| self.snapshotter.bytes_behind(*index) <= SHIPPED_BYTES_MAX)
+        if let Some(index) =
+            shipped.filter(|index| self.snapshotter.bytes_behind(*index) <= SHIPPED_BYTES_MAX)
         {
             through = through.min(index);
         }
