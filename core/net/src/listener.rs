@@ -149,9 +149,11 @@ impl Door {
 
 fn refuse(shared: &Shared, from: IpAddr, why: Refusal, text: impl FnOnce() -> String) {
     shared.counters.refuse(why);
-    shared
-        .notes
-        .warn(&from.to_string(), why.name(), || format!("refused a connection from {from}: {}", text()));
+    let words = || format!("refused a connection from {from}: {}", text());
+    match why {
+        Refusal::Unformed => shared.notes.tell(&from.to_string(), why.name(), words),
+        _ => shared.notes.warn(&from.to_string(), why.name(), words),
+    }
 }
 
 /// One connection, from its first byte to its last.

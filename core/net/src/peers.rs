@@ -19,6 +19,7 @@ use crate::link::{self, Ended, Pace};
 use crate::net::Shared;
 use crate::options::NetOptions;
 use crate::queue::{Queue, Room};
+use crate::refusal::Refusal;
 use crate::stream::{Backoff, Unreached, dial};
 
 const FORMER_MAX: usize = 1_024;
@@ -252,9 +253,12 @@ async fn keep(shared: Arc<Shared>, id: u64, peer: Arc<Peer>) {
 
 fn failed(shared: &Shared, id: u64, address: &str, unreached: &Unreached) {
     add(&shared.counters.connects_failed, 1);
-    shared
-        .notes
-        .warn(address, unreached.reason(), || format!("cannot reach the member at {address}: {unreached}"));
+    let words = || format!("cannot reach the member at {address}: {unreached}");
+    match unreached {
+        // It was just taken in, and its own part of that is still under way.
+        Unreached::Refused(why @ Refusal::Unformed, _) => shared.notes.tell(address, why.name(), words),
+        _ => shared.notes.warn(address, unreached.reason(), words),
+    }
     if let Unreached::Refused(why, _) = unreached {
         shared.handler.refused(id, *why);
     }
