@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from konsul.engine import Engine
-from konsul.errors import Conflict, Invalid
+from konsul.errors import Conflict, Invalid, Unsupported
 from konsul.features.cluster.tables import SettingsRow
 from konsul.kernel import entry
 from konsul.kernel.autopilot_settings import AutopilotSettings
@@ -106,7 +106,11 @@ def _stored(engine: Engine, config: Config) -> tuple[AutopilotConfig, int, dict[
     """The settings, the modify_index of their row (0 without one), and what this version does not know."""
     own = config.of(AutopilotSettings)
     first = AutopilotConfig(**{name: getattr(own, name) for name in AutopilotConfig.__dataclass_fields__})
-    row = engine.get(SettingsRow.table_id, KEY)
+    try:
+        row = engine.get(SettingsRow.table_id, KEY)
+    except Unsupported:
+        # A node has no tables before its cluster has reached it, nor in the first moment of a cluster.
+        return first, 0, {}
     if row is None or row.cells[0] is None:
         return first, 0 if row is None else row.modify_index, {}
     stored = orjson.loads(row.cells[0])

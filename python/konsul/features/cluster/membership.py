@@ -24,8 +24,9 @@ HANDOVER_MS: Final = 5_000
 _POLL_S: Final = 0.05
 _BUSY_TRIES: Final = 20
 _TEXT_MAX: Final = 256
-_CONTACTS: Final = 2
-"""Election timeouts after which a silent member's name may be taken by its successor."""
+_SILENT_ELECTIONS: Final = 2
+_SILENT_MS_MIN: Final = 3_000
+"""A member silent for both is out of contact: on a busy machine an election timeout is over quickly."""
 
 
 class Membership:
@@ -111,7 +112,7 @@ class Membership:
         member = view.by_name(node_id)
         if member is None:
             raise NotFound("node not found")
-        self._check_rest(view, member)
+        await self._heard_enough(member)
         if member.raft_id == view.raft_id:
             successor = await self._hand_over(0)
             return await self._engine.call(successor, "admin", {"op": "leave", "node_id": node_id}, CHANGE_MS)
@@ -162,8 +163,23 @@ class Membership:
     def _is_in_contact(self, member: Member, view: View) -> bool:
         if member.raft_id == view.raft_id:
             return True
-        recent_ms = _CONTACTS * self._engine.options.election_ms
-        return member.last_contact_ms is not None and member.last_contact_ms <= recent_ms
+        if member.last_contact_ms is None:
+            # A leader in its first moments has not heard of anybody.
+            return member.connected
+        recent_ms = max(_SILENT_ELECTIONS * self._engine.options.election_ms, _SILENT_MS_MIN)
+        return member.last_contact_ms <= recent_ms
+
+    async def _heard_enough(self, member: Member) -> None:
+        """Waits a moment for the others to be heard of: who was handed the leadership just now heard nobody yet."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._engine.options.election_ms / 1_000
+        while True:
+            try:
+                return self._check_rest(self._leading(), member)
+            except Conflict:
+                if loop.time() > deadline_s:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _check_rest(self, view: View, member: Member) -> None:
         if not member.votes:

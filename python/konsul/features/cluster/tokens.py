@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from konsul.engine import Engine, Row
-from konsul.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound
+from konsul.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, Unsupported
 from konsul.features.cluster.tables import JoinTokenRow
 from konsul.kernel import entry
 
@@ -60,7 +60,7 @@ async def create(
         raise Invalid("ttl is out of its range: expected at most 8760h")
     if len(description) > 256 or not description.isprintable():
         raise Invalid("description: expected at most 256 printable characters")
-    if engine.count(JoinTokenRow.table_id) >= TOKENS_MAX:
+    if _count(engine) >= TOKENS_MAX:
         raise LimitReached(f"there are {TOKENS_MAX} join tokens: revoke some first")
     token = secrets.token_urlsafe(32)
     now_ms = _now_ms()
@@ -100,7 +100,7 @@ async def revoke(engine: Engine, token_id: str) -> None:
 
 def is_asked_for(engine: Engine, static: str, always: bool) -> bool:
     """True if nobody joins without a token."""
-    return always or bool(static) or engine.count(JoinTokenRow.table_id) > 0
+    return always or bool(static) or _count(engine) > 0
 
 
 async def admit(engine: Engine, token: str, raft_id: int, *, static: str, always: bool) -> None:
@@ -135,6 +135,14 @@ async def admit(engine: Engine, token: str, raft_id: int, *, static: str, always
             continue
         return
     raise Conflict("the join token is being used by others: try again")
+
+
+def _count(engine: Engine) -> int:
+    try:
+        return engine.count(JoinTokenRow.table_id)
+    except Unsupported:
+        # A node has no tables before its cluster has reached it: no token was made so far.
+        return 0
 
 
 def _describe(key: bytes, row: Row) -> JoinToken:
