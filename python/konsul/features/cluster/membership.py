@@ -108,11 +108,7 @@ class Membership:
         Raises:
             NotFound: there is no such member. Conflict: the rest would have no quorum.
         """
-        view = self._leading()
-        member = view.by_name(node_id)
-        if member is None:
-            raise NotFound("node not found")
-        await self._heard_enough(member)
+        view, member = await self._check_leaving(node_id)
         if member.raft_id == view.raft_id:
             successor = await self._hand_over(0)
             return await self._engine.call(successor, "admin", {"op": "leave", "node_id": node_id}, CHANGE_MS)
@@ -169,17 +165,26 @@ class Membership:
         recent_ms = max(_SILENT_ELECTIONS * self._engine.options.election_ms, _SILENT_MS_MIN)
         return member.last_contact_ms <= recent_ms
 
-    async def _heard_enough(self, member: Member) -> None:
-        """Waits a moment for the others to be heard of: who was handed the leadership just now heard nobody yet."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._engine.options.election_ms / 1_000
+    async def _check_leaving(self, node_id: str) -> tuple[View, Member]:
+        """The member, if the rest can do without it; waits a moment for a new leader to hear of the others.
+
+        Raises:
+            NotFound, Conflict, NoLeader.
+        """
+        end_s = asyncio.get_running_loop().time() + self._engine.options.election_ms / 1_000
         while True:
+            view = self._leading()
+            member = view.by_name(node_id)
+            if member is None:
+                raise NotFound("node not found")
             try:
-                return self._check_rest(self._leading(), member)
+                self._check_rest(view, member)
             except Conflict:
-                if loop.time() > deadline_s:
+                if len(view.voters) < 2 or asyncio.get_running_loop().time() > end_s:
                     raise
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            else:
+                return view, member
+            await asyncio.sleep(_POLL_S)
 
     def _check_rest(self, view: View, member: Member) -> None:
         if not member.votes:
