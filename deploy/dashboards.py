@@ -69,6 +69,11 @@ def each(name: str) -> dict[str, str]:
     return {"{{instance}}": f"{name}{HERE}"}
 
 
+def of_members(name: str) -> dict[str, str]:
+    """A gauge that the leader has of every member."""
+    return {"{{server}}": f"max by (server) ({name}{HERE})"}
+
+
 ROLES = {0: ("follower", "blue"), 1: ("leader", "green"), 2: ("candidate", "orange")}
 LEADERS = f"sum(konsul_raft_is_leader{HERE})"
 RAFT = Dashboard(
@@ -103,12 +108,44 @@ RAFT = Dashboard(
         Row(
             "Replication",
             (
+                Panel("Behind the leader", of_members("konsul_raft_peer_lag")),
+                Panel("Heard by the leader", of_members("konsul_raft_peer_last_contact_seconds"), "s"),
+                Panel("Health of members", of_members("konsul_autopilot_server_health_score")),
                 Panel("Not applied yet", each("konsul_raft_replication_lag")),
                 Panel("Commit index", each("konsul_raft_commit_index")),
                 Panel("Leader heard", each("konsul_raft_last_contact_seconds"), "s"),
                 Panel(
                     "Leadership gained or lost",
                     {"{{instance}}": f"increase(konsul_raft_leader_changes_total{HERE}[$__rate_interval])"},
+                ),
+            ),
+        ),
+        Row(
+            "Between nodes",
+            (
+                Panel(
+                    "Sent to peers",
+                    {"{{instance}}": rate("konsul_raft_net_bytes_sent_total", "instance")},
+                    "Bps",
+                ),
+                Panel(
+                    "Frames dropped because too much waited",
+                    {"{{instance}}": rate("konsul_raft_net_frames_dropped_full_total", "instance")},
+                ),
+                Panel(
+                    "Strangers refused",
+                    {
+                        f"{why} {{{{instance}}}}": f"increase(konsul_raft_net_refused_{why}_total{HERE}[5m])"
+                        for why in ("tls", "cluster", "garbage", "silent")
+                    },
+                ),
+                Panel(
+                    "Connections made again",
+                    {"{{instance}}": rate("konsul_raft_net_reconnects_total", "instance")},
+                ),
+                Panel(
+                    "Snapshots sent to members",
+                    {"{{instance}}": f"increase(konsul_raft_snapshots_sent_total{HERE}[1h])"},
                 ),
             ),
         ),

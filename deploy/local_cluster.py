@@ -99,6 +99,16 @@ def until_formed(nodes: Mapping[Place, subprocess.Popen[bytes]], stop: threading
     return False
 
 
+def tell_why(nodes: Mapping[Place, subprocess.Popen[bytes]]) -> None:
+    """Which nodes ended, and the last thing each of them logged; else where the logs are."""
+    ended = [place for place, process in nodes.items() if process.poll() is not None]
+    for place in ended:
+        lines = place.data.with_suffix(".log").read_text("utf-8", "replace").splitlines()
+        print(f"{place.name} ended: {lines[-1] if lines else 'it said nothing'}", file=sys.stderr)
+    if not ended:
+        print(f"no leader in {FORM_S:g} s: see the logs beside the data directories", file=sys.stderr)
+
+
 def watch(nodes: Mapping[Place, subprocess.Popen[bytes]], stop: threading.Event) -> int:
     """Until `stop`, or until no node is left; says which ones end. The exit status."""
     alive = dict(nodes)
@@ -143,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nodes[place] = start(place, where, os.environ)
             print(f"{place.name}  {place.url}  pid {nodes[place].pid}  data {place.data}", flush=True)
         if not until_formed(nodes, stop) and not stop.is_set():
-            print(f"no leader: see the logs in {given.data}", file=sys.stderr)
+            tell_why(nodes)
             return 1
         print("Ctrl-C stops them all", flush=True)
         return watch(nodes, stop)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.process import Server
+from tests.process import Server, free_port
 
 SMALL: dict[str, str] = {
     "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
@@ -42,6 +42,19 @@ class LiveServer(Server):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server for a module's tests."""
     with LiveServer(tmp_path_factory.mktemp("server") / "data", SMALL) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lone_leader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A node that leads a cluster of itself: it has what only the leader of a cluster has."""
+    settings = {
+        "KONSUL_RAFT_ENABLED": "true",
+        "KONSUL_RAFT_NODE_ID": "n1",
+        "KONSUL_RAFT_BOOTSTRAP": "true",
+        "KONSUL_RAFT_BIND_ADDR": f"127.0.0.1:{free_port()}",
+    }
+    with LiveServer(tmp_path_factory.mktemp("leader") / "data", SMALL | settings) as running:
         yield running
 
 

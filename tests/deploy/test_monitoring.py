@@ -14,6 +14,7 @@ from deploy import dashboards
 from tests.ask import ask
 from tests.conftest import LiveServer
 from tests.tidy.tree import ROOT
+from tests.waiting import until
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 SERIES = re.compile(r"\b(?:konsul|process)_\w+")
@@ -39,14 +40,15 @@ def queries(page: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def series(server: LiveServer) -> dict[str, set[str]]:
-    """The samples of a node that has done a little of everything, and the labels of each."""
+def series(lone_leader: LiveServer) -> dict[str, set[str]]:
+    """The samples of a leader that has done a little of everything, and the labels of each."""
+    server = lone_leader
     ask(server.port, "PUT", "/kv/a", {"value": "1"})
     ask(server.port, "PUT", "/register", {"name": "web", "address": "10.0.0.1", "port": 80})
     ask(server.port, "PUT", "/heartbeat/web")
     ask(server.port, "GET", "/lb/service/web")
     ask(server.port, "GET", "/services/query/tags?tags=v1")
-    ask(server.port, "GET", "/metrics")
+    until(lambda: b"konsul_autopilot" in ask(server.port, "GET", "/metrics").body, "autopilot's series")
     text = ask(server.port, "GET", "/metrics").body.decode()
     found: dict[str, set[str]] = {}
     for name, labels in FOUND.findall(text):
