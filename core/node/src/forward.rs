@@ -283,10 +283,14 @@ impl Forwards {
         }
     }
 
+    /// This node leads: should it lose the lead, the wait for the next leader begins then.
+    pub fn lead(&mut self) {
+        self.leaderless_at_ms = None;
+    }
+
     /// This node leads now: what no leader has decided comes back, with its doubt.
     pub fn take_undecided(&mut self) -> Vec<(Waiter, Wish, Option<u64>)> {
         self.follow(None, 0);
-        self.leaderless_at_ms = None;
         let numbers: Vec<u64> = std::mem::take(&mut self.unsent).into_iter().collect();
         let taken = numbers.into_iter().filter_map(|number| self.wishes.remove(&number));
         taken.map(|pending| (pending.waiter, pending.wish, pending.doubt)).collect()

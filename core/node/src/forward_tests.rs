@@ -118,6 +118,18 @@ fn without_a_leader_new_writes_wait_a_while_and_later_ones_not_at_all() {
 }
 
 #[test]
+fn a_former_leader_waits_from_when_it_lost_the_lead() {
+    let mut side = Side::new();
+    side.pump(100, None, 0);
+    side.forwards.lead();
+    side.write(1, 9_000);
+    side.pump(5_000, None, 0);
+    assert!(side.told().is_empty());
+    side.pump(6_000, None, 0);
+    assert_eq!(side.told(), [(1, code::NO_LEADER)]);
+}
+
+#[test]
 fn what_cannot_leave_is_in_no_doubt() {
     let mut side = Side::new();
     side.write(1, 50);

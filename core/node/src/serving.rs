@@ -216,6 +216,9 @@ impl Driver {
         }
         let mut done = Vec::new();
         self.forwards.applied(self.applied_index(), &mut done);
+        if self.is_leader() {
+            self.forwards.lead();
+        }
         if self.is_in_office() {
             self.host(now_ms);
         } else if !self.is_leader() {
