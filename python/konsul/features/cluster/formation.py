@@ -145,7 +145,8 @@ class Formation:
     async def _return(self) -> None:
         """A node with data comes back by itself, unless it was taken out while it was away."""
         started_s = asyncio.get_running_loop().time()
-        while not (view := view_of(self._engine)).known_leader:
+        while not await self._is_back():
+            view = view_of(self._engine)
             if asyncio.get_running_loop().time() - started_s >= _QUIET_S:
                 met = [one for one in await self._greet_all() if one.cluster_id == view.cluster_id]
                 is_out = view.state == REMOVED
@@ -153,6 +154,15 @@ class Formation:
                     cluster_log(self._config).once("taken out of the cluster: asking to be let in again")
                     await self._knock(met)
             await asyncio.sleep(_SOON_S * 5)
+
+    async def _is_back(self) -> bool:
+        """True when a leader is heard of, and still is a moment later: the log may yet say that it is out."""
+        for wait_s in (_SOON_S * 5, 0.0):
+            view = view_of(self._engine)
+            if not view.known_leader or view.state != FORMED:
+                return False
+            await asyncio.sleep(wait_s)
+        return True
 
     async def _keep_record(self) -> None:
         """A node that came back elsewhere, or as a newer version, tells the leader."""
