@@ -21,14 +21,15 @@ from tests.waiting import until
 FORM_S = 90.0
 SETTLE_S = 60.0
 LIGHT: dict[str, str] = {
-    "KONSUL_RAFT_PROFILE": "fast",
+    "KONSUL_RAFT_HEARTBEAT_TIMEOUT": "60ms",
+    "KONSUL_RAFT_ELECTION_TIMEOUT": "600ms",
     "KONSUL_AUTOPILOT_SERVER_STABILIZATION_TIME": "200ms",
     "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
     "KONSUL_DISK_RESERVE_BYTES": "1MiB",
     "KONSUL_LOG_FORMAT": "json",
     "KONSUL_ACCESS_LOG": "off",
 }
-"""Settings that keep the nodes of a test light and quick."""
+"""Settings that keep the nodes of a test light and quick; not so quick that a busy machine elects leaders."""
 
 
 class Cluster:
