@@ -99,7 +99,12 @@ async def trio(tmp_path: Path, **more: Any) -> AsyncIterator[list[Engine]]:
 
 
 def knows_three(engine: Engine) -> bool:
-    """Whether it has heard of all three voters and of their leader."""
+    """Whether it has heard of all three voters and of their leader, and may vote.
+
+    A young process gives no votes: a leader may count on what its former life promised.
+    """
+    if engine.status()["uptime_ms"] < engine.options.election_ms:
+        return False
     view = engine.cluster()
     voters = [member for member in view["members"] if member["role"] == "voter"]
     return len(voters) == 3 and bool(view["known_leader"])
