@@ -183,7 +183,8 @@ mod tests {
     fn the_file_is_read_with_care() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        fs::write(&path, r#"[{"id":"n1","address":"a:1"},{"id":"n2","address":"b:1","non_voter":true}]"#).unwrap();
+        fs::write(&path, r#"[{"id":"n1","address":"a:1"},{"id":"n2","address":"b:1","non_voter":true}]"#)
+            .unwrap();
         let found = read(&path).unwrap();
         assert_eq!((found.len(), found[0].is_voter, found[1].is_voter), (2, true, false));
         for wrong in ["{", "{}", r#"[{"id":"n1"}]"#, r#"[{"id":"n1","address":"a:1","non_voter":1}]"#] {

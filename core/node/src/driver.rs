@@ -267,6 +267,11 @@ impl Driver {
                 Event::SnapshotDone(result) => self.finish_snapshot(result)?,
                 Event::Stop { deadline_ms } => self.stop_at_ms = Some(deadline_ms),
                 Event::Frame { from, frame } => self.take_frame(from, frame, now_ms)?,
+                Event::Outcast => {
+                    if self.is_formed() && !self.is_leader() {
+                        self.set_state(GroupState::Removed);
+                    }
+                }
                 Event::Unreachable { peer } => {
                     self.raft.report_unreachable(peer);
                     self.forwards_unreachable(peer, now_ms);
@@ -316,8 +321,10 @@ impl Driver {
         }
         let raft = &mut self.raft.raft;
         let (least, most) = self.shared.options.election_ticks();
+        // Who asks in the very moment its own promise ends finds others still bound by theirs.
+        let from = (least + 2).min(most - 1);
         let facts = [raft.state as u64, raft.leader_id];
-        let ticks = draw_timeout(self.group.seed, raft.id, raft.term, facts, (least, most));
+        let ticks = draw_timeout(self.group.seed, raft.id, raft.term, facts, (from, most));
         raft.set_randomized_election_timeout(ticks);
     }
 

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 use raft::RawNode;
+use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 
 use crate::code;
 use crate::completions::Completion;
@@ -101,8 +101,11 @@ impl Driver {
     /// Binds this node to a group whose leader will send it the log.
     fn adopt(&mut self, ticket: u64, cluster_id: u64) -> Result<Result<(), Refused>, Broken> {
         let known = self.group.identity.cluster_id;
-        let is_same = self.group.state == GroupState::Formed && known == cluster_id;
-        if !is_same {
+        let is_same = self.group.state != GroupState::Unformed && known == cluster_id;
+        if is_same && self.group.state == GroupState::Removed {
+            // Its members let it in again: with its old log it is a member that was away for long.
+            self.set_state(GroupState::Formed);
+        } else if !is_same {
             if self.group.state != GroupState::Unformed || self.group.pause.is_some() {
                 return Ok(Err(words(code::CONFLICT, "this node belongs to a cluster already")));
             }
@@ -139,6 +142,8 @@ impl Driver {
         self.group.members = members;
         if is_out {
             self.set_state(GroupState::Removed);
+        } else if self.group.state == GroupState::Removed && self.group.members.contains(self.raft.raft.id) {
+            self.set_state(GroupState::Formed);
         }
     }
 
@@ -246,9 +251,12 @@ impl Driver {
     /// The voter that is furthest, if any was heard of lately.
     fn best_successor(&self) -> Option<u64> {
         let raft = &self.raft.raft;
-        let others = raft.prs().iter().filter(|(id, progress)| {
-            **id != raft.id && self.group.members.is_voter(**id) && progress.recent_active
-        });
+        let since_ms = self.shared.clock.now_ms().saturating_sub(self.shared.options.election_ms);
+        let is_here = |id: &u64| self.group.contact_ms.get(id).is_some_and(|at_ms| *at_ms >= since_ms);
+        let others = raft
+            .prs()
+            .iter()
+            .filter(|(id, _)| **id != raft.id && self.group.members.is_voter(**id) && is_here(id));
         others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 

@@ -93,7 +93,65 @@ pub(crate) struct Group {
     pub next_view_ms: u64,
 }
 
+/// What a group is reached through and kept in.
+pub(crate) struct Around {
+    pub keeper: Box<dyn IdentityKeeper>,
+    pub peers: Box<dyn Peers>,
+    pub tasks: Arc<dyn Tasks>,
+}
+
 impl Group {
+    pub fn new(
+        is_alone: bool,
+        members: Members,
+        identity: NodeIdentity,
+        hard_state: HardState,
+        seed: u64,
+        around: Around,
+    ) -> Self {
+        let Around { keeper, mut peers, tasks } = around;
+        let state = if !members.is_empty() && !members.contains(identity.raft_id) {
+            GroupState::Removed
+        } else if members.is_empty() && identity.cluster_id == 0 {
+            GroupState::Unformed
+        } else {
+            GroupState::Formed
+        };
+        if state == GroupState::Formed {
+            peers.set_cluster(identity.cluster_id);
+            peers.set_members(&members.list());
+        }
+        Self {
+            is_alone,
+            state,
+            members,
+            identity,
+            keeper,
+            peers,
+            tasks,
+            seed,
+            heard: Heard::default(),
+            no_votes_before_ms: 0,
+            grace_until_ms: 0,
+            handed: 0,
+            landed: 0,
+            hard_state,
+            handed_state: hard_state,
+            voted_in: 0,
+            held: VecDeque::new(),
+            pause: None,
+            installing: None,
+            received: None,
+            shipping: BTreeMap::new(),
+            handover: None,
+            leaving_until_ms: None,
+            handed_over_term: 0,
+            inaugurated_term: 0,
+            contact_ms: BTreeMap::new(),
+            next_view_ms: 0,
+        }
+    }
+
     /// True while the log's position changes under the library.
     pub fn is_paused(&self) -> bool {
         self.pause.is_some()

@@ -66,6 +66,8 @@ pub(crate) enum Event {
     Frame { from: u64, frame: Bytes },
     /// A member cannot be reached; what was sent to it may be lost.
     Unreachable { peer: u64 },
+    /// A member says that this node was put out of the group.
+    Outcast,
     /// What became of a snapshot that was sent.
     Shipped { to: u64, is_ok: bool },
     /// A peer's snapshot is here, kept beside ours.

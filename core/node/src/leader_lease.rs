@@ -96,7 +96,8 @@ pub(crate) fn holds(until_ms: u64, now_ms: impl FnOnce() -> u64) -> bool {
 
 impl Driver {
     fn lease_until_ms(&self) -> u64 {
-        if !self.is_in_office() {
+        // Followers may have committed, applied and shown what this leader's own slow disk still holds back.
+        if !self.is_in_office() || self.is_behind_commit() {
             return NEVER;
         }
         let raft = &self.raft.raft;
@@ -113,6 +114,18 @@ impl Driver {
     /// process that was stopped for long wakes without a lease.
     pub(crate) fn publish_lease(&self) {
         self.shared.gauges.current_until_ms.store(self.lease_until_ms(), Release);
+    }
+
+    fn is_behind_commit(&self) -> bool {
+        self.applied_index() < self.raft.raft.raft_log.committed
+    }
+
+    /// Called before messages leave: what they tell to be committed may be read from followers before it is
+    /// applied here.
+    pub(crate) fn pause_lease(&self) {
+        if !self.group.is_alone && self.is_leader() && self.is_behind_commit() {
+            self.shared.gauges.current_until_ms.store(NEVER, Release);
+        }
     }
 
     /// Readers must know before the successor does.

@@ -199,6 +199,7 @@ impl Handler for Incoming {
 
     fn refused(&self, _by: u64, why: Refusal) {
         if why == Refusal::Removed {
+            self.post.removed();
             self.seen.is_removed.store(true, Ordering::Relaxed);
         }
     }

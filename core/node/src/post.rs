@@ -28,6 +28,12 @@ impl Post {
         let _ = self.shared.inbox.send(Event::Unreachable { peer });
     }
 
+    /// A member says that this node was put out of the group: it may have been away when that was decided.
+    /// What members know of that is final, an id is never taken in again.
+    pub fn removed(&self) {
+        let _ = self.shared.inbox.send(Event::Outcast);
+    }
+
     /// What became of a [`crate::seams::Shipment`]: `is_ok` when the receiver has all of it and its
     /// [`SnapshotSink::finish`] did not fail.
     pub fn shipped(&self, to: u64, is_ok: bool) {

@@ -37,6 +37,7 @@ impl Driver {
                 let committed = ready.take_committed_entries();
                 self.committed_bytes += committed.iter().map(|entry| entry.data.len()).sum::<usize>();
                 self.committed.extend(committed);
+                self.pause_lease();
                 self.append(ready, now_ms)?;
                 self.draw();
             }

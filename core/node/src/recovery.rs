@@ -185,13 +185,22 @@ impl Place<'_> {
 
     fn load(&mut self, snapshots: &dyn SnapshotStore, position: Position) -> Result<Tables, String> {
         let log = self.log;
-        if !log.fresh && (position.index + 1 < log.first_index || position.index > log.last_index) {
+        let is_other = self.wal.view().term(position.index).is_ok_and(|term| term != position.term);
+        // A group's node was about to begin its log behind a peer's snapshot: that is as good as its own.
+        let is_ahead = !log.fresh
+            && (position.index > log.last_index || is_other)
+            && self.options.cluster.is_some()
+            && self.options.sync_writes;
+        if !log.fresh
+            && !is_ahead
+            && (position.index + 1 < log.first_index || position.index > log.last_index)
+        {
             return Err(format!(
                 "the log has {} to {} and does not go on from it",
                 log.first_index, log.last_index
             ));
         }
-        if !log.fresh && self.wal.view().term(position.index).is_ok_and(|term| term != position.term) {
+        if !log.fresh && !is_ahead && is_other {
             // Without syncs a power cut may shorten the log behind a snapshot, and it grew past it again.
             return Err(format!("the log has another entry {}", position.index));
         }
@@ -205,9 +214,23 @@ impl Place<'_> {
         } else {
             return Err("its list of members is not readable by this version of Konsul".into());
         };
+        if is_ahead {
+            self.install(position, stored.clone())?;
+        }
         writer.put(keys::MEMBERS, &stored).map_err(words)?;
         writer.commit().map_err(words)?;
         Ok(tables)
+    }
+
+    /// The log begins anew behind a snapshot that it does not reach; what was voted stays.
+    fn install(&mut self, position: Position, members: Vec<u8>) -> Result<(), String> {
+        let mut state = self.wal.view().hard_state();
+        if state.term < position.term {
+            state = HardState { term: position.term, vote: 0, commit: 0 };
+        }
+        state.commit = position.index;
+        let mark = SnapshotMark { index: position.index, term: position.term, conf_state: members.into() };
+        self.wal.append(&[Record::Install(mark), Record::HardState(state)]).map_err(words)
     }
 
     /// A fresh directory: a lone node is a group at once, a member of a group waits to be told.

@@ -30,6 +30,8 @@ const LOG_BYTES_MAX: u64 = 256 << 20;
 const TRAILING_BYTES_MAX: u64 = 64 << 20;
 /// How finely log positions are remembered for that.
 const STRIDE_BYTES: u64 = 1 << 20;
+/// How soon a snapshot for a peer is tried again after one failed.
+const FAILED_RETRY_MS: u64 = 5_000;
 /// What stays for a peer that is being sent the snapshot before; beyond it, it is sent another one.
 const SHIPPED_BYTES_MAX: u64 = 1 << 30;
 
@@ -52,6 +54,8 @@ pub(crate) struct Snapshotter {
     last_tables_index: Option<u64>,
     check_at_ms: u64,
     is_running: bool,
+    /// After one that failed: a peer that needs one asks without end.
+    not_before_ms: u64,
     asker: Option<(Ticket, u64)>,
     logged_bytes: u64,
     /// `logged_bytes` when the newest snapshot was begun.
@@ -69,6 +73,7 @@ impl Snapshotter {
             last_tables_index: None,
             check_at_ms: 0,
             is_running: false,
+            not_before_ms: 0,
             asker: None,
             logged_bytes: 0,
             logged_at_last_bytes: 0,
@@ -175,7 +180,7 @@ impl Driver {
         if self.snapshotter.is_running || self.group.installing.is_some() || self.group.is_paused() {
             return Ok(());
         }
-        if self.raft.store().take_wants_snapshot() {
+        if now_ms >= self.snapshotter.not_before_ms && self.raft.store().take_wants_snapshot() {
             // A peer waits for it; that nothing is new for the log does not matter to it.
             return self.begin_snapshot(now_ms);
         }
@@ -248,6 +253,7 @@ impl Driver {
             Ok(taken) => taken,
             Err(error) => {
                 self.shared.metrics.snapshot_errors.fetch_add(1, Relaxed);
+                self.snapshotter.not_before_ms = self.shared.clock.now_ms() + FAILED_RETRY_MS;
                 let code = if is_full(&error) { code::DISK_FULL } else { code::INTERNAL };
                 let message = format!("the snapshot could not be written: {error}");
                 self.answers.extend(asker.map(|(ticket, _)| Completion::refused(ticket, code, message)));

@@ -1,7 +1,6 @@
 //! From what was recovered to a driver: a lone node leads before it answers, a member of a group begins to
 //! listen.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,7 +18,7 @@ use crate::completions::Completions;
 use crate::disk_guard::DiskGuard;
 use crate::driver::{Driver, Parts};
 use crate::forming::new_raft;
-use crate::group::{Group, Heard, mix};
+use crate::group::{Around, Group, mix};
 use crate::options::{Backend, Options};
 use crate::post::Post;
 use crate::recovery::{self, Opened};
@@ -101,48 +100,12 @@ fn assemble(
     let grace_until_ms = clock.now_ms() + options.promise_ms();
     let shared = Arc::new(Shared::new(options, clock, completions, identity, (members.clone(), tables)));
     shared.gauges.snapshot_index.store(snapshot.index, Relaxed);
-    let mut peers = connect(Post { shared: shared.clone(), snapshots: snapshots.clone() })?;
-    let state = if !members.is_empty() && !members.contains(identity.raft_id) {
-        GroupState::Removed
-    } else if members.is_empty() && identity.cluster_id == 0 {
-        GroupState::Unformed
-    } else {
-        GroupState::Formed
-    };
+    let peers = connect(Post { shared: shared.clone(), snapshots: snapshots.clone() })?;
+    let mut group =
+        Group::new(is_alone, members, identity, handed_state, seed, Around { keeper, peers, tasks });
+    (group.no_votes_before_ms, group.grace_until_ms) = (grace_until_ms, grace_until_ms);
+    let state = group.state;
     shared.gauges.group.store(state as u8, Relaxed);
-    if state == GroupState::Formed {
-        peers.set_cluster(identity.cluster_id);
-        peers.set_members(&members.list());
-    }
-    let group = Group {
-        is_alone,
-        state,
-        members,
-        identity,
-        keeper,
-        peers,
-        tasks,
-        seed,
-        heard: Heard::default(),
-        no_votes_before_ms: grace_until_ms,
-        grace_until_ms,
-        handed: 0,
-        landed: 0,
-        hard_state: handed_state,
-        handed_state,
-        voted_in: 0,
-        held: VecDeque::new(),
-        pause: None,
-        installing: None,
-        received: None,
-        shipping: BTreeMap::new(),
-        handover: None,
-        leaving_until_ms: None,
-        handed_over_term: 0,
-        inaugurated_term: 0,
-        contact_ms: BTreeMap::new(),
-        next_view_ms: 0,
-    };
     let snapshotter = Snapshotter::new(snapshots, store, snapshot);
     let mut driver = Driver::new(Parts {
         shared: shared.clone(),
@@ -156,6 +119,10 @@ fn assemble(
     });
     driver.offer_newest();
     driver.draw();
+    if !is_alone && state == GroupState::Formed && driver.group.members.conf.voters == [identity.raft_id] {
+        // The only voter has nobody to wait for.
+        driver.raft.campaign().map_err(|error| error.to_string())?;
+    }
     Ok(Started { shared, notes, driver })
 }
 

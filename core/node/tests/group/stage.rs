@@ -2,16 +2,13 @@
 //! that outlive processes. Everything happens in the same order each time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use konsul_disk::files::MemoryFiles;
 use konsul_disk::wal::{Wal, WalOptions};
-use konsul_node::seams::{
-    Clock, Disk, Durable, IdentityKeeper, LogWriter, NodeIdentity, Peers, Seams, Shipment, Tasks,
-};
+use konsul_node::seams::{Clock as _, Disk, Seams};
 use konsul_node::{
     AnyStore, Backend, ClusterOptions, Completion, LOG_VERSION, Member, MemberChange, MemorySnapshots,
     Options, Peek, Replica, Role, Ticket,
@@ -19,7 +16,8 @@ use konsul_node::{
 use konsul_state::digest::digest;
 use konsul_state::memory::Memory;
 use konsul_state::read;
-use parking_lot::Mutex;
+
+use crate::machine::{Kept, Later, Machine, Sent, SetClock, SlowLog, Wire};
 
 pub const TABLE: u16 = 1;
 const TICK_MS: u64 = 10;
@@ -47,112 +45,6 @@ pub fn put(key: &str, value: &str) -> Vec<u8> {
     let mut cells = vec![0x91, 0xa0 | value.len() as u8];
     cells.extend_from_slice(value.as_bytes());
     konsul_state::entry::put_cases(TABLE, key.as_bytes(), &cells, None)
-}
-
-#[derive(Default)]
-struct SetClock(AtomicU64);
-
-impl Clock for SetClock {
-    fn now_ms(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        1_700_000_000_000 + self.now_ms()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
-
-impl Tasks for Later {
-    fn spawn(&self, _name: &'static str, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.0.lock().push(work);
-        Ok(())
-    }
-}
-
-enum Sent {
-    Frame(Bytes),
-    Snapshot(Bytes, Vec<u8>),
-}
-
-#[derive(Clone, Default)]
-struct Wire(Arc<Mutex<Vec<(u64, Sent)>>>);
-
-impl Peers for Wire {
-    fn send(&mut self, to: u64, frame: Bytes) -> bool {
-        self.0.lock().push((to, Sent::Frame(frame)));
-        true
-    }
-
-    fn ship(&mut self, to: u64, mut shipment: Shipment) {
-        let mut content = Vec::new();
-        shipment.content.read_to_end(&mut content).unwrap();
-        assert_eq!(content.len() as u64, shipment.total_bytes);
-        self.0.lock().push((to, Sent::Snapshot(shipment.header, content)));
-    }
-
-    fn set_members(&mut self, _members: &[Member]) {}
-
-    fn set_cluster(&mut self, _cluster_id: u64) {}
-}
-
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Option<NodeIdentity>>>);
-
-impl IdentityKeeper for Kept {
-    fn identity(&self) -> Option<NodeIdentity> {
-        *self.0.lock()
-    }
-
-    fn keep(&mut self, identity: NodeIdentity) -> Result<(), String> {
-        *self.0.lock() = Some(identity);
-        Ok(())
-    }
-}
-
-/// A log that syncs at once, or when it is told to.
-struct SlowLog {
-    wal: Wal,
-    waiting: Arc<Mutex<Vec<Durable>>>,
-    is_slow: Arc<AtomicU64>,
-}
-
-impl LogWriter for SlowLog {
-    fn submit(
-        &mut self,
-        records: Vec<konsul_disk::wal::Record>,
-        done: Durable,
-    ) -> Result<(), konsul_disk::wal::WalError> {
-        self.wal.append(&records)?;
-        if self.is_slow.load(Relaxed) > 0 {
-            self.waiting.lock().push(done);
-        } else {
-            done(Ok(()));
-        }
-        Ok(())
-    }
-
-    fn view(&self) -> konsul_disk::wal::LogView {
-        self.wal.view()
-    }
-
-    fn stop(self: Box<Self>) {}
-}
-
-/// What outlives a process.
-#[derive(Clone)]
-struct Machine {
-    name: String,
-    files: Arc<MemoryFiles>,
-    store: Arc<AnyStore>,
-    snapshots: MemorySnapshots,
-    identity: Kept,
-    tasks: Later,
-    wire: Wire,
-    syncs: Arc<Mutex<Vec<Durable>>>,
-    is_slow: Arc<AtomicU64>,
 }
 
 pub struct Stage {

@@ -55,7 +55,26 @@ fn a_full_restart_loses_nothing_with_or_without_tables() {
     let leader = stage.elect();
     assert_eq!(stage.write(leader, "after", "v").status, 0);
     assert_eq!(stage.agree(), 11);
+    assert!(stage.peek(leader).term > 1);
     assert_eq!(stage.peek(two).members.conf.voters.len(), 3);
+}
+
+#[test]
+fn a_founder_that_lost_its_tables_does_not_lead_alone() {
+    let mut stage = Stage::new();
+    let [one, two, three] = stage.trio();
+    stage.write(one, "k", "v");
+    stage.agree();
+    for other in [two, three] {
+        stage.crash(other);
+    }
+    stage.restart(one, false);
+    stage.run(3_000);
+    assert_ne!(stage.peek(one).role, Role::Leader, "its log begins with a group of one");
+    assert_eq!(stage.peek(one).members.conf.voters.len(), 3);
+    stage.restart(two, true);
+    stage.elect();
+    assert_eq!(stage.agree(), 1);
 }
 
 #[test]
