@@ -204,8 +204,15 @@ async fn segment<S: AsyncWrite + Unpin>(
 async fn watch(queue: &Queue, pace: Pace, signs: &Signs) -> Ended {
     let mut tick = tokio::time::interval(pace.ping / 2);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
         tick.tick().await;
+        // A process that slept itself must read what came meanwhile before it judges others.
+        let was_asleep = looked.elapsed() > pace.idle / 2;
+        looked = Instant::now();
+        if was_asleep {
+            continue;
+        }
         if signs.is_older(&signs.heard, pace.idle) {
             return Ended::Quiet;
         }
