@@ -1,7 +1,7 @@
 //! Reads that wait to know that they may be served: one round for all that came together.
 //!
-//! A leader confirms a round with its quorum (ReadIndex), unless its lease answers. A follower asks its leader,
-//! and serves the read from its own tables when they have come as far as the leader says.
+//! A leader confirms a round with its quorum (ReadIndex), unless its lease answers. A follower asks its
+//! leader, and serves the read from its own tables when they have come as far as the leader says.
 
 use raft::ReadState;
 

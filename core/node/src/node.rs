@@ -184,8 +184,8 @@ impl Node {
         Ok(Waiter { ticket, deadline_ms, bytes, work: Work::Client })
     }
 
-    /// Gives the row's lease its full length again: at once by a leader that knows that it leads, else through
-    /// whoever does.
+    /// Gives the row's lease its full length again: at once by a leader that knows that it leads, else
+    /// through whoever does.
     pub fn renew(&self, table: u16, key: &[u8], timeout_ms: u64) -> Result<Ticket, Refusal> {
         self.check_running()?;
         if !self.is_current() {

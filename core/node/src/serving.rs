@@ -61,8 +61,8 @@ impl Driver {
     }
 
     fn take_forward(&mut self, from: u64, forward: Forward, now_ms: u64) {
-        // Nothing is answered to what another leader or term was asked: its follower finds out by itself, and
-        // a wrong word could make it believe that the write is in no log.
+        // Nothing is answered to what another leader or term was asked: its follower finds out by itself,
+        // and a wrong word could make it believe that the write is in no log.
         if !self.is_leader() || forward.term != self.raft.raft.term {
             return;
         }
@@ -97,8 +97,8 @@ impl Driver {
         self.tell(origin, 0, refused);
     }
 
-    /// Whether a follower's write may enter the log, as if its client had come here; takes its place under the
-    /// bounds.
+    /// Whether a follower's write may enter the log, as if its client had come here; takes its place under
+    /// the bounds.
     fn admit(&mut self, body: &Bytes, since: u64, now_ms: u64) -> Result<(), Refusal> {
         entry::validate(&self.machine.tables().schema(), &body[REQUEST_ID_BYTES..])?;
         if self.is_forgotten(since) {
@@ -166,7 +166,7 @@ impl Driver {
             let doubt = match std::mem::replace(&mut waiter.work, Work::Client) {
                 Work::Client => None,
                 Work::Kept(kept) => kept.is_in_doubt.then_some(kept.since),
-                // Its follower asks the next leader. Told now, it would be proposed again by a later term here.
+                // Its follower asks the next leader; kept here, a later term of this node could propose it.
                 Work::Forwarded(_) => {
                     self.let_go(&waiter);
                     continue;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! magic 8 · header length u32 BE · header (msgpack map) · its CRC32C u32 BE · one zstd frame of chunks
-//! chunk: length u32 BE · CRC32C u32 BE · msgpack [table id, [key, row, key, row ...]]; table id 0: the window's
-//!        requests, oldest first, as ids and answers
+//! chunk: length u32 BE · CRC32C u32 BE · msgpack [table id, [key, row, key, row ...]]; table id 0: the
+//!        window's requests, oldest first, as ids and answers
 //! end:   length 0
 //! ```
 //! The writer walks a read transaction, so nobody waits for it. Indexes are not in it: the reader builds them

@@ -1,8 +1,8 @@
 //! The requests that were applied lately: one that comes again is answered as before and changes nothing.
 //!
-//! The window is part of the replicated state: bounded by a count, not by time, so that every replica forgets the
-//! same request at the same entry. A request is remembered after its ops have succeeded, so the undo journal
-//! never sees it.
+//! The window is part of the replicated state: bounded by a count, not by time, so that every replica
+//! forgets the same request at the same entry. A request is remembered after its ops have succeeded, so the
+//! undo journal never sees it.
 
 use crate::entry::RequestId;
 use crate::frame::Stop;

@@ -164,8 +164,8 @@ fn check_counts(replica: &Replica) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A snapshot holds only rows and requests, so what it restores is every index, expiry and order entry built from
-    /// scratch.
+    /// A snapshot holds only rows and requests, so what it restores is every index, expiry and order entry
+    /// built from scratch.
     #[test]
     fn entries_always_match_the_rows(history in history()) {
         let mut replica = Replica::new(&tables());
