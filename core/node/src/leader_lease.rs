@@ -2,9 +2,10 @@
 //!
 //! Every message of the leader carries its clock, and every follower says back the newest such time it has
 //! processed as its follower in this term. From then on that follower neither votes for another nor helps one
-//! to be elected before [`Options::promise_ms`] has passed on its own clock (`incoming.rs`), nor for that long
-//! after its start. So while a quorum's echoes are younger than a shorter span on the leader's clock, nobody
-//! else can lead. A handover of leadership lifts those promises: the lease is off for the rest of its term.
+//! to be elected before [`Options::promise_ms`] has passed on its own clock (`incoming.rs`), nor for that
+//! long after its start. So while a quorum's echoes are younger than a shorter span on the leader's clock,
+//! nobody else can lead. A handover of leadership lifts those promises: the lease is off for the rest of its
+//! term.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Release;
@@ -104,8 +105,8 @@ impl Driver {
         self.lease.until_ms(raft.term, raft.id, &self.group.members.conf.voters)
     }
 
-    /// True while nobody else can have been elected, and what is applied here is all that was committed before:
-    /// a read may be served at once.
+    /// True while nobody else can have been elected, and what is applied here is all that was committed
+    /// before: a read may be served at once.
     pub(crate) fn has_lease(&self, now_ms: u64) -> bool {
         holds(self.lease_until_ms(), || now_ms)
     }
