@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes an authority once, and for each node named a certificate that is renewed when it is not valid any more:
+# Makes an authority once, and for each node named a certificate, again when it is not valid any more:
 #   make-certs.sh n1 n2 n3
 # CERTS: the folder with ca/ and one folder per node. OWNER: who may read a node's key.
 set -eu
