@@ -86,8 +86,15 @@ RAFT = Dashboard(
                 Panel("Leaders", {"": LEADERS}, kind="stat", width=4, about="Exactly one, always."),
                 Panel("Nodes up", {"": 'sum(up{job="konsul"})'}, kind="stat", width=4),
                 Panel("Members", {"": f"max(konsul_raft_peers{HERE})"}, kind="stat", width=4),
+                Panel("Voters", {"": f"max(konsul_raft_voters{HERE})"}, kind="stat", width=4),
+                Panel(
+                    "Voters that may fail",
+                    {"": f"max(konsul_autopilot_failure_tolerance{HERE})"},
+                    kind="stat",
+                    width=4,
+                ),
                 Panel("Term", {"": f"max(konsul_raft_term{HERE})"}, kind="stat", width=4),
-                Panel("Roles", each("konsul_raft_state"), kind="state-timeline", words=ROLES),
+                Panel("Roles", each("konsul_raft_state"), kind="state-timeline", width=24, words=ROLES),
             ),
         ),
         Row(
