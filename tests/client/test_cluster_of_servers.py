@@ -162,6 +162,14 @@ def test_how_fresh_a_read_is_can_be_said_once_or_each_time(both: str) -> None:
 
 
 @BOTH
+def test_a_write_that_is_never_repeated_carries_no_key(both: str) -> None:
+    for address, carries in (("http://a.test:1", False), (THREE, True)):
+        played = Played(ok({"modify_index": 5}))
+        run(played, lambda c: c.kv.set("a", "1"), both=both, address=address, policy=Policy(retries=0))
+        assert ("Idempotency-Key" in played.seen[0].headers) is carries
+
+
+@BOTH
 def test_only_what_writes_carries_a_key(both: str) -> None:
     for doing in (*READS.values(), lambda c: c.cluster.status(), lambda c: c.services.heartbeat("web")):
         played = Played(httpx.Response(500))

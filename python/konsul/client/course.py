@@ -32,6 +32,8 @@ class Course:
         self._addresses = settings.addresses
         self._trusted = {_origin(one) for one in (*settings.addresses, *settings.redirect_to)}
         self._new_key = new_key
+        # A client that asks one server once repeats nothing: the server need not remember its writes.
+        self._keyed = settings.idempotent and (settings.policy.retries > 0 or len(settings.addresses) > 1)
         self._lock = Lock()
         self._at = 0
         self._last_index = 0
@@ -65,7 +67,7 @@ class Course:
     def prepared(self, request: Request) -> Request:
         """The request with what the settings add: a key to a write, how fresh a read must be."""
         settings = self._settings
-        if request.kind == "write" and settings.idempotent:
+        if request.kind == "write" and self._keyed:
             return _adding(request, {"Idempotency-Key": self._new_key()})
         if request.kind != "read":
             return request
@@ -81,7 +83,7 @@ class Course:
 
     def is_safe_to_repeat(self, request: Request) -> bool:
         """True when sending it again cannot do more than once what it does."""
-        return request.repeatable or (request.kind == "write" and self._settings.idempotent)
+        return request.repeatable or (request.kind == "write" and self._keyed)
 
     def attempt_s(self, request: Request, left_s: float) -> float:
         """How long to wait for one server. While there is another, a silent one does not get all the time."""
