@@ -55,6 +55,7 @@ pub fn run(seed: u64, planted: Planted, is_printed: bool) -> Report {
 
 impl World {
     fn live(&mut self) -> Result<(), Fallen> {
+        self.trace.say(|| format!("{:?}", self.profile));
         self.form()?;
         for client in 0..self.clients.len() {
             self.schedule.after(1_000 * client as u64, Happening::Begin { client });

@@ -56,6 +56,7 @@ impl World {
         let machine = &mut self.machines[slot];
         let is_for_it = machine.raft_id() == to;
         let Some(process) = machine.process.as_mut() else { return };
+        self.trace.say(|| format!("{slot} hears {from:x}: {}", describe(&frame)));
         if is_for_it && process.peers.takes(from, cluster_id) {
             process.post.frame(from, frame);
             self.nudge(slot);
@@ -233,5 +234,17 @@ impl World {
         let in_us = self.prng.tailed(self.profile.think_us);
         self.schedule.after(in_us, Happening::Begin { client: attempt.client });
         Ok(())
+    }
+}
+
+/// A frame's head for whoever reads a trace, see `wire.rs` of `core/node`.
+fn describe(frame: &[u8]) -> String {
+    let number =
+        |at: usize| frame.get(at..at + 8).and_then(<[u8]>::first_chunk).map(|b| u64::from_le_bytes(*b));
+    match (frame.first(), frame.get(17), number(1), number(9)) {
+        (Some(1), Some(kind), Some(sent_ms), Some(echo_ms)) => {
+            format!("raft type {kind} sent {sent_ms} ms echo {echo_ms} ms")
+        }
+        (kind, ..) => format!("kind {kind:?}, {} bytes", frame.len()),
     }
 }
