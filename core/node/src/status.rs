@@ -13,6 +13,8 @@ impl Node {
         let gauges = &self.shared.gauges;
         let get = |gauge: &AtomicU64| gauge.load(Relaxed);
         let tables = self.shared.tables();
+        // 0: the log does not reach back to that index.
+        let term = |index: u64| self.log.term(index).unwrap_or(0);
         let mut out = String::with_capacity(1_024);
         let _ = write!(
             out,
@@ -37,8 +39,11 @@ impl Node {
         );
         let _ = write!(
             out,
-            ",\"raft\":{{\"first_index\":{},\"last_index\":{},\"commit_index\":{},\"applied_index\":{}}}",
+            ",\"raft\":{{\"first_index\":{},\"last_term\":{},\"snapshot_term\":{},\"last_index\":{}\
+             ,\"commit_index\":{},\"applied_index\":{}}}",
             self.log.first_index(),
+            term(get(&gauges.last_index)),
+            term(get(&gauges.snapshot_index)),
             get(&gauges.last_index),
             get(&gauges.commit_index),
             get(&gauges.applied_index),
