@@ -107,12 +107,18 @@ class Client:
             operation.expect_index = key.index + (7 if self.rng.random() < 0.1 else 0)
             body["cas"] = operation.expect_index
         told = await self._write("DELETE" if kind == "delete" else "PUT", path, body)
-        self._judge_write(operation, told, key)
+        is_refused = not self._judge_write(operation, told, key)
+        if is_refused and kind != "put":
+            # To the judge a failed cas or delete tells what was there; this one was never looked at. Should
+            # its value be read all the same, nobody wrote it.
+            self.history.counts[kind, "fail"] += 1
+            return
         self.history.record(operation)
         if operation.outcome == "unknown":
             key.open += 1
 
-    def _judge_write(self, operation: Operation, told: Told, key: Key) -> None:
+    def _judge_write(self, operation: Operation, told: Told, key: Key) -> bool:
+        """Notes what is known of a write; False if nobody took it on."""
         if told.status == 200 and told.answered:
             index = int(told.body["modify_index"]) if operation.op != "delete" else None
             key.index = index or 0
@@ -122,7 +128,7 @@ class Client:
             current = 0 if told.status == 404 else int(found[1]) if found else None
             if told.open and operation.expect_index == 0:
                 # An earlier attempt may come through once the row is gone.
-                return
+                return True
             key.index = current or 0
             operation.ended("fail", index=current)
         elif told.answered and not (told.status == 503 and "no leader" in str(told.body)):
@@ -130,6 +136,8 @@ class Client:
                 self.problems.append(f"{operation.op} {key.name}: {told.status} {told.body}")
         elif not told.open:
             operation.ended("fail")
+            return False
+        return True
 
     async def read(self, key: Key, consistency: str) -> bool:
         """Reads once and records it; whether it was answered."""
