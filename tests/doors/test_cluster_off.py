@@ -6,8 +6,11 @@ import httpx
 import pytest
 
 from konsul.features.cluster.routes import router
+from konsul.kernel.routing import Route
 
-ROUTES = sorted((method, route.path) for route in router.routes for method in route.methods)  # type: ignore[attr-defined]
+ROUTES = sorted(
+    (method, route.path) for route in router.routes if isinstance(route, Route) for method in route.methods
+)
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
