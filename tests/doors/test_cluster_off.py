@@ -9,7 +9,10 @@ from konsul.features.cluster.routes import router
 from konsul.kernel.routing import Route
 
 ROUTES = sorted(
-    (method, route.path) for route in router.routes if isinstance(route, Route) for method in route.methods
+    (method, route.path)
+    for route in router.routes
+    if isinstance(route, Route)
+    for method in route.methods or ()
 )
 
 

@@ -252,8 +252,13 @@ def read_record(given: object) -> Member:
     if not is_node_id(str(texts["node_id"])):
         raise Invalid(f"node_id: expected {NODE_ID_EXPECTED}")
     check_address(str(texts["address"]))
-    numbers = {"raft_id": raft_id, "log_version": log_version, "read_only": read_only}
-    return Member(**numbers, **texts)
+    checked: dict[str, Any] = {
+        "raft_id": raft_id,
+        "log_version": log_version,
+        "read_only": read_only,
+        **texts,
+    }
+    return Member(**checked)
 
 
 def check_address(address: str) -> None:
