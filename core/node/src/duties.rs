@@ -109,6 +109,7 @@ impl Driver {
         }
         if let Some(members) = batch.members {
             self.adopt_members(members);
+            self.keep_commit()?;
         }
         self.raft.advance_apply_to(last);
         Ok(())

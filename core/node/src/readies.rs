@@ -134,6 +134,18 @@ impl Driver {
         self.writer.submit(records, Box::new(done)).map_err(Broken::Log)
     }
 
+    /// New members are in force: how far is committed goes to disk without waiting for a next append. Otherwise
+    /// a quiet group that loses its power would wake with the members of before, and one of those may be gone
+    /// for good.
+    pub(crate) fn keep_commit(&mut self) -> Result<(), Broken> {
+        let (state, handed) = (self.group.hard_state, self.group.handed_state);
+        if self.group.is_alone || state == handed || (state.term, state.vote) != (handed.term, handed.vote) {
+            return Ok(());
+        }
+        self.group.handed_state = state;
+        self.append_records(Landed::Mark, vec![Record::HardState(state)])
+    }
+
     /// Notes in the log that a snapshot covers it up to the mark.
     pub(crate) fn append_mark(&mut self, mark: SnapshotMark) -> Result<(), Broken> {
         self.append_records(Landed::Mark, vec![Record::Snapshot(mark)])

@@ -106,7 +106,9 @@ impl World {
         let peek = process.replica.peek();
         let log = process.log.read();
         let entries = log.entries(peek.applied + 1, log.last_index() + 1, u64::MAX).ok()?;
-        let is_settled = entries.iter().all(|entry| entry.kind == 0);
+        // A power cut must not make it forget the members it goes by.
+        let is_kept = log.hard_state().commit >= peek.members.changed_at && !process.is_writing;
+        let is_settled = is_kept && entries.iter().all(|entry| entry.kind == 0);
         is_settled.then(|| peek.members.conf.voters.clone())
     }
 
