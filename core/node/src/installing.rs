@@ -1,16 +1,16 @@
 //! Snapshots between nodes: sent beside the log to who is too far behind, and taken in.
 //!
 //! A received one is checked to its end before it counts. Then it takes the place of the older files, the log
-//! begins anew behind it, and its rows go into the tables beside the driver, in one transaction. After a
-//! crash between these steps the start finds tables that are behind the log and rebuilds them from the file.
+//! begins anew behind it, and its rows go into the tables beside the driver, while readers are kept out. After
+//! a crash between these steps the start finds tables that are behind the log and rebuilds them from the file.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use konsul_disk::wal::SnapshotMark;
 use konsul_state::apply::{Position, Tables};
 use konsul_state::keys;
 use konsul_state::snapshot::{self, SnapshotError};
-use konsul_state::store::{Store as _, StoreError, Write as _};
+use konsul_state::store::{StoreError, Write as _};
 use raft::eraftpb::{Message, MessageType, Snapshot};
 use raft::{Ready, SnapshotStatus};
 
@@ -21,6 +21,7 @@ use crate::inbox::Event;
 use crate::members::Members;
 use crate::members_codec;
 use crate::seams::{Shipment, SnapshotStore};
+use crate::stepwise::Stepwise;
 use crate::storage::Shippable;
 use crate::wire::SnapshotHeader;
 
@@ -137,6 +138,7 @@ impl Driver {
         let Some(Pause::Install { header, .. }) = self.group.pause.take() else { return Ok(()) };
         self.raft.advance_apply_to(header.position.index);
         self.shared.gauges.is_installing.store(true, Relaxed);
+        self.shared.gauges.loads.fetch_add(1, SeqCst);
         *self.shared.leases.lock() = Default::default();
         self.snapshotter.note_installed(header.position);
         self.adopt_members(header.members.clone());
@@ -184,6 +186,7 @@ impl Driver {
         let Some((header, _)) = self.group.installing.take() else { return Ok(()) };
         self.machine.reset((*tables).clone(), header.members);
         self.shared.publish(*tables);
+        self.shared.gauges.loads.fetch_add(1, SeqCst);
         self.shared.gauges.is_installing.store(false, Relaxed);
         self.shared.metrics.snapshots_installed.fetch_add(1, Relaxed);
         self.next_expiry_ms =
@@ -209,7 +212,7 @@ impl Driver {
 fn load(snapshots: &dyn SnapshotStore, position: Position, members: &Members, store: &AnyStore) -> Loaded {
     let loaded = (|| -> Result<Tables, SnapshotError> {
         let mut content = snapshots.open(position)?;
-        let mut writer = store.write()?;
+        let mut writer = Stepwise::new(store)?;
         let (tables, _) = snapshot::read(&mut content, &mut writer)?;
         writer.put(keys::MEMBERS, &members_codec::encode(members))?;
         writer.commit()?;

@@ -51,6 +51,7 @@ mod snapshotter;
 mod start;
 mod status;
 mod status_cluster;
+mod stepwise;
 mod storage;
 mod verbs;
 mod waiting;

@@ -1,7 +1,7 @@
 //! The node as callers see it: tickets in, answers through the completions, reads at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -251,8 +251,21 @@ impl Node {
     }
 
     /// A read transaction on the applied state.
+    ///
+    /// # Errors
+    /// `NO_LEADER` while a peer's snapshot goes into the tables, which hold a part of it until then.
     pub fn read(&self) -> Result<AnyReader<'_>, Refusal> {
-        self.store.read().map_err(|error| refusal(code::INTERNAL, &error.to_string()))
+        let loads = &self.shared.gauges.loads;
+        let before = loads.load(SeqCst);
+        let reader = self.store.read().map_err(|error| refusal(code::INTERNAL, &error.to_string()))?;
+        // Opened before a load or after it, not in it: the count did not move over the opening.
+        if before % 2 == 1 || loads.load(SeqCst) != before {
+            return Err(refusal(
+                code::NO_LEADER,
+                "this node is taking in its leader's snapshot; ask another",
+            ));
+        }
+        Ok(reader)
     }
 
     /// The tables' schema, index, clock and counts, as of the newest applied batch.

@@ -86,6 +86,8 @@ pub(crate) struct Gauges {
     pub group: AtomicU8,
     /// A peer's snapshot is on its way into the tables, which are older until then.
     pub is_installing: AtomicBool,
+    /// Counts beginnings and ends of such loads: odd while the tables may hold a part.
+    pub loads: AtomicU64,
     /// Leadership is being handed over.
     pub is_transferring: AtomicBool,
     /// When the leader was last heard of, or this node last knew that it leads; on the node's clock.
