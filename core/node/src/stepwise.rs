@@ -1,7 +1,7 @@
 //! A long load in short transactions: LMDB keeps what a transaction has written in memory, up to half a GiB.
 //!
-//! Between the steps the store holds a part. It has no header then, so that a start after a crash takes it for
-//! empty and loads again; and readers are kept out (`Node::read`).
+//! Between the steps the store holds a part. It has no header then, so that a start after a crash takes it
+//! for empty and loads again; and readers are kept out (`Node::read`).
 
 use konsul_state::store::{Read, Store as _, StoreError, Visit, Write};
 
