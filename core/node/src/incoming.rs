@@ -35,7 +35,13 @@ impl Driver {
             return Ok(());
         }
         self.group.contact_ms.insert(from, now_ms);
-        if self.is_leader() && message.term == self.raft.raft.term {
+        // A request for a pre-vote tells the term after the sender's: its echo may be of a former term, and of a
+        // former life of this process, whose clock began elsewhere.
+        let is_follower = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+        );
+        if is_follower && self.is_leader() && message.term == self.raft.raft.term {
             self.lease.on_echo(message.term, from, frame.echo_ms);
         }
         if !self.may_step(&message, now_ms)? {
