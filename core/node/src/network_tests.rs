@@ -156,7 +156,14 @@ fn three_nodes_agree_and_go_on_without_their_leader() {
 
 #[test]
 fn a_node_far_behind_gets_a_snapshot_over_the_network() {
-    let mut few = options("n1");
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let durable = |name, dir: &tempfile::TempDir| Options {
+        backend: crate::options::Backend::Durable,
+        data_dir: dir.path().into(),
+        map_max_bytes: 1 << 26,
+        ..options(name)
+    };
+    let mut few = durable("n1", &dir);
     few.snapshot_interval_ms = 50;
     (few.snapshot_threshold_entries, few.trailing_entries) = (50, 10);
     let one = found(few);
@@ -164,11 +171,17 @@ fn a_node_far_behind_gets_a_snapshot_over_the_network() {
         assert_eq!(one.put(&format!("a{number}")).status, 0);
     }
     until("a snapshot that the log begins with", || one.node.log.first_index() > 100);
-    let two = Running::start(options("n2"));
+    let two = Running::start(durable("n2", &other));
     one.take_in(&two);
     until("the rows", || two.rows() == 300);
-    assert_eq!(one.node.network.as_ref().unwrap().net.counted().snapshots_sent, 1);
     assert_eq!(two.node.network.as_ref().unwrap().net.counted().snapshots_received, 1);
+    drop(two);
+    let two = Running::start(durable("n2", &other));
+    until("the rows again", || two.rows() == 300);
+    let put = one.put("late");
+    assert_eq!(put.status, 0);
+    until("the newest row", || two.rows() == 301);
+    assert_eq!(one.node.network.as_ref().unwrap().net.counted().snapshots_sent, 1);
 }
 
 #[test]
