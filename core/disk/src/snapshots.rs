@@ -101,7 +101,8 @@ impl Snapshots {
     pub fn begin_receive(&self, index: u64, term: u64) -> io::Result<Receiving> {
         // Two senders of the same one may overlap for a moment: each writes its own file.
         let unfinished = self.path(index, term, &format!(".{:016x}{UNFINISHED}", crate::random_u64()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let out = BufWriter::with_capacity(BUFFER_BYTES, Synced { file, unsynced_bytes: 0 });
         let (path, out) = (self.path(index, term, RECEIVED), Some(out));
         Ok(Receiving { dir: self.dir.clone(), unfinished, path, out })

@@ -136,8 +136,8 @@ impl Machine {
     }
 }
 
-/// What became of a change of the members; `None` if it cannot be understood, so that going on would make this
-/// node differ from the others.
+/// What became of a change of the members; `None` if it cannot be understood, so that going on would make
+/// this node differ from the others.
 fn change_members(
     members: &mut Members,
     entry: &Entry,

@@ -186,7 +186,8 @@ impl Driver {
                 Err(words(code::CONFLICT, "this node leads: hand leadership over first"))
             }
             MemberChange::Promote(id) => {
-                // After a snapshot a peer is probed until the next entry, so its state says little in a quiet group.
+                // After a snapshot a peer is probed until the next entry, so its state says little in a
+                // quiet group.
                 let is_near = raft.prs().get(*id).is_some_and(|progress| {
                     progress.matched > 0
                         && progress.recent_active

@@ -175,8 +175,8 @@ impl Inbox {
         (std::mem::take(&mut waiting.proposals), std::mem::take(&mut waiting.events))
     }
 
-    /// Moves everything there is into the two lists; sleeps at most `in_ms`, and only when there is nothing to
-    /// move. Proposals alone end the sleep only if `wants_proposals`.
+    /// Moves everything there is into the two lists; sleeps at most `in_ms`, and only when there is nothing
+    /// to move. Proposals alone end the sleep only if `wants_proposals`.
     pub fn wait(
         &self,
         in_ms: Option<u64>,

@@ -35,8 +35,8 @@ impl Driver {
             return Ok(());
         }
         self.group.contact_ms.insert(from, now_ms);
-        // A request for a pre-vote tells the term after the sender's: its echo may be of a former term, and of a
-        // former life of this process, whose clock began elsewhere.
+        // A request for a pre-vote tells the term after the sender's: its echo may be of a former term, and
+        // of a former life of this process, whose clock began elsewhere.
         let is_follower = matches!(
             message.get_msg_type(),
             MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
@@ -82,8 +82,8 @@ impl Driver {
         Ok(match message.get_msg_type() {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 // A leader's lease rests on this promise, and a former life of this process may have made one
-                // too. Only the leader itself may lift it, which gives up its lease for that; but nobody lifts
-                // a former life's.
+                // too. Only the leader itself may lift it, which gives up its lease for that; but nobody
+                // lifts a former life's.
                 let is_handover = message.context.as_ref() == HANDOVER;
                 let until_ms =
                     if is_handover { self.group.grace_until_ms } else { self.group.no_votes_before_ms };

@@ -1,8 +1,9 @@
 //! Snapshots between nodes: sent beside the log to who is too far behind, and taken in.
 //!
 //! A received one is checked to its end before it counts. Then it takes the place of the older files, the log
-//! begins anew behind it, and its rows go into the tables beside the driver, while readers are kept out. After
-//! a crash between these steps the start finds tables that are behind the log and rebuilds them from the file.
+//! begins anew behind it, and its rows go into the tables beside the driver, while readers are kept out.
+//! After a crash between these steps the start finds tables that are behind the log and rebuilds them from
+//! the file.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 

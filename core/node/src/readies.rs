@@ -134,9 +134,9 @@ impl Driver {
         self.writer.submit(records, Box::new(done)).map_err(Broken::Log)
     }
 
-    /// New members are in force: how far is committed goes to disk without waiting for a next append. Otherwise
-    /// a quiet group that loses its power would wake with the members of before, and one of those may be gone
-    /// for good.
+    /// New members are in force: how far is committed goes to disk without waiting for a next append.
+    /// Otherwise a quiet group that loses its power would wake with the members of before, and one of those
+    /// may be gone for good.
     pub(crate) fn keep_commit(&mut self) -> Result<(), Broken> {
         let (state, handed) = (self.group.hard_state, self.group.handed_state);
         if self.group.is_alone || state == handed || (state.term, state.vote) != (handed.term, handed.vote) {

@@ -326,9 +326,10 @@ fn read_log(wal: &Wal, tables: &Tables) -> Result<HardState, String> {
 
 /// Up to where the log behind `applied` proves itself committed; 0: it proves nothing.
 ///
-/// A leader proposes a change of members only when the one before is applied, so all changes in the log but the
-/// last are committed. The consensus library takes members from applied changes. A node that forgot how far
-/// was committed would go by members from long ago, and find a majority among them that is none any more.
+/// A leader proposes a change of members only when the one before is applied, so all changes in the log but
+/// the last are committed. The consensus library takes members from applied changes. A node that forgot how
+/// far was committed would go by members from long ago, and find a majority among them that is none any
+/// more.
 pub(crate) fn proven_commit(log: &LogView, applied: u64) -> Result<u64, String> {
     let (mut proven, mut newest) = (0, 0);
     let mut next = (applied + 1).max(log.first_index());

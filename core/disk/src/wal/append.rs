@@ -172,8 +172,8 @@ impl Wal {
     }
 
     /// Hands records in without writing them: readable when this returns. What is staged must be given to
-    /// [`Wal::write`], in this order; [`super::WalWriter`] does both, and so does a caller that decides itself
-    /// when the disk works.
+    /// [`Wal::write`], in this order; [`super::WalWriter`] does both, and so does a caller that decides
+    /// itself when the disk works.
     ///
     /// # Errors
     /// `Misused` if the records break the log's rules, `Failed` after a failure.

@@ -1,4 +1,5 @@
-//! One machine of the stage: its clock is everybody's, its disk outlives its processes, its way out is a list.
+//! One machine of the stage: its clock is everybody's, its disk outlives its processes, its way out is a
+//! list.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
