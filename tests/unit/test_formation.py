@@ -223,6 +223,21 @@ def test_an_invited_node_with_a_token_wants_to_see_it() -> None:
     with_cluster(story)
 
 
+def test_a_running_node_that_was_taken_out_is_not_invited() -> None:
+    async def story(leader: FakeNode, fresh: FakeNode) -> None:
+        join = {"op": "join", "node_id": "n2", "address": "n2:7000", "token": ""}
+        await on_leader(leader.engine, leader.config, join)
+        await on_leader(leader.engine, leader.config, {"op": "leave", "node_id": "n2"})
+        error = await refusal(on_leader(leader.engine, leader.config, join))
+        assert isinstance(error, Conflict)
+        assert "start it again" in str(error)
+        assert leader.names == {"n1"}
+        asked_there = await refusal(on_leader(fresh.engine, fresh.config, {"op": "leave", "node_id": "n1"}))
+        assert isinstance(asked_there, Conflict)
+
+    with_cluster(story)
+
+
 def test_leaving_is_known_or_refused() -> None:
     async def story(leader: FakeNode, fresh: FakeNode) -> None:
         membership = membership_of(leader.engine, leader.config)

@@ -63,6 +63,19 @@ def test_a_counted_token_is_spent_and_the_same_node_may_ask_again(tmp_path: Path
     told(tmp_path, story)
 
 
+def test_who_is_taken_out_needs_another_use_to_come_back(tmp_path: Path) -> None:
+    async def story(engine: Engine) -> None:
+        once = await made(engine, uses=1)
+        assert await lets_in(engine, once, 7)
+        assert await lets_in(engine, once, 7), "its answer may have been lost"
+        await tokens.forget(engine, 8)
+        assert await lets_in(engine, once, 7)
+        await tokens.forget(engine, 7)
+        assert not await lets_in(engine, once, 7)
+
+    told(tmp_path, story)
+
+
 def test_nodes_that_hurry_do_not_share_a_use(tmp_path: Path) -> None:
     async def story(engine: Engine) -> None:
         token = await made(engine, uses=2)

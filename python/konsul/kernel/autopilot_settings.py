@@ -64,3 +64,12 @@ class AutopilotSettings(Settings):
         default=False,
         doc=_FIRST + "one voter per KONSUL_RAFT_ZONE, the others of a zone stand by for it.",
     )
+
+    def problem(self) -> str | None:
+        """The same rule as for changes through the API."""
+        if self.dead_server_timeout_ms < self.last_contact_threshold_ms:
+            return (
+                "KONSUL_AUTOPILOT_DEAD_SERVER_TIMEOUT is below KONSUL_AUTOPILOT_LAST_CONTACT_THRESHOLD: a "
+                "server is unhealthy before dead"
+            )
+        return None

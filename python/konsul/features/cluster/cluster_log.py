@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from konsul.kernel.logging import logger
 Level = Literal["debug", "info", "warning", "error"]
 _RANK: Final = {"debug": 0, "info": 1, "warn": 2, "warning": 2, "error": 3}
 _REMEMBERED_MAX: Final = 256
+_QUIET_S: Final = 60.0
 
 
 class ClusterLog:
@@ -20,6 +22,7 @@ class ClusterLog:
     def __init__(self, least: str) -> None:
         self._least = _RANK[least]
         self._said: dict[tuple[str, str], dict[str, Any]] = {}
+        self._warned_s: dict[str, float] = {}
 
     def say(self, level: Level, message: str, **fields: Any) -> None:
         """One line, if the level is written."""
@@ -33,6 +36,16 @@ class ClusterLog:
     def warning(self, message: str, **fields: Any) -> None:
         """One line of the level warning."""
         self.say("warning", message, **fields)
+
+    def at_times(self, message: str, *, source: str, **fields: Any) -> None:
+        """A warning about a source, unless there was one within the last minute."""
+        now_s = time.monotonic()
+        if now_s - self._warned_s.get(source, -_QUIET_S) < _QUIET_S:
+            return
+        if len(self._warned_s) >= _REMEMBERED_MAX:
+            self._warned_s.clear()
+        self._warned_s[source] = now_s
+        self.warning(message, source=source, **fields)
 
     def once(self, message: str, level: Level = "info", **fields: Any) -> None:
         """One line, unless the last one about the same address or node said just that."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from konsul.engine import Caller, Engine
-from konsul.errors import Conflict, Forbidden, KonsulError, NoLeader
+from konsul.errors import Conflict, Forbidden, KonsulError, NoLeader, Unsupported
 from konsul.features.cluster import tokens
 from konsul.features.cluster.cluster_log import cluster_log
 from konsul.features.cluster.membership import CHANGE_MS, membership_of, read_record
@@ -293,6 +293,20 @@ class Formation:
     async def join(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         """Lets a node in, by way of the leader."""
         node = read_record(body.get("node"))
+        try:
+            return await self._let_in(caller, node, body)
+        except (Forbidden, Conflict, Unsupported) as error:
+            # Who guesses tokens is seen; and as it may guess without end, it is one line a minute.
+            cluster_log(self._config).at_times(
+                "a node was refused",
+                source=caller.address.rpartition(":")[0],
+                node_id=node.node_id,
+                address=node.address,
+                why=str(error),
+            )
+            raise
+
+    async def _let_in(self, caller: Caller, node: Member, body: dict[str, Any]) -> dict[str, Any]:
         # A member that relays says for whom it speaks; a stranger's word for that counts nothing.
         is_itself = caller.raft_id == node.raft_id or (caller.raft_id != 0 and body.get("is_itself") is True)
         token = str(body.get("token") or "")
@@ -312,6 +326,9 @@ class Formation:
         view = view_of(self._engine)
         if self._token and not tokens.same(str(body.get("token") or ""), self._token):
             raise Forbidden("this node joins only with its own join token")
+        if view.state == REMOVED:
+            # A member again by name only: a running node that was taken out follows nobody any more.
+            raise Conflict("this node was taken out of its cluster: start it again, and it asks to be let in")
         if view.state == UNFORMED and body.get("adopt") is True:
             if self.promises.is_decided:
                 raise Conflict("this node is forming a cluster of its own")

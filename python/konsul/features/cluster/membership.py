@@ -11,7 +11,7 @@ from konsul.engine import Engine
 from konsul.errors import Busy, Conflict, Invalid, NoLeader, NotFound, Timeout, Unsupported
 from konsul.features.cluster import tokens
 from konsul.features.cluster.decisions import quorum
-from konsul.features.cluster.view import FORMED, RECORD, Member, View, view_of
+from konsul.features.cluster.view import FORMED, RECORD, REMOVED, Member, View, view_of
 from konsul.kernel.address import split_address
 from konsul.kernel.cluster_settings import NODE_ID_EXPECTED, ClusterSettings, is_node_id
 from konsul.kernel.config import Config
@@ -201,6 +201,8 @@ class Membership:
 
     async def _change(self, op: dict[str, Any]) -> None:
         """One change; waits a moment for one that a former leader left half done."""
+        if op["op"] == "remove":
+            await tokens.forget(self._engine, op["raft_id"])
         for _ in range(_BUSY_TRIES):
             try:
                 return await self._engine.change_members(op, CHANGE_MS)
@@ -311,6 +313,8 @@ async def on_leader(engine: Engine, config: Config, body: dict[str, Any]) -> dic
             view = view_of(engine)
             if view.leads:
                 return await administer(engine, config, body)
+            if view.state == REMOVED:
+                raise Conflict("this node was taken out of its cluster: ask a member")
             if view.leader is None:
                 raise NoLeader("no leader is known")
             return await engine.call(view.leader_raft_id, "admin", body, 2 * CHANGE_MS)

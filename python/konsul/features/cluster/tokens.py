@@ -137,6 +137,23 @@ async def admit(engine: Engine, token: str, raft_id: int, *, static: str, always
     raise Conflict("the join token is being used by others: try again")
 
 
+async def forget(engine: Engine, raft_id: int) -> None:
+    """Before a member is removed: the use it came in with is over, so that it needs another to come back."""
+    if not _count(engine):
+        return
+    for key, row in engine.scan(JoinTokenRow.table_id, limit=TOKENS_MAX).rows:
+        used_by = row.cells[_USED_BY]
+        if str(raft_id) not in used_by:
+            continue
+        left = {"used_by": [one for one in used_by if one != str(raft_id)]}
+        guards = [entry.at(JoinTokenRow, key, row.modify_index)]
+        try:
+            await engine.commit(entry.encode([entry.case(guards, [entry.patch(JoinTokenRow, key, left)])]))
+        except Conflict:
+            # Somebody else just used or revoked it; the use of this member stays noted, which harms little.
+            continue
+
+
 def _count(engine: Engine) -> int:
     try:
         return engine.count(JoinTokenRow.table_id)

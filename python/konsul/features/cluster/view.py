@@ -96,7 +96,7 @@ def read(cluster: Mapping[str, Any]) -> View:
     ]
     return View(
         state=cluster["state"],
-        cluster_id=cluster.get("cluster_id") or "",
+        cluster_id=cluster.get("cluster_id") or "" if cluster["state"] != UNFORMED else "",
         node_id=cluster["node_id"],
         raft_id=cluster["raft_id"],
         leader_raft_id=cluster["leader_raft_id"] or 0,

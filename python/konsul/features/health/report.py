@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from konsul.errors import Unsupported
 from konsul.features.health import raft_checks
 from konsul.features.health.services import recent_elections
 from konsul.kernel.duration import format_duration_ms
@@ -55,7 +56,13 @@ def writes_refused(status: Mapping[str, Any]) -> bool:
 
 
 def _rows(kernel: Kernel, table_name: str) -> int:
-    return sum(kernel.engine.count(row.table_id) for row in kernel.tables() if row.table_name == table_name)
+    try:
+        return sum(
+            kernel.engine.count(row.table_id) for row in kernel.tables() if row.table_name == table_name
+        )
+    except Unsupported:
+        # A node has no tables before its cluster has reached it, and is asked how it is all the same.
+        return 0
 
 
 def _services(kernel: Kernel) -> dict[str, int]:
