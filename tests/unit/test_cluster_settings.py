@@ -76,13 +76,17 @@ def test_what_cannot_work_is_refused_with_names_and_values(settings: dict[str, s
         loaded(**settings)
 
 
-def test_a_token_is_never_shown_and_never_an_argument() -> None:
+def test_a_token_is_never_shown_and_never_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded(**{"RAFT_JOIN_TOKEN": "hushh"})
     assert "hushh" not in str(refused.value)
     known = {one.env: one for one in ClusterSettings.declarations.values()}
-    with pytest.raises(SystemExit):
-        parse(["--raft-join-token", "secret-secret"], known)
+    for words in (["--raft-join-token", "secret-secret"], ["--raft-join-token=secret-secret"]):
+        with pytest.raises(SystemExit):
+            parse(words, known)
+        said = capsys.readouterr().err
+        assert "--raft-join-token is a secret" in said
+        assert "secret-secret" not in said
 
 
 def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:

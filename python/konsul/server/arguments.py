@@ -38,6 +38,11 @@ def parse(argv: Sequence[str], known: Mapping[str, Declaration]) -> tuple[str, d
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     config = commands.add_parser("config", help="about the settings")
     config.add_argument("topic", choices=("reference",), help="print every setting as a Markdown table")
+    secrets = {declaration.flag for declaration in known.values() if declaration.secret}
+    told = next((flag for flag in (word.partition("=")[0] for word in argv) if flag in secrets), None)
+    if told is not None:
+        # The parser's own words would repeat the secret, and these go to a log.
+        parser.error(f"{told} is a secret: everybody can read arguments, give it by environment or file")
     found = vars(parser.parse_args(argv))
     command = "reference" if found.pop("command") == "config" else "serve"
     found.pop("topic", None)

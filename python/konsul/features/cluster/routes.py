@@ -185,7 +185,7 @@ async def transfer_route(ctx: Ctx, request: Request) -> Response:
         led = await _ask(ctx, commands.transfer_leader, node_id=body["node_id"])
     except _Refused as refused:
         return refused.response
-    return json_response({"status": "ok", "message": "Leadership transferred", **led})
+    return json_response({"status": "ok", "message": f"{led['leader_id']} leads", **led})
 
 
 @router.get("/cluster/autopilot")
