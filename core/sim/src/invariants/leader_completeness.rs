@@ -10,8 +10,9 @@ use super::{Fallen, Sight};
 /// What was committed, by anybody.
 #[derive(Default)]
 pub struct LeaderCompleteness {
-    /// Index to term; the first is index 1.
-    committed: BTreeMap<u64, u64>,
+    /// Index to its term, and the term of whoever was first seen to call it committed: it was committed in
+    /// that one or before.
+    committed: BTreeMap<u64, (u64, u64)>,
     /// The newest index committed by anybody.
     last: u64,
     /// The newest term each machine was seen leading.
@@ -31,20 +32,17 @@ impl LeaderCompleteness {
     }
 
     fn check_leader(&self, sight: &Sight<'_>) -> Result<(), Fallen> {
-        let last = sight.log.last_index();
-        if last < self.last {
-            let why = format!(
-                "{:x} leads term {} with a log to {last}, and {} is committed",
-                sight.raft_id, sight.term, self.last
-            );
-            return Err(Fallen { invariant: "leader completeness", why });
-        }
-        let first = sight.log.first_index().saturating_sub(1);
-        for (&index, &term) in self.committed.range(first..) {
+        let (first, last) = (sight.log.first_index().saturating_sub(1), sight.log.last_index());
+        for (&index, &(term, seen_in)) in self.committed.range(first..) {
+            // Votes may arrive late: then it leads a term that is over, and knows nothing of later ones.
+            if seen_in >= sight.term {
+                continue;
+            }
             let own = sight.log.term(index).ok();
-            if index >= first && own.is_some_and(|own| own != term) {
+            if index > last || own.is_some_and(|own| own != term) {
                 let why = format!(
-                    "{:x} leads term {} with entry {index} of term {own:?}, committed is one of term {term}",
+                    "{:x} leads term {} with entry {index} of term {own:?} and a log to {last}; committed was one \
+                     of term {term}, in term {seen_in} or before",
                     sight.raft_id, sight.term
                 );
                 return Err(Fallen { invariant: "leader completeness", why });
@@ -61,7 +59,7 @@ impl LeaderCompleteness {
         let from = (seen + 1).max(sight.log.first_index().saturating_sub(1));
         for index in from..=sight.commit {
             let Ok(term) = sight.log.term(index) else { continue };
-            let known = *self.committed.entry(index).or_insert(term);
+            let (known, _) = *self.committed.entry(index).or_insert((term, sight.term));
             if known != term {
                 let why = format!(
                     "entry {index} is committed with term {known} and on {:x} with term {term} (content {:?} \
