@@ -63,13 +63,13 @@ chaos: build ## CHAOS_SECONDS=600 of all faults on a cluster, then KILLS=200 of 
 	@$(SOON) 7200 $(RUN) python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) \
 	  --nodes $(or $(CHAOS_NODES),3) --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
-kills: build ## 100 leader kills with each profile: how soon a write succeeds again; writes and lag on three nodes
+kills: build ## 100 leader kills with each profile: time to the next write; writes and lag on three nodes
 	@$(SOON) 5400 $(RUN) python -m benches.cluster
 
-join-1gb: build ## a fresh node joins a cluster that holds 1 GB under load; KONSUL_BENCH_JOIN_MB chooses another size
+join-1gb: build ## a fresh node joins a cluster that holds 1 GB under load; KONSUL_BENCH_JOIN_MB: another size
 	@$(SOON) 5400 $(RUN) python -m benches.cluster.join
 
-sim: ## a simulated cluster under faults, thousands of seeds; SIM_SECONDS bounds it, SEED=n replays one (TRACE=1)
+sim: ## a simulated cluster under faults, many seeds; SIM_SECONDS bounds it, SEED=n replays one (TRACE=1)
 	@$(SOON) 7200 cargo run --locked --quiet -p konsul-sim --bin konsul-sim -- $(if $(SEED),\
 	  --seed $(SEED) $(if $(TRACE),--trace),--seeds $(or $(SEEDS),10000) --seconds $(or $(SIM_SECONDS),3000))
 

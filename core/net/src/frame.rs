@@ -260,24 +260,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..8),
-                                    cut in 1usize..700) {
+        fn what_was_written_is_read(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..8),
+            cut in 1usize..700,
+        ) {
             let bytes: Vec<u8> = bodies.iter().flat_map(|body| encoded(Kind::Reply, body)).collect();
             let found = decoded(600, &bytes, cut).unwrap();
             prop_assert_eq!(found.iter().map(|one| one.body.to_vec()).collect::<Vec<_>>(), bodies);
         }
 
         #[test]
-        fn garbage_never_panics_and_never_makes_a_message(bytes in prop::collection::vec(any::<u8>(), 0..2_000),
-                                                          cut in 1usize..64) {
+        fn garbage_never_panics_and_never_makes_a_message(
+            bytes in prop::collection::vec(any::<u8>(), 0..2_000),
+            cut in 1usize..64,
+        ) {
             if let Ok(found) = decoded(1 << 20, &bytes, cut) {
                 prop_assert!(found.is_empty());
             }
         }
 
         #[test]
-        fn a_changed_bit_is_noticed(body in prop::collection::vec(any::<u8>(), 1..300), at in any::<prop::sample::Index>(),
-                                    bit in 0u8..8) {
+        fn a_changed_bit_is_noticed(
+            body in prop::collection::vec(any::<u8>(), 1..300),
+            at in any::<prop::sample::Index>(),
+            bit in 0u8..8,
+        ) {
             let mut bytes = encoded(Kind::Frame, &body);
             let place = at.index(bytes.len());
             bytes[place] ^= 1 << bit;

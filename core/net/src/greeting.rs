@@ -1,7 +1,7 @@
 //! The first bytes of a connection: who connects and for what, and whether it is let in.
 //!
-//! Connector: `magic | length u16 | greeting`. Acceptor: `magic | length u16 | welcome or refusal`. Fields may be
-//! added at the end; what a reader does not know it skips.
+//! Connector: `magic | length u16 | greeting`. Acceptor: `magic | length u16 | welcome or refusal`. Fields
+//! may be added at the end; what a reader does not know it skips.
 
 use std::fmt;
 use std::io;

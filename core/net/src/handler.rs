@@ -61,7 +61,8 @@ pub struct Caller {
     pub address: String,
 }
 
-/// Whom to call: a member by number, or anybody by address. With both, the node at the address must be that one.
+/// Whom to call: a member by number, or anybody by address. With both, the node at the address must be that
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The number, or 0.

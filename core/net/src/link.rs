@@ -95,8 +95,8 @@ impl Signs {
     }
 }
 
-/// Reads and writes until one side has enough. `take` gets every message but pings, and ends the connection with
-/// an error.
+/// Reads and writes until one side has enough. `take` gets every message but pings, and ends the connection
+/// with an error.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     queue: &Queue,

@@ -101,8 +101,8 @@ fn give_back<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl Door {
-    /// Gives a new connection time to say who it is. When too many wait, the oldest goes: a node of the cluster
-    /// needs milliseconds, who keeps the door busy needs long.
+    /// Gives a new connection time to say who it is. When too many wait, the oldest goes: a node of the
+    /// cluster needs milliseconds, who keeps the door busy needs long.
     fn admit(self: &Arc<Self>, shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
         let most = shared.options.unknown_max.max(2);
         let ip = address.ip();
@@ -243,8 +243,8 @@ fn judge(shared: &Shared, greeting: &Greeting) -> Result<u16, Refused> {
     if theirs.raft_id == own.raft_id || theirs.raft_id == 0 {
         return Err((Refusal::WrongNode, "it says it is this node itself".to_owned()));
     }
-    // Who is not known yet may be the new leader of a cluster that this node lags behind: it gets in. Who is known
-    // to have been removed does not.
+    // Who is not known yet may be the new leader of a cluster that this node lags behind: it gets in. Who is
+    // known to have been removed does not.
     if shared.routes.is_former(theirs.raft_id) {
         return Err((Refusal::Removed, "it was removed from this cluster".to_owned()));
     }

@@ -67,8 +67,8 @@ impl Net {
         if is_open && !options.allow_plaintext {
             return Err(format!(
                 "{} is not a loopback address, and peers would be spoken to without TLS: set \
-                 KONSUL_RAFT_TLS_ENABLED with its files, or KONSUL_RAFT_ALLOW_PLAINTEXT=true on a network that \
-                 nobody else can reach",
+                 KONSUL_RAFT_TLS_ENABLED with its files, or KONSUL_RAFT_ALLOW_PLAINTEXT=true on a network \
+                 that nobody else can reach",
                 options.bind
             ));
         }
@@ -99,8 +99,8 @@ impl Net {
         });
         if is_open {
             shared.notes.warn(&address.to_string(), "plaintext", || {
-                "peers are spoken to without TLS on an address others can reach: whoever reaches it can read and \
-                 change everything (KONSUL_RAFT_ALLOW_PLAINTEXT)"
+                "peers are spoken to without TLS on an address others can reach: whoever reaches it can read \
+                 and change everything (KONSUL_RAFT_ALLOW_PLAINTEXT)"
                     .to_owned()
             });
         }
@@ -132,8 +132,8 @@ impl Net {
         self.shared.routes.send(&self.shared.counters, to, frame, is_urgent)
     }
 
-    /// Sends a snapshot on a connection of its own; [`Handler::shipped`] is told how it ended. A second one for
-    /// the same member takes the place of the first, of which nothing more is told.
+    /// Sends a snapshot on a connection of its own; [`Handler::shipped`] is told how it ended. A second one
+    /// for the same member takes the place of the first, of which nothing more is told.
     pub fn ship(&self, to: u64, shipment: Shipment) {
         self.shared.shipping.start(&self.shared, &self.tasks, to, shipment);
     }

@@ -83,8 +83,8 @@ impl Routes {
         }
     }
 
-    /// By this node's own connection, else by the one the other node made (it may be so new to this node that its
-    /// address is not known yet).
+    /// By this node's own connection, else by the one the other node made (it may be so new to this node that
+    /// its address is not known yet).
     pub fn send(&self, counters: &Counters, to: u64, frame: Bytes, is_urgent: bool) -> bool {
         let known = self.0.lock();
         let own =
@@ -125,8 +125,8 @@ impl Routes {
         self.0.lock().peers.get(&raft_id).map_or(0, |peer| peer.queue.bytes())
     }
 
-    /// A node connected for frames. It takes the place of its former connection, which is as good as dead; and it
-    /// is there, so it is worth knocking at its door now.
+    /// A node connected for frames. It takes the place of its former connection, which is as good as dead;
+    /// and it is there, so it is worth knocking at its door now.
     /// False: it was removed while it came in.
     pub fn enter(&self, raft_id: u64, inbound: Inbound) -> bool {
         let mut known = self.0.lock();

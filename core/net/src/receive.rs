@@ -1,5 +1,5 @@
-//! Receiving a snapshot: piece by piece into the node's sink, confirmed as it is written, kept for a while when the
-//! connection breaks so that the sender can go on.
+//! Receiving a snapshot: piece by piece into the node's sink, confirmed as it is written, kept for a while
+//! when the connection breaks so that the sender can go on.
 
 use std::io;
 use std::sync::Arc;

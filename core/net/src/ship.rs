@@ -1,5 +1,5 @@
-//! Sending a snapshot: a connection of its own, a pace, a window of what the receiver has not confirmed yet, and
-//! another try from there when the connection breaks.
+//! Sending a snapshot: a connection of its own, a pace, a window of what the receiver has not confirmed yet,
+//! and another try from there when the connection breaks.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};

@@ -48,8 +48,8 @@ impl std::fmt::Display for Unreached {
     }
 }
 
-/// No delay for small frames; a dead way is noticed; little waits in the kernel, where an urgent frame could not
-/// pass it.
+/// No delay for small frames; a dead way is noticed; little waits in the kernel, where an urgent frame could
+/// not pass it.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);

@@ -36,7 +36,8 @@ pub(crate) fn peer_name() -> ServerName<'static> {
     ServerName::try_from(PEER_NAME).expect("a DNS name")
 }
 
-/// Reads the files and checks that this node's own certificate would be taken by its peers: a mistake is found
+/// Reads the files and checks that this node's own certificate would be taken by its peers: a mistake is
+/// found
 /// at the start, not when the first election fails. The error says which file and what is wrong with it.
 pub(crate) fn load(files: &TlsFiles) -> Result<Tls, String> {
     let provider = Arc::new(ring::default_provider());
@@ -120,8 +121,8 @@ fn words(error: &Error) -> String {
     }
 }
 
-/// Like webpki's own for clients, and the certificate must carry [`PEER_NAME`] too: a client of the HTTP door may
-/// well hold a certificate of the same authority, and is no peer.
+/// Like webpki's own for clients, and the certificate must carry [`PEER_NAME`] too: a client of the HTTP door
+/// may well hold a certificate of the same authority, and is no peer.
 #[derive(Debug)]
 struct PeerVerifier {
     chain: Arc<dyn ClientCertVerifier>,

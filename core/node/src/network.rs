@@ -83,8 +83,8 @@ impl Network {
             let comma = if out.len() > 1 { "," } else { "" };
             let _ = write!(
                 out,
-                "{comma}{{\"number\":{number},\"at_ms\":{},\"warning\":{},\"source\":{},\"reason\":{},\"text\":{}\
-                 ,\"repeated\":{}}}",
+                "{comma}{{\"number\":{number},\"at_ms\":{},\"warning\":{},\"source\":{},\"reason\":{}\
+                 ,\"text\":{},\"repeated\":{}}}",
                 note.at_ms,
                 note.is_warning,
                 quoted(&note.source),

@@ -73,6 +73,10 @@ class Load:
     count: int = 0
     wrong: list[str] = field(default_factory=list)
 
+    def has_passed(self, count: int) -> bool:
+        """True when more than `count` writes were acknowledged."""
+        return self.count > count
+
     def lost(self, node: Node) -> list[str]:
         """Keys whose acknowledged value is gone."""
         gone = []

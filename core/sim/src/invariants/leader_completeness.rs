@@ -41,8 +41,8 @@ impl LeaderCompleteness {
             let own = sight.log.term(index).ok();
             if index > last || own.is_some_and(|own| own != term) {
                 let why = format!(
-                    "{:x} leads term {} with entry {index} of term {own:?} and a log to {last}; committed was one \
-                     of term {term}, in term {seen_in} or before",
+                    "{:x} leads term {} with entry {index} of term {own:?} and a log to {last}; committed \
+                     was one of term {term}, in term {seen_in} or before",
                     sight.raft_id, sight.term
                 );
                 return Err(Fallen { invariant: "leader completeness", why });
