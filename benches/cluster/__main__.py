@@ -18,6 +18,7 @@ KILLS = int(os.environ.get("KONSUL_BENCH_KILLS", "100"))
 GAP_KILLS = int(os.environ.get("KONSUL_BENCH_GAP_KILLS", "12"))
 RATE = float(os.environ.get("KONSUL_BENCH_RATE", "1000"))
 RATE_SECONDS = float(os.environ.get("KONSUL_BENCH_RATE_SECONDS", "20"))
+SHOWN_MAX = 1_000
 Row = dict[str, Any]
 
 
@@ -50,6 +51,7 @@ def row(profile: str, what: str, ordered: list[float], failed: int) -> Row:
         "p99": at(ordered, 0.99),
         "max": ordered[-1],
         "failed": failed,
+        "all": [round(figure, 1) for figure in ordered] if len(ordered) <= SHOWN_MAX else [],
     }
 
 
