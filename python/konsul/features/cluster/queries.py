@@ -16,6 +16,7 @@ from konsul.kernel.command import query
 from konsul.kernel.context import Context
 from konsul.kernel.duration import format_duration_ms
 from konsul.kernel.settings import RaftSettings
+from konsul.options import Options
 
 PROTOCOL_VERSION: Final = 3
 SNAPSHOT_VERSION_MAX: Final = 1
@@ -106,7 +107,7 @@ async def config(ctx: Context) -> dict[str, Any]:
         "profile": raft.profile,
         "heartbeat_timeout": format_duration_ms(options.heartbeat_ms),
         "election_timeout": format_duration_ms(options.election_ms),
-        "leader_lease_timeout": format_duration_ms(options.lease_ms),
+        "leader_lease_timeout": format_duration_ms(_lease_ms(options)),
         "snapshot_interval": format_duration_ms(options.snapshot_interval_ms),
         "snapshot_threshold": options.snapshot_threshold_entries,
         "snapshot_retention": options.snapshot_retention,
@@ -154,6 +155,12 @@ async def digest(ctx: Context) -> dict[str, Any]:
 async def join_tokens(ctx: Context) -> list[JoinToken]:
     """The tokens that are not over, without their secrets."""
     return tokens.listed(ctx.engine)
+
+
+def _lease_ms(options: Options) -> int:
+    """The lease in force: what was asked for, as far as followers promise it (the core's own rule)."""
+    promised_ms = options.election_ms // 2 - 2 * options.tick_ms
+    return min(options.lease_ms, promised_ms * 9 // 10)
 
 
 async def _health(ctx: Context) -> dict[str, Any]:
