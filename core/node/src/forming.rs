@@ -141,6 +141,11 @@ impl Driver {
         self.shared.publish_members(members.clone());
         self.group.members = members;
         if is_out {
+            if self.is_leader() {
+                // Removed by an entry of a former leader. The library looks for a leader among the members.
+                let term = self.raft.raft.term;
+                self.raft.raft.become_follower(term, raft::INVALID_ID);
+            }
             self.set_state(GroupState::Removed);
         } else if self.group.state == GroupState::Removed && self.group.members.contains(self.raft.raft.id) {
             self.set_state(GroupState::Formed);

@@ -49,6 +49,11 @@ impl World {
     fn inflict(&mut self, kind: FaultKind, slot: usize) -> bool {
         match kind {
             FaultKind::ProcessCrash => self.crash(slot, false),
+            FaultKind::VoterCrash => {
+                // Counted when it happens.
+                self.voters_to_crash += 2;
+                false
+            }
             FaultKind::PowerCut => self.crash(slot, true),
             FaultKind::PowerCutEverywhere => {
                 let crashed: Vec<bool> =

@@ -52,6 +52,8 @@ pub struct Process {
     pub is_writing: bool,
     /// When it next wants to run, in true us.
     pub wake_us: u64,
+    /// The newest term whose vote was seen on disk.
+    pub voted_in: u64,
     /// The newest applied index whose digest was compared.
     pub compared: u64,
 }
@@ -169,6 +171,7 @@ impl Machine {
             waiters: BTreeMap::new(),
             is_writing: false,
             wake_us: u64::MAX,
+            voted_in: 0,
             compared: 0,
         });
         Ok(())
@@ -176,7 +179,7 @@ impl Machine {
 
     fn options(&self, profile: &Profile, planted: Planted) -> Options {
         // A leader that reckons with longer elections than the others hold trusts its lease for too long.
-        let is_stale = planted == Planted::StaleLease && self.slot.is_multiple_of(2);
+        let is_stale = planted == Planted::StaleLease && self.slot == 0;
         let election_ms = if is_stale { profile.election_ms * 8 } else { profile.election_ms };
         Options {
             data_dir: Default::default(),

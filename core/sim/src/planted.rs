@@ -4,6 +4,7 @@
 use konsul_disk::wal::Record;
 
 use crate::disk::without_vote;
+use crate::profile::FaultKind;
 
 /// Which bug a run carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,16 @@ impl Planted {
         ("vote-not-persisted", Self::VoteNotPersisted),
         ("stale-lease", Self::StaleLease),
     ];
+
+    /// The faults that such a bug needs to show: a seed with the bug has them, whatever else it has.
+    pub(crate) fn needs(self) -> &'static [FaultKind] {
+        match self {
+            Self::Nothing => &[],
+            Self::AckBeforeSync => &[FaultKind::PowerCut, FaultKind::PowerCutEverywhere],
+            Self::VoteNotPersisted => &[FaultKind::VoterCrash, FaultKind::SlowLink, FaultKind::IsolateLeader],
+            Self::StaleLease => &[FaultKind::IsolateLeader, FaultKind::Transfer],
+        }
+    }
 
     /// What reaches the disk of what the driver handed to the log.
     pub(crate) fn spoil(self, records: Vec<Record>) -> Vec<Record> {

@@ -3,6 +3,7 @@
 
 use crate::clocks::DRIFT_PPM_MAX;
 use crate::network::Weather;
+use crate::planted::Planted;
 use crate::prng::Prng;
 
 /// A kind of fault, or of a deed that is interesting in the middle of faults.
@@ -10,6 +11,7 @@ use crate::prng::Prng;
 #[allow(missing_docs)]
 pub enum FaultKind {
     ProcessCrash,
+    VoterCrash,
     PowerCut,
     PowerCutEverywhere,
     Pause,
@@ -31,8 +33,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds: the name they are counted under, and how often they come.
-    pub const ALL: [(Self, &'static str, u64); 18] = [
+    pub const ALL: [(Self, &'static str, u64); 19] = [
         (Self::ProcessCrash, "fault: process crash", 10),
+        (Self::VoterCrash, "fault: crash right after a vote", 4),
         (Self::PowerCut, "fault: power cut", 10),
         (Self::PowerCutEverywhere, "fault: power cut of all machines", 2),
         (Self::Pause, "fault: pause", 8),
@@ -78,6 +81,8 @@ pub struct Profile {
     pub sync_us: u64,
     /// Snapshots that are lost on their way, of a thousand.
     pub transfer_loss_per_mille: u64,
+    /// Requests for votes that arrive when the election may be over, of a thousand.
+    pub late_votes_per_mille: u64,
     pub clients: usize,
     pub keys: u64,
     /// A usual pause between two requests of one client.
@@ -95,8 +100,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of a seed.
-    pub fn draw(prng: &mut Prng) -> Self {
+    /// The profile of a seed, with the faults that a planted bug needs to show.
+    pub fn draw(prng: &mut Prng, planted: Planted) -> Self {
         let voters = [3, 3, 3, 3, 5, 5, 4, 2, 1][prng.below(9) as usize];
         // Settings in proportion: fast, medium, slow.
         let (heartbeat_ms, election_ms, tick_ms) =
@@ -110,7 +115,7 @@ impl Profile {
         };
         let mut faults = Vec::new();
         for (kind, _, weight) in FaultKind::ALL {
-            if prng.chance(550) {
+            if prng.chance(550) || planted.needs().contains(&kind) {
                 faults.push((kind, weight));
             }
         }
@@ -127,6 +132,10 @@ impl Profile {
             weather,
             sync_us: prng.between(100, 4_000),
             transfer_loss_per_mille: [0, 100, 400][prng.below(3) as usize],
+            late_votes_per_mille: match planted {
+                Planted::VoteNotPersisted => 600,
+                _ => [0, 0, 300][prng.below(3) as usize],
+            },
             clients: prng.between(2, 5) as usize,
             keys: prng.between(1, 5),
             think_us: prng.between(5_000, 60_000),

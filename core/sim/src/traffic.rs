@@ -34,7 +34,11 @@ impl World {
             // A broken connection is noticed now and then.
             self.tell_unreachable(slot, to);
         }
+        let is_late =
+            !self.is_calm && is_vote_request(&frame) && self.prng.chance(self.profile.late_votes_per_mille);
+        let late_us = if is_late { self.prng.below(self.profile.election_ms * 1_000) } else { 0 };
         for at_us in arrivals {
+            let at_us = at_us + late_us;
             let frame = frame.clone();
             self.schedule.at(at_us, Happening::Frame { slot: to_slot, from, to, cluster_id, frame });
         }
@@ -235,6 +239,10 @@ impl World {
         self.schedule.after(in_us, Happening::Begin { client: attempt.client });
         Ok(())
     }
+}
+
+fn is_vote_request(frame: &[u8]) -> bool {
+    (frame.first(), frame.get(17)) == (Some(&1), Some(&2))
 }
 
 /// A frame's head for whoever reads a trace, see `wire.rs` of `core/node`.

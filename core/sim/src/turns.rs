@@ -6,9 +6,11 @@ use konsul_state::store::Store as _;
 
 use crate::around::Sent;
 use crate::clients::Answer;
+use crate::faults::Ending;
 use crate::invariants::{Fallen, LeaseSafety, Sight, digest};
 use crate::machine::{Process, Waiter, is_leader};
 use crate::planted::Planted;
+use crate::profile::FaultKind;
 use crate::world::{Happening, World, store_failed};
 
 /// What a paused process would do is looked at this much later.
@@ -97,13 +99,13 @@ impl World {
         machine.prng.tailed(typical_us * slow)
     }
 
-    pub(crate) fn written(&mut self, slot: usize, life: u64) {
+    pub(crate) fn written(&mut self, slot: usize, life: u64) -> Result<(), Fallen> {
         if self.machines[slot].is_paused {
             self.schedule.after(PAUSED_RETRY_US, Happening::Written { slot, life });
-            return;
+            return Ok(());
         }
         let now_us = self.now_us();
-        let Some(process) = self.process_of(slot, life) else { return };
+        let Some(process) = self.process_of(slot, life) else { return Ok(()) };
         process.is_writing = false;
         let jobs_max = 1 + (now_us % 3) as usize * 20;
         let count = process.log.write(jobs_max);
@@ -115,7 +117,34 @@ impl World {
             let in_us = self.sync_us(slot);
             self.schedule.after(in_us, Happening::Written { slot, life });
         }
-        self.nudge(slot);
+        if !self.crashes_voter(slot)? {
+            self.nudge(slot);
+        }
+        Ok(())
+    }
+
+    /// A node that has just put its vote on disk may crash before or after anybody hears of it, and be back
+    /// before the election is over.
+    fn crashes_voter(&mut self, slot: usize) -> Result<bool, Fallen> {
+        let machine = &mut self.machines[slot];
+        let Some(process) = machine.process.as_mut() else { return Ok(false) };
+        let state = process.log.read().hard_state();
+        let is_new = state.vote != 0 && process.voted_in != state.term;
+        process.voted_in = state.term;
+        if !is_new || self.is_calm || self.voters_to_crash == 0 || self.prng.chance(500) {
+            return Ok(false);
+        }
+        self.counts.add(FaultKind::VoterCrash.name());
+        self.voters_to_crash -= 1;
+        if self.prng.chance(500) {
+            // Its answer leaves first.
+            self.turn(slot)?;
+        }
+        let is_power = self.prng.chance(500);
+        self.crash(slot, is_power);
+        let in_us = self.prng.tailed(5_000);
+        self.schedule.after(in_us, Happening::End(Ending::Restart(slot)));
+        Ok(true)
     }
 
     pub(crate) fn run_task(&mut self, slot: usize, life: u64, work: Box<dyn FnOnce() + Send>) {

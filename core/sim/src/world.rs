@@ -106,6 +106,8 @@ pub struct World {
     pub cluster_id: u64,
     /// Faults are over.
     pub is_calm: bool,
+    /// The next nodes to vote crash as soon as their vote is on disk.
+    pub voters_to_crash: u32,
     /// The last phase's write and reads that were answered: what was answered.
     pub probes: Vec<Completion>,
 }
@@ -114,7 +116,7 @@ impl World {
     /// The world of a seed before anything happened.
     pub fn new(seed: u64, planted: Planted, is_printed: bool) -> Self {
         let mut prng = Prng::new(seed);
-        let profile = Profile::draw(&mut prng);
+        let profile = Profile::draw(&mut prng, planted);
         let slots = profile.voters + profile.spares;
         let machines = (0..slots).map(|slot| Machine::new(slot, prng.fork())).collect();
         let clients = (0..profile.clients).map(|id| Client::new(id, &profile, prng.fork())).collect();
@@ -131,6 +133,7 @@ impl World {
             trace: Trace::new(is_printed),
             cluster_id: 0,
             is_calm: false,
+            voters_to_crash: 0,
             probes: Vec::new(),
             prng,
         }
@@ -169,10 +172,7 @@ impl World {
                 self.take_frame(slot, from, to, cluster_id, frame);
                 Ok(())
             }
-            Happening::Written { slot, life } => {
-                self.written(slot, life);
-                Ok(())
-            }
+            Happening::Written { slot, life } => self.written(slot, life),
             Happening::Task { slot, life, work } => {
                 self.run_task(slot, life, work);
                 Ok(())
