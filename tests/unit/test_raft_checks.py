@@ -89,6 +89,12 @@ def test_a_node_is_ready_when_it_is_in_and_knows_a_leader(told: dict[str, Any], 
     assert unready(status(role="follower", cluster=told)) == reason
 
 
+def test_a_node_that_just_joined_is_not_ready_before_it_has_tables() -> None:
+    joined = status(role="follower", cluster=cluster()) | {"tables": {}}
+    assert unready(joined) == "the cluster's tables have not reached this node yet"
+    assert unready(joined | {"tables": {"kv": 0}}) is None
+
+
 def test_nobody_is_dead_or_healthy_before_the_leader_has_looked_at_it() -> None:
     now = [100.0]
     watch = Observation(lambda: now[0])

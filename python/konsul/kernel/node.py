@@ -108,4 +108,7 @@ def _apart(status: Mapping[str, Any]) -> str | None:
         return "the node has not joined a cluster yet"
     if cluster["state"] == "removed":
         return "the node is no member of its cluster any more"
-    return None if cluster["known_leader"] else "no leader"
+    if not cluster["known_leader"]:
+        return "no leader"
+    # It joined a moment ago: the leader knows it, and has not sent it anything yet.
+    return None if status.get("tables", True) else "the cluster's tables have not reached this node yet"
