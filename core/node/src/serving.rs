@@ -71,6 +71,11 @@ impl Driver {
             self.guests.hold(from, forward);
             return;
         }
+        // A leader in office knows every member. Who merely knows the group's id does not write past the doors,
+        // nor is it remembered; a member that was just removed has lost its leader.
+        if !self.group.members.contains(from) {
+            return;
+        }
         let (term, nonce) = (forward.term, forward.nonce);
         for asked in self.guests.take(from, forward) {
             let origin = Origin { peer: from, nonce, term, seq: asked.seq };

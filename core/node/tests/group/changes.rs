@@ -57,6 +57,19 @@ fn a_removed_member_knows_it_and_a_leader_is_not_removed() {
 }
 
 #[test]
+fn who_is_no_member_writes_nothing_through_the_leader() {
+    let mut stage = Stage::new();
+    let [one, _, three] = stage.trio();
+    // It still follows the leader, from which it hears nothing any more.
+    stage.cut.insert((one, three));
+    assert_eq!(stage.change(one, MemberChange::Remove(three)).status, 0);
+    assert_eq!(stage.peek(three).state, GroupState::Formed);
+    stage.nodes.get_mut(&three).unwrap().submit(&crate::stage::put("k", "v"), None, 5_000);
+    stage.run(100);
+    assert!(!stage.has(one, "k"));
+}
+
+#[test]
 fn leadership_is_handed_over_at_once() {
     let mut stage = Stage::new();
     let [one, ..] = stage.trio();
