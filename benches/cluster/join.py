@@ -24,8 +24,8 @@ from tests.waiting import until
 MIB = 1 << 20
 JOIN_MB = int(os.environ.get("KONSUL_BENCH_JOIN_MB", "1024"))
 RATE = float(os.environ.get("KONSUL_BENCH_JOIN_RATE", "200"))
-VALUE_BYTES = 4_096
-BATCH = 250
+VALUE_BYTES = int(os.environ.get("KONSUL_BENCH_JOIN_VALUE", "1000"))
+BATCH = 1_000
 PROMOTED_S = 1_200.0
 SAMPLE_S = 0.2
 
@@ -74,6 +74,8 @@ def fill(trio: Cluster) -> None:
 
     with ThreadPoolExecutor(4) as writers:
         list(writers.map(write, range(JOIN_MB * MIB // (BATCH * VALUE_BYTES))))
+    # What the filling left to be written back would be measured instead of the arrival.
+    os.sync()
 
 
 def measure(trio: Cluster) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def measure(trio: Cluster) -> dict[str, Any]:
     busy.sort()
     return {
         "data, MB": JOIN_MB,
+        "of a value, bytes": VALUE_BYTES,
         "launch to voter, s": promoted[0],
         "leader write p50 before, ms": at(quiet.writes, 0.5),
         "leader write p99 before, ms": at(quiet.writes, 0.99),
