@@ -33,7 +33,7 @@ impl Planted {
         match self {
             Self::Nothing => &[],
             Self::AckBeforeSync => &[FaultKind::PowerCut, FaultKind::PowerCutEverywhere],
-            Self::VoteNotPersisted => &[FaultKind::VoterCrash, FaultKind::SlowLink, FaultKind::IsolateLeader],
+            Self::VoteNotPersisted => &[FaultKind::VoterCrash, FaultKind::IsolateLeader],
             Self::StaleLease => &[FaultKind::IsolateLeader, FaultKind::Transfer],
         }
     }

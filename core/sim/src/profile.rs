@@ -119,7 +119,7 @@ impl Profile {
                 faults.push((kind, weight));
             }
         }
-        Self {
+        let mut profile = Self {
             voters,
             spares: prng.below(3) as usize,
             heartbeat_ms,
@@ -132,10 +132,7 @@ impl Profile {
             weather,
             sync_us: prng.between(100, 4_000),
             transfer_loss_per_mille: [0, 100, 400][prng.below(3) as usize],
-            late_votes_per_mille: match planted {
-                Planted::VoteNotPersisted => 600,
-                _ => [0, 0, 300][prng.below(3) as usize],
-            },
+            late_votes_per_mille: [0, 0, 300][prng.below(3) as usize],
             clients: prng.between(2, 5) as usize,
             keys: prng.between(1, 5),
             think_us: prng.between(5_000, 60_000),
@@ -144,6 +141,21 @@ impl Profile {
             fault_gap_us: prng.between(80_000, 600_000),
             faults_us: prng.between(2_000_000, 6_000_000),
             drift_ppm: prng.below(DRIFT_PPM_MAX + 1),
+        };
+        if planted == Planted::VoteNotPersisted {
+            profile.hold_elections();
         }
+        profile
+    }
+
+    /// Elections one after the other, with candidates that rise together. Else a node votes in few terms, and
+    /// its vote is asked for again only when the election is over.
+    fn hold_elections(&mut self) {
+        self.voters = if self.voters == 5 { 5 } else { 3 };
+        (self.heartbeat_ms, self.election_ms, self.tick_ms) = (50, 300, 25);
+        self.late_votes_per_mille = 500;
+        self.fault_gap_us = 60_000;
+        self.faults_us = 6_000_000;
+        self.faults = vec![(FaultKind::VoterCrash, 1), (FaultKind::IsolateLeader, 1)];
     }
 }

@@ -36,7 +36,7 @@ impl World {
         }
         let is_late =
             !self.is_calm && is_vote_request(&frame) && self.prng.chance(self.profile.late_votes_per_mille);
-        let late_us = if is_late { self.prng.below(self.profile.election_ms * 1_000) } else { 0 };
+        let late_us = if is_late { self.prng.between(0, self.profile.election_ms * 900) } else { 0 };
         for at_us in arrivals {
             let at_us = at_us + late_us;
             let frame = frame.clone();

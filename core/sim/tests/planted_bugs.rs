@@ -14,12 +14,12 @@ fn falls(planted: Planted, seeds: u64, expected: &[&str]) {
 #[test]
 fn an_acknowledgement_before_the_sync_is_found() {
     let lost = ["acknowledged is durable", "leader completeness", "log matching", "state machine safety"];
-    falls(Planted::AckBeforeSync, 200, &lost);
+    falls(Planted::AckBeforeSync, 1_500, &lost);
 }
 
 #[test]
 fn a_vote_that_is_not_persisted_is_found() {
-    falls(Planted::VoteNotPersisted, 600, &["election safety"]);
+    falls(Planted::VoteNotPersisted, 1_500, &["election safety"]);
 }
 
 #[test]
