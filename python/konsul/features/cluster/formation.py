@@ -152,7 +152,9 @@ class Formation:
                 is_out = view.state == REMOVED
                 if any(one.known_leader and (is_out or not one.is_member) for one in met):
                     cluster_log(self._config).once("taken out of the cluster: asking to be let in again")
-                    await self._knock(met)
+                    if await self._knock(met):
+                        # Once: who is taken out from now on was told to go, and stays out.
+                        return
             await asyncio.sleep(_SOON_S * 5)
 
     async def _is_back(self) -> bool:
