@@ -19,6 +19,8 @@ use crate::seams::Clock as _;
 
 /// Questions of others that are not answered, and our own.
 const OPEN_MAX: usize = 256;
+/// Questions of nodes that are no members: they leave room for the members'.
+const STRANGE_OPEN_MAX: usize = OPEN_MAX / 4;
 /// The longest question or answer in bytes.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Who has not answered by then never will, and makes room.
@@ -30,6 +32,7 @@ pub type Call = (u64, u64, String, Bytes);
 struct Open {
     reply: Reply,
     since_ms: u64,
+    is_strange: bool,
 }
 
 #[derive(Default)]
@@ -62,17 +65,22 @@ impl Calls {
     pub fn take_in(&self, caller: Caller, payload: Bytes, reply: Reply) {
         let since_ms = self.clock.now_ms();
         let mut incoming = self.incoming.lock();
-        if incoming.open.len() >= OPEN_MAX {
+        let is_strange = caller.raft_id == 0;
+        let is_full = |incoming: &Incoming| {
+            let strange = || incoming.open.values().filter(|open| open.is_strange).count();
+            incoming.open.len() >= OPEN_MAX || (is_strange && strange() >= STRANGE_OPEN_MAX)
+        };
+        if is_full(&incoming) {
             incoming.open.retain(|_, open| since_ms.saturating_sub(open.since_ms) < KEPT_MS);
         }
-        if incoming.open.len() >= OPEN_MAX {
+        if is_full(&incoming) {
             drop(incoming);
             reply.send(code::BUSY, b"too many questions wait for an answer on that node");
             return;
         }
         incoming.last_id += 1;
         let id = incoming.last_id;
-        incoming.open.insert(id, Open { reply, since_ms });
+        incoming.open.insert(id, Open { reply, since_ms, is_strange });
         incoming.waiting.push_back((id, caller.raft_id, caller.address, payload));
         drop(incoming);
         self.completions.ring();

@@ -31,7 +31,7 @@ impl Driver {
     fn take_raft(&mut self, from: u64, body: Bytes, now_ms: u64) -> Result<(), Broken> {
         let Some(frame) = wire::decode_raft(body) else { return Ok(()) };
         let message = frame.message;
-        if message.from != from || message.to != self.raft.raft.id {
+        if message.from != from || message.to != self.raft.raft.id || self.is_strange(from, now_ms) {
             return Ok(());
         }
         self.group.contact_ms.insert(from, now_ms);
@@ -58,6 +58,20 @@ impl Driver {
             _ => {}
         }
         Ok(())
+    }
+
+    /// True for who is no member here while the members' own leader is well: who is new is made a member first,
+    /// and who was put out has no say. Without that leader it may be this node that is far behind.
+    pub(crate) fn is_strange(&self, from: u64, now_ms: u64) -> bool {
+        let (members, raft) = (&self.group.members, &self.raft.raft);
+        if members.is_empty() || members.contains(from) {
+            return false;
+        }
+        if self.is_leader() {
+            now_ms < self.quorum_heard_ms(now_ms).saturating_add(self.shared.options.promise_ms())
+        } else {
+            members.contains(raft.leader_id) && now_ms < self.group.no_votes_before_ms
+        }
     }
 
     /// This node follows the sender: what it sent counts as heard, and no other gets a vote for a while.

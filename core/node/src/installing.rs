@@ -89,7 +89,8 @@ impl Driver {
         let Some(snapshots) = self.snapshotter.store_of_snapshots() else { return };
         let own = self.raft.raft.id;
         let is_foreign = ![0, self.group.identity.cluster_id].contains(&header.members.cluster_id);
-        let is_late = self.group.is_deaf() || self.group.installing.is_some() || is_foreign;
+        let is_busy = self.group.is_deaf() || self.group.installing.is_some();
+        let is_late = is_busy || is_foreign || self.is_strange(from, now_ms);
         if is_late || header.from != from || header.to != own || !header.members.contains(own) {
             snapshots.discard(header.position);
             return;

@@ -1,5 +1,6 @@
 //! Members come, vote, hand over and go.
 
+use bytes::Bytes;
 use konsul_node::{GroupState, Member, MemberChange, Role, code};
 
 use crate::stage::Stage;
@@ -67,6 +68,39 @@ fn who_is_no_member_writes_nothing_through_the_leader() {
     stage.nodes.get_mut(&three).unwrap().submit(&crate::stage::put("k", "v"), None, 5_000);
     stage.run(100);
     assert!(!stage.has(one, "k"));
+}
+
+/// A vote request of `from` that claims the leader itself asked for the election; the layout of `wire.rs`.
+fn forged_request(from: u64, to: u64) -> Bytes {
+    const VOTE_REQUEST: u8 = 2;
+    let mut frame = vec![1];
+    frame.extend_from_slice(&[0; 16]);
+    frame.extend_from_slice(&[VOTE_REQUEST, 0]);
+    for number in [to, from, 99, 99, 999, 0, 0, 0, 0_u64] {
+        frame.extend_from_slice(&number.to_le_bytes());
+    }
+    frame.push(16);
+    frame.extend_from_slice(b"CampaignTransfer");
+    frame.extend_from_slice(&0_u32.to_le_bytes());
+    frame.into()
+}
+
+#[test]
+fn who_is_no_member_unseats_nobody_while_the_leader_is_well() {
+    let mut stage = Stage::new();
+    let [one, two, three] = stage.trio();
+    // Past the time after a start in which nobody votes at all.
+    stage.run(2_000);
+    let term = stage.peek(one).term;
+    for id in [one, two] {
+        stage.nodes.get_mut(&id).unwrap().deliver(77, forged_request(77, id));
+    }
+    stage.run(2_000);
+    assert_eq!((stage.leader(), stage.peek(two).term), (Some(one), term));
+    // The same words of a member are heard.
+    stage.nodes.get_mut(&two).unwrap().deliver(three, forged_request(three, two));
+    stage.run(100);
+    assert!(stage.peek(two).term >= 99);
 }
 
 #[test]
