@@ -60,8 +60,8 @@ impl Driver {
         Ok(())
     }
 
-    /// True for who is no member here while the members' own leader is well: who is new is made a member first,
-    /// and who was put out has no say. Without that leader it may be this node that is far behind.
+    /// True for who is no member here while the members' own leader is well: who is new is made a member
+    /// first, and who was put out has no say. Without that leader it may be this node that is far behind.
     pub(crate) fn is_strange(&self, from: u64, now_ms: u64) -> bool {
         let (members, raft) = (&self.group.members, &self.raft.raft);
         if members.is_empty() || members.contains(from) {

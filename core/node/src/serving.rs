@@ -71,8 +71,8 @@ impl Driver {
             self.guests.hold(from, forward);
             return;
         }
-        // A leader in office knows every member. Who merely knows the group's id does not write past the doors,
-        // nor is it remembered; a member that was just removed has lost its leader.
+        // A leader in office knows every member. Who merely knows the group's id does not write past the
+        // doors, nor is it remembered; a member that was just removed has lost its leader.
         if !self.group.members.contains(from) {
             return;
         }
