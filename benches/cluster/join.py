@@ -26,6 +26,8 @@ JOIN_MB = int(os.environ.get("KONSUL_BENCH_JOIN_MB", "1024"))
 RATE = float(os.environ.get("KONSUL_BENCH_JOIN_RATE", "200"))
 VALUE_BYTES = int(os.environ.get("KONSUL_BENCH_JOIN_VALUE", "1000"))
 BATCH = 1_000
+SNAPSHOT_RATE = os.environ.get("KONSUL_BENCH_JOIN_SNAPSHOT_RATE", "")
+"""Bytes per second, empty: the default."""
 PROMOTED_S = 1_200.0
 SAMPLE_S = 0.2
 
@@ -134,7 +136,7 @@ def main() -> int:
     release.REPORTS.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=release.REPORTS, prefix=".join-") as folder,
-        cluster(interpreter, Path(folder), "default") as trio,
+        cluster(interpreter, Path(folder), "default", {"KONSUL_RAFT_SNAPSHOT_RATE": SNAPSHOT_RATE}) as trio,
     ):
         figures = measure(trio)
     lines = [f"| {what} | {figure:.1f} |" for what, figure in figures.items()]
