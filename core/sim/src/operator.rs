@@ -79,8 +79,8 @@ impl World {
         if is_fresh(process) {
             let ticket = process.replica.adopt(cluster_id, CHANGE_MS);
             process.waiters.insert(ticket, Waiter::Operator("done: adopted"));
+            self.nudge(slot);
         }
-        self.nudge(slot);
     }
 
     /// A machine loses its disk, if the group can bear it: a voter that lost its data is as good as dead, and
@@ -145,6 +145,12 @@ impl World {
         if let Some((raft_id, _)) = gone {
             self.change(leader, "done: dead member removed", MemberChange::Remove(raft_id));
             return;
+        }
+        // A node that crashed before it knew of its group is told again.
+        for slot in
+            self.members().iter().filter_map(|(raft_id, _)| self.slot_of(*raft_id)).collect::<Vec<_>>()
+        {
+            self.adopt(slot);
         }
         // What a wiped machine's place was, a new member takes.
         let members = self.members();
