@@ -294,9 +294,10 @@ impl Driver {
         }
     }
 
-    /// A group of one has nobody to hear from and nobody to beat for: it does not tick.
+    /// A group of one has nobody to hear from and nobody to beat for: it does not tick. Until it is in office
+    /// it does: one that was elected before its first turn has nothing else that would wake it.
     pub(crate) fn tick_wake_ms(&self) -> Option<u64> {
-        let is_alone = self.raft.raft.prs().iter().count() == 1 && self.is_leader();
+        let is_alone = self.raft.raft.prs().iter().count() == 1 && self.is_in_office();
         (!is_alone && !self.group.is_deaf()).then_some(self.next_tick_ms)
     }
 
