@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,13 @@ def test_nodes_are_restarted_one_after_the_other_under_load_and_nothing_is_lost(
     trio.until_alike()
     assert load.lost(trio.until_leader()) == []
     assert load.wrong == []
+
+
+def test_a_cluster_of_one_comes_back_by_itself(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "one", 1) as cluster:
+        node, key = cluster.nodes["n1"], fresh_key()
+        put(node, key, "kept")
+        node.kill()
+        node.launch()
+        cluster.until_ready()
+        assert value_of(node, key) == "kept"
