@@ -48,7 +48,7 @@ class Options:
     leader_wait_ms: int = 1_000
     """How long a read or write waits for a leader, from when the last one was lost."""
     max_append_entries: int = 64
-    snapshot_rate_bytes: int = 64 << 20
+    snapshot_rate_bytes: int = 16 << 20
     """Bytes per second of a snapshot on its way to a peer; 0: unlimited."""
     tls_cert_file: str = ""
     tls_key_file: str = ""

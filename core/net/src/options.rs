@@ -90,7 +90,7 @@ impl Default for NetOptions {
             strangers_per_address_max: 32,
             unknown_max: 64,
             calls_open_max: 64,
-            snapshot_rate_bytes: 64 << 20,
+            snapshot_rate_bytes: 16 << 20,
             snapshot_bytes_max: 1 << 40,
             connect_timeout_ms: 1_000,
             handshake_timeout_ms: 3_000,

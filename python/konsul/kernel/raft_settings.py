@@ -88,7 +88,7 @@ class RaftSettings(Settings):
     snapshot_rate_bytes: int = setting(
         "KONSUL_RAFT_SNAPSHOT_RATE",
         BYTES,
-        default=64 * _MIB,
+        default=16 * _MIB,
         doc="Bytes per second of a snapshot on its way to one node; 0: as fast as it goes.",
         check=between(0, 1 << 40, "0 to 1TiB"),
     )
