@@ -161,7 +161,7 @@ impl Place<'_> {
             let Some(snapshots) = snapshots else { break };
             match self.load(snapshots, position) {
                 Ok(tables) => return Ok(tables),
-                Err(why) => notes.push(format!("snapshot {} does not read: {why}", position.index)),
+                Err(why) => notes.push(format!("{} does not read: {why}", snapshots.name(position))),
             }
         }
         if self.log.fresh {

@@ -141,6 +141,11 @@ pub trait SnapshotStore: Send + Sync {
     /// If it does not read.
     fn info(&self, position: Position) -> io::Result<SnapshotInfo>;
 
+    /// How messages to an operator name one.
+    fn name(&self, position: Position) -> String {
+        format!("snapshot {}", position.index)
+    }
+
     /// Opens one for reading.
     ///
     /// # Errors

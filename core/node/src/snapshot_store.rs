@@ -42,6 +42,11 @@ impl SnapshotStore for FileSnapshots {
         Ok(files.iter().map(|file| Position { index: file.index, term: file.term }).collect())
     }
 
+    fn name(&self, position: Position) -> String {
+        let path = self.find(position).map(|file| format!("snapshot {}", file.path.display()));
+        path.unwrap_or_else(|_| format!("snapshot {}", position.index))
+    }
+
     fn info(&self, position: Position) -> io::Result<SnapshotInfo> {
         let file = self.find(position)?;
         describe(file.open()?, position, file.bytes)
