@@ -327,6 +327,13 @@ cdef class Front:
                 del about["identity"]
             scope["konsul"] = about
             scope["path"] = ex.path.decode()
+            # Several in one header are one text here; applications expect a list of names.
+            scope["subprotocols"] = [
+                name for each in scope.get("subprotocols", ()) for part in each.split(",")
+                if (name := part.strip())
+            ]
+            scope.setdefault("root_path", "")
+            scope.setdefault("state", {})
             del scope["method"]
             await self.app(scope, receive, send)
         finally:

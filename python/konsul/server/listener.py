@@ -35,7 +35,7 @@ class Listener:
             port=port,
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
-            websockets=False,
+            websockets=True,
             runtime_threads=1,
             backlog=_BACKLOG,
             backpressure=_CONNECTIONS_MAX,
