@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from konsul.engine import Engine
 from konsul.kernel.lifecycle import Services
+from konsul.kernel.lines import Lines
 from konsul.kernel.metrics import Metrics
 from konsul.kernel.pipeline import Pipeline
 from konsul.kernel.schema import Row, compile_schema
+from konsul.kernel.watch_settings import WatchSettings
 
 if TYPE_CHECKING:
     from konsul.kernel.config import Config
@@ -34,6 +36,7 @@ class Kernel:
     phase: Literal["starting", "serving", "stopping"] = "starting"
     started_at_s: float = field(default_factory=time.monotonic)
     metrics: Metrics = field(init=False)
+    lines: Lines = field(init=False)
     services: Services = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,6 +44,7 @@ class Kernel:
         options = self.engine.options
         node_id = options.node_name or str(options.node_id)
         self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
+        self.lines = Lines(self.config.of(WatchSettings))
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
 

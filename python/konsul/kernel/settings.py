@@ -10,6 +10,7 @@ from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
 from konsul.kernel.config import Settings, at_least, between, setting
 from konsul.kernel.raft_settings import RaftSettings as RaftSettings
 from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
+from konsul.kernel.watch_settings import WatchSettings as WatchSettings
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -196,6 +197,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     ClusterSettings,
     RaftTlsSettings,
     AutopilotSettings,
+    WatchSettings,
 )
 
 

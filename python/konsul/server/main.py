@@ -128,6 +128,8 @@ async def _serve(
         log.error("start failed", error=str(error))
         status = 1
     kernel.phase = "stopping"
+    # Before the drain: a stream ends only when it is told to.
+    kernel.lines.close_all()
     left = await front.drain(http.stop_grace_ms)
     if left:
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)

@@ -1,0 +1,374 @@
+"""Lines: open connections that the server pushes to, event streams and WebSockets, whatever listener holds
+them.
+
+One timer serves all of them: heartbeats, idle time-outs, and clients that do not read. Everything here runs
+on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from konsul.errors import Forbidden, Stopping
+from konsul.kernel.asgi_line import AsgiLine
+from konsul.kernel.watch_settings import WatchSettings
+
+if TYPE_CHECKING:
+    from konsul.kernel.node import Kernel
+
+Headers = list[tuple[bytes, bytes]]
+
+HIGH_WATER_BYTES: Final = 64 << 10
+"""More than this waiting for a client makes `send` answer False."""
+MESSAGE_MAX_BYTES: Final = 64 << 10
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+REFUSED: Final = 1008
+TOO_BIG: Final = 1009
+SERVER_ERROR: Final = 1011
+SSE_HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"connection", b"keep-alive"),
+    (b"x-accel-buffering", b"no"),
+    (b"access-control-allow-origin", b"*"),
+]
+"""What every event stream is answered with."""
+STOPPING: Final = "the node is stopping"
+WRITE_TIMEOUT: Final = "write timeout"
+IDLE_TIMEOUT: Final = "idle timeout"
+_TICK_MAX_S: Final = 0.5
+_TICK_MIN_S: Final = 0.01
+
+
+class RawLine(Protocol):
+    """One connection as a listener holds it: `konsul_ext`'s native line, or an `AsgiLine`."""
+
+    def send(self, data: bytes) -> bool:
+        """Stream: the bytes as they are. WebSocket: one text frame. False: taken, but over the high water."""
+        ...
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Ends it; what waits is still written for a few seconds, unless it is over `HIGH_WATER_BYTES`."""
+        ...
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the client has not been given yet."""
+        ...
+
+
+class LineUser(Protocol):
+    """Who speaks on a line. Subclass it: what is not needed may be left out."""
+
+    def opened(self, line: Line) -> None:
+        """Called once, before anything else. It may send at once."""
+
+    def message(self, data: str | bytes) -> None:
+        """A WebSocket's client sent a text or a binary message."""
+
+    def drained(self) -> None:
+        """After a `send` that answered False: there is room again."""
+
+    def beat(self) -> None:
+        """It is time for a sign of life."""
+
+    def farewell(self, reason: str) -> bytes:
+        """The last bytes of an event stream that the server ends."""
+        return b": closed: %b\n\n" % reason.encode()
+
+    def closed(self, reason: str) -> None:
+        """Called once, at the end, whoever ended it. Nothing may be sent any more."""
+
+
+class Line:
+    """One open connection. After `close`, or once its user was told `closed`, sending does nothing."""
+
+    __slots__ = ("_lines", "_raw", "is_stream", "slot", "user")
+
+    def __init__(self, lines: Lines, user: LineUser, is_stream: bool, slot: int) -> None:
+        self._lines = lines
+        self._raw: RawLine | None = None
+        self.slot = slot
+        self.user = user
+        self.is_stream = is_stream
+
+    @property
+    def is_open(self) -> bool:
+        """False once it ended."""
+        return self._raw is not None
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the client has not been given yet."""
+        return self._raw.queued_bytes if self._raw is not None else 0
+
+    def send(self, data: bytes) -> bool:
+        """Queues bytes of an event stream, or one text message. False: send no more until `drained`."""
+        raw = self._raw
+        if raw is None:
+            return False
+        has_room = raw.send(data)
+        self._lines.sent(self, has_room)
+        return has_room
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Ends it; the user is told before this returns. `code` is a WebSocket's close code."""
+        raw = self._raw
+        if raw is None:
+            return
+        if self.is_stream and reason:
+            raw.send(self.user.farewell(reason))
+        self._end(reason)
+        raw.close(code, reason)
+
+    # What the listener calls
+
+    def message(self, data: str | bytes) -> None:
+        """See `LineUser`."""
+        if self._raw is not None:
+            self._lines.heard(self)
+            self.user.message(data)
+
+    def drained(self) -> None:
+        """See `LineUser`."""
+        if self._raw is not None:
+            self._lines.drained(self)
+            self.user.drained()
+
+    def closed(self, reason: str) -> None:
+        """See `LineUser`."""
+        if self._raw is not None:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        self._raw = None
+        self._lines.forget(self, self.slot)
+        self.user.closed(reason)
+
+    def hold(self, raw: RawLine) -> None:
+        """Binds it to the listener's connection; from now on it is open."""
+        self._raw = raw
+        self.user.opened(self)
+
+
+class Lines:
+    """Every open line of the node. It runs no timer while there is none."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self._heartbeat_s = settings.heartbeat_interval_ms / 1_000
+        self._idle_s = settings.timeout_ms / 1_000
+        self._write_s = settings.write_timeout_ms / 1_000
+        self._origins = frozenset(settings.allowed_origins)
+        shortest_s = min(self._heartbeat_s / 8, self._write_s / 8, (self._idle_s or self._heartbeat_s) / 8)
+        self._tick_s = max(_TICK_MIN_S, min(_TICK_MAX_S, shortest_s))
+        # A wheel: each tick one slot beats, so that ten thousand heartbeats are not one pause of the loop.
+        slots = max(1, round(self._heartbeat_s / self._tick_s))
+        self._wheel: list[dict[Line, None]] = [{} for _ in range(slots)]
+        self._at = self._next_slot = 0
+        self._open = 0
+        self._slow: dict[Line, float] = {}
+        """Lines over the high-water mark, oldest first, and since when."""
+        self._active: dict[Line, float] = {}
+        """With an idle time-out: every line, the longest silent first, and since when."""
+        self._is_beating = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_stopping = False
+        self.closed_slow = 0
+        """Lines closed because their client did not read."""
+        self.closed_idle = 0
+        """Lines closed because nothing was said on them."""
+
+    def __len__(self) -> int:
+        return self._open
+
+    def check_origin(self, connection: HTTPConnection) -> None:
+        """Keeps other sites' pages out: a browser sends their WebSockets with the user's own credentials.
+
+        Raises:
+            Forbidden: the `Origin` is neither the node's own host nor in KONSUL_WATCH_ALLOWED_ORIGINS.
+        """
+        origin = connection.headers.get("origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return
+        host = connection.headers.get("host", "")
+        if host and origin.partition("://")[2].lower() == host.lower():
+            return
+        raise Forbidden(
+            "this origin may not open WebSockets here: name it in KONSUL_WATCH_ALLOWED_ORIGINS to allow it"
+        )
+
+    def stream(self, scope: Scope, user: LineUser, status: int, headers: Headers) -> Response:
+        """Opens an event stream; the answer is for the route to return. Raises Stopping."""
+        line = self._admit(user, is_stream=True)
+        native = scope.get("konsul", {}).get("lines")
+        if native is None:
+            raw = AsgiLine(line, is_stream=True, high_water_bytes=HIGH_WATER_BYTES)
+            line.hold(raw)
+            return _AsgiStream(raw, status, headers)
+        try:
+            held = native.sse(status, headers, line)
+        except BaseException:
+            self.forget(line, line.slot)
+            raise
+        line.hold(held)
+        return _Held()
+
+    async def websocket(
+        self, websocket: WebSocket, user: LineUser, subprotocol: str | None, max_message_bytes: int
+    ) -> None:
+        """Upgrades the connection. Returns at once with the native listener, else at the connection's end."""
+        self.check_origin(websocket)
+        line = self._admit(user, is_stream=False)
+        native = websocket.scope.get("konsul", {}).get("lines")
+        raw = AsgiLine(
+            line, is_stream=False, high_water_bytes=HIGH_WATER_BYTES, max_message_bytes=max_message_bytes
+        )
+        try:
+            if native is not None:
+                held = native.websocket(line, subprotocol, [], max_message_bytes)
+            else:
+                await raw.accept(websocket.receive, websocket.send, subprotocol)
+        except BaseException:
+            self.forget(line, line.slot)
+            raise
+        if native is not None:
+            line.hold(held)
+            return
+        line.hold(raw)
+        await raw.run(websocket.receive, websocket.send)
+
+    def close_all(self, code: int = GOING_AWAY, reason: str = STOPPING) -> int:
+        """Ends every line with a reason, and opens no more; returns how many there were."""
+        self.is_stopping = True
+        lines = [line for slot in self._wheel for line in slot]
+        for line in lines:
+            line.close(code, reason)
+        return len(lines)
+
+    # What lines tell
+
+    def sent(self, line: Line, has_room: bool) -> None:
+        """Something was queued on the line."""
+        if not has_room:
+            self._slow.setdefault(line, asyncio.get_running_loop().time())
+        if self._idle_s and not self._is_beating:
+            self.heard(line)
+
+    def heard(self, line: Line) -> None:
+        """Its client spoke, or was told something."""
+        if self._idle_s:
+            self._active.pop(line, None)
+            self._active[line] = asyncio.get_running_loop().time()
+
+    def drained(self, line: Line) -> None:
+        """Its client has read."""
+        self._slow.pop(line, None)
+
+    def forget(self, line: Line, slot: int) -> None:
+        """It ended."""
+        if self._wheel[slot].pop(line, self) is None:
+            self._open -= 1
+        self._slow.pop(line, None)
+        self._active.pop(line, None)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _admit(self, user: LineUser, *, is_stream: bool) -> Line:
+        if self.is_stopping:
+            raise Stopping(STOPPING)
+        self._next_slot = (self._next_slot + 1) % len(self._wheel)
+        line = Line(self, user, is_stream, self._next_slot)
+        self._wheel[self._next_slot][line] = None
+        self._open += 1
+        self.heard(line)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+        return line
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_s, self._tick)
+        now_s = loop.time()
+        for line in _older(self._slow, now_s - self._write_s):
+            self.closed_slow += 1
+            line.close(REFUSED, WRITE_TIMEOUT)
+        if self._idle_s:
+            for line in _older(self._active, now_s - self._idle_s):
+                self.closed_idle += 1
+                line.close(GOING_AWAY, IDLE_TIMEOUT)
+        self._at = (self._at + 1) % len(self._wheel)
+        self._is_beating = True
+        try:
+            for line in list(self._wheel[self._at]):
+                # Whoever does not read needs no sign of life, and must not be given more to hold.
+                if line.is_open and line not in self._slow:
+                    line.user.beat()
+        finally:
+            self._is_beating = False
+
+
+def _older(ordered: dict[Line, float], than_s: float) -> list[Line]:
+    """The lines at the front that are in the dict since before `than_s`."""
+    found: list[Line] = []
+    for line, since_s in ordered.items():
+        if since_s > than_s:
+            break
+        found.append(line)
+    return found
+
+
+class _Held(Response):
+    """The answer of a request whose connection the native listener has taken over."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends nothing: the head is on its way already."""
+
+
+class _AsgiStream(Response):
+    """An event stream over ASGI: ends when the line does."""
+
+    def __init__(self, raw: AsgiLine, status: int, headers: Headers) -> None:
+        super().__init__(None, status)
+        self._raw = raw
+        self.raw_headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Sends the head, and the stream until its end."""
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await self._raw.run(receive, send, head)
+
+
+async def open_stream(
+    request: Request, user: LineUser, *, status: int = 200, headers: Headers = SSE_HEADERS
+) -> Response:
+    """Answers with a stream that stays open. The route returns the Response; `user.opened` was called.
+
+    Raises:
+        Stopping: the node ends its lines.
+    """
+    kernel: Kernel = request.app.state.kernel
+    return kernel.lines.stream(request.scope, user, status, headers)
+
+
+async def open_websocket(
+    websocket: WebSocket,
+    user: LineUser,
+    *,
+    subprotocol: str | None = None,
+    max_message_bytes: int = MESSAGE_MAX_BYTES,
+) -> None:
+    """Upgrades to a WebSocket. The route has nothing to do afterwards; a larger message closes with 1009.
+
+    Raises:
+        Forbidden: another site's page asks. Stopping: the node ends its lines.
+    """
+    kernel: Kernel = websocket.app.state.kernel
+    await kernel.lines.websocket(websocket, user, subprotocol, max_message_bytes)
