@@ -19,7 +19,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_RBAC_",
     "KONSUL_RATE_LIMIT_",
     "KONSUL_AUDIT_",
-    "KONSUL_GRAPHQL_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_WATCH_",
     "KONSUL_MQTT_",

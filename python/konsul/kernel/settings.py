@@ -8,6 +8,7 @@ from konsul.kernel.autopilot_settings import AutopilotSettings
 from konsul.kernel.cluster_settings import ClusterSettings as ClusterSettings
 from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
 from konsul.kernel.config import Settings, at_least, between, setting
+from konsul.kernel.graphql_settings import GraphqlSettings as GraphqlSettings
 from konsul.kernel.raft_settings import RaftSettings as RaftSettings
 from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
 from konsul.kernel.watch_settings import WatchSettings as WatchSettings
@@ -197,6 +198,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     ClusterSettings,
     RaftTlsSettings,
     AutopilotSettings,
+    GraphqlSettings,
     WatchSettings,
 )
 
