@@ -12,6 +12,7 @@ from konsul.kernel.command import AnyVerb
 if TYPE_CHECKING:
     from konsul.engine import Shape
     from konsul.kernel.config import Settings
+    from konsul.kernel.graph import Graph
     from konsul.kernel.lifecycle import Service
     from konsul.kernel.metrics import Metric
     from konsul.kernel.routing import Router
@@ -33,6 +34,7 @@ class Feature:
     metrics: tuple[Metric, ...] = ()
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Compiled answers for routes the HTTP front serves by itself, by the name the front knows."""
+    graphql: Graph | None = None
 
 
 def load(word: str) -> Feature:

@@ -1,0 +1,1 @@
+"""The GraphQL door: `/graphql`, its schema, its transports."""

@@ -1,0 +1,67 @@
+"""The scalars beyond GraphQL's own: how each is read and written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+from konsul.kernel.duration import format_duration_ms, parse_duration_ms
+from konsul.kernel.graph import Duration, Long, Time
+
+_U64_MAX: Final = 2**64 - 1
+_DIGITS: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _long(value: object) -> int:
+    number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+    if type(number) is not int or not 0 <= number <= _U64_MAX:
+        raise ValueError("Long cannot represent this: expected an unsigned 64-bit integer, or its digits as text")
+    return number
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError("Duration must be a string such as 30s")
+    return parse_duration_ms(value)
+
+
+def _time_text(at_ms: int) -> str:
+    return (_EPOCH + timedelta(seconds=at_ms // 1_000)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _time(value: object) -> int:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("Time must be a string in the form of RFC 3339")
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+SCALARS: Final[dict[object, ScalarDefinition]] = {
+    Time: strawberry.scalar(
+        name="Time",
+        description="A moment: RFC 3339 in UTC with whole seconds.",
+        serialize=_time_text,
+        parse_value=_time,
+    ),
+    Duration: strawberry.scalar(
+        name="Duration",
+        description="A length of time as text: 300ms, 30s, 5m0s, 2h45m.",
+        serialize=format_duration_ms,
+        parse_value=_duration,
+    ),
+    Long: strawberry.scalar(
+        name="Long",
+        description="An unsigned 64-bit integer. Written as a JSON number; read as one, or as its digits in a string.",
+        serialize=_long,
+        parse_value=_long,
+    ),
+}
+"""For the schema's configuration: what stands for which type of `kernel.graph`."""
