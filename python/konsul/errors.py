@@ -142,6 +142,15 @@ class Forbidden(KonsulError):
     code = 15
     http_status = 403
 
+    needs: str = ""
+    """`resource type:capability`, where it is known."""
+    resource: str = ""
+
+    def name(self, needs: str, resource: str) -> None:
+        """Notes what was refused, for doors that tell; what was noted first stays."""
+        self.needs = self.needs or needs
+        self.resource = self.resource or resource
+
 
 class RateLimited(KonsulError):
     """The client is over its rate."""
@@ -155,6 +164,14 @@ class Unreachable(KonsulError):
 
     code = 17
     http_status = 502
+    exit_status = 5
+
+
+class TooMany(KonsulError):
+    """As many of something are open as may be; the message names the setting."""
+
+    code = 19
+    http_status = 429
     exit_status = 5
 
 
