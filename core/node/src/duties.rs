@@ -188,10 +188,10 @@ impl Driver {
         for change in &self.machine.changes {
             match change.kind {
                 ChangeKind::Put { lease_ms: Some(ttl_ms) } => {
-                    leases.grant(change.table, &change.key, change.index, ttl_ms, now_ms);
+                    leases.grant(change.table, change.key(), change.index, ttl_ms, now_ms);
                 }
                 ChangeKind::Put { lease_ms: None } | ChangeKind::Delete => {
-                    leases.drop_row(change.table, &change.key);
+                    leases.drop_row(change.table, change.key());
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::store::{Read, StoreError, Write};
 use crate::vocabulary;
 use crate::window::Window;
 
+pub use crate::change::{Cause, Change, ChangeKind};
 pub use crate::refusal::Refusal;
 
 /// A place in the Raft log.
@@ -23,31 +24,6 @@ pub struct Position {
     pub index: u64,
     /// The term of that record.
     pub term: u64,
-}
-
-/// A row that an entry wrote or removed, in the order it happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The entry's index.
-    pub index: u64,
-    /// The table's id.
-    pub table: u16,
-    /// The row's key.
-    pub key: Box<[u8]>,
-    /// What happened.
-    pub kind: ChangeKind,
-}
-
-/// What happened to a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// It was written; with the length of its lease, if its table has leases and its cell is not nil.
-    Put {
-        /// Milliseconds.
-        lease_ms: Option<u64>,
-    },
-    /// It was removed.
-    Delete,
 }
 
 /// What became of an entry.
@@ -236,8 +212,9 @@ impl Tables {
                 define::apply(self, w, body)?;
                 Ok(Outcome::Applied { index: self.index, case: 0, expired: 0 })
             }
-            Kind::Cases => self.cases(w, body, changes),
+            Kind::Cases => self.cases(w, body, Cause::Write, changes),
             Kind::Once => self.once(w, body, changes),
+            Kind::Lapse => self.cases(w, body, Cause::Lapse, changes),
             Kind::Pulse => self.pulse(w, Cursor::new(body).unsigned()?, changes),
         }
     }
@@ -246,6 +223,7 @@ impl Tables {
         &'r mut self,
         schema: &'r Schema,
         w: &'r mut W,
+        cause: Cause,
         changes: &'r mut Vec<Change>,
     ) -> Run<'r, W> {
         Run {
@@ -257,12 +235,19 @@ impl Tables {
             frames: &mut self.frames,
             index: self.index + 1,
             clock_ms: self.clock_ms,
+            cause,
         }
     }
 
-    fn cases(&mut self, w: &mut impl Write, body: &[u8], changes: &mut Vec<Change>) -> Result<Outcome, Stop> {
+    fn cases(
+        &mut self,
+        w: &mut impl Write,
+        body: &[u8],
+        cause: Cause,
+        changes: &mut Vec<Change>,
+    ) -> Result<Outcome, Stop> {
         let schema = Arc::clone(&self.schema);
-        let mut run = self.run(&schema, w, changes);
+        let mut run = self.run(&schema, w, cause, changes);
         let mut cursor = Cursor::new(body);
         let mut conflict = (0, Vec::new());
         for case in 0..cursor.array()? {
@@ -290,7 +275,7 @@ impl Tables {
         if let Some((index, case)) = self.window.find(w, id)? {
             return Ok(Outcome::Applied { index, case, expired: 0 });
         }
-        let outcome = self.cases(w, cases, changes)?;
+        let outcome = self.cases(w, cases, Cause::Write, changes)?;
         if let Outcome::Applied { index, case, .. } = outcome {
             self.window.remember(w, id, index, case)?;
         }

@@ -26,6 +26,8 @@ pub enum Kind {
     Pulse = 2,
     /// The 16 bytes of a request's id, then cases: applied once, however often it comes.
     Once = 3,
+    /// Cases, written because a lease ended: what they change is told apart from what somebody asked for.
+    Lapse = 4,
 }
 
 /// Appends an entry as it is in the log.
@@ -46,6 +48,7 @@ pub(crate) fn split(entry: &[u8]) -> Result<(u64, Kind, &[u8]), Bad> {
         1 => Kind::Define,
         2 => Kind::Pulse,
         3 => Kind::Once,
+        4 => Kind::Lapse,
         _ => return Err(Bad::Unknown(format!("entry kind {number} is not known"))),
     };
     Ok((u64::from_be_bytes(*now_ms), kind, body))

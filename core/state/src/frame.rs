@@ -1,6 +1,6 @@
 //! What one op works with: buffers that are reused, the placeholders' meaning, and how an op can stop.
 
-use crate::apply::Change;
+use crate::change::{Cause, Change};
 use crate::index::Values;
 use crate::journal::Journal;
 use crate::keys::ROW_PREFIX_BYTES;
@@ -118,6 +118,8 @@ pub(crate) struct Run<'r, W> {
     /// The index this entry takes if it is applied.
     pub(crate) index: u64,
     pub(crate) clock_ms: u64,
+    /// Why it changes what it changes.
+    pub(crate) cause: Cause,
 }
 
 impl<W: Write> Run<'_, W> {

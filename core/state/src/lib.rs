@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod cell;
+pub mod change;
 mod define;
 pub mod digest;
 pub mod entry;

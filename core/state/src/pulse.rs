@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::apply::{Change, Outcome, Tables};
+use crate::apply::{Outcome, Tables};
+use crate::change::{Cause, Change};
 use crate::frame::{Context, Run, Stop};
 use crate::keys::{self, TIMED_PREFIX_BYTES};
 use crate::rows::KeyList;
@@ -19,7 +20,7 @@ impl Tables {
     ) -> Result<Outcome, Stop> {
         let schema = Arc::clone(&self.schema);
         let clock_ms = self.clock_ms;
-        let mut run = self.run(&schema, w, changes);
+        let mut run = self.run(&schema, w, Cause::Lapse, changes);
         let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut expired = 0_u32;
         for table in schema.tables.iter().filter(|table| table.expires.is_some()) {

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::apply::{Change, ChangeKind};
 use crate::cell::{self, NIL};
+use crate::change::{Change, ChangeKind, Rows};
 use crate::frame::{Context, Frame, Run, Stop};
 use crate::journal::Counted;
 use crate::keys::{self, ROW_PREFIX_BYTES, TIMED_PREFIX_BYTES};
@@ -135,7 +135,7 @@ impl<'r, W: Write> Run<'r, W> {
             Some(column) => unsigned_of(&f.new, table, column)?,
             None => None,
         };
-        self.note(table, f.row_key(), ChangeKind::Put { lease_ms });
+        self.note(table, f, ChangeKind::Put { lease_ms });
         self.react_to_write(table, f, context)?;
         match table.keep {
             Some(keep) => self.keep_newest(table, keep, context),
@@ -161,7 +161,7 @@ impl<'r, W: Write> Run<'r, W> {
         self.w.delete(&f.store_key)?;
         let count = &mut self.counts[table.position];
         *count = count.checked_sub(1).ok_or_else(|| Stop::Corrupt("a row count is below its rows".into()))?;
-        self.note(table, f.row_key(), ChangeKind::Delete);
+        self.note(table, f, ChangeKind::Delete);
         for &child in &table.children {
             let (child, reference) = self.child(child);
             self.react(child, reference, table, f.row_key(), &f.old, context)?;
@@ -174,8 +174,10 @@ impl<'r, W: Write> Run<'r, W> {
         (table, &table.refs[child.reference])
     }
 
-    fn note(&mut self, table: &Table, key: &[u8], kind: ChangeKind) {
-        self.changes.push(Change { index: self.index, table: table.id, key: key.into(), kind });
+    fn note(&mut self, table: &Table, f: &mut Frame, kind: ChangeKind) {
+        let rows = Rows::pack(&mut f.cells, &f.store_key[ROW_PREFIX_BYTES..], &f.old, &f.new);
+        let (index, at_ms, cause) = (self.index, self.clock_ms, self.cause);
+        self.changes.push(Change { index, at_ms, table: table.id, kind, cause, rows });
     }
 
     /// Brings index and expiry entries from `f.old` to `f.new`.

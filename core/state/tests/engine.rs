@@ -143,7 +143,7 @@ fn a_pulse_is_bounded_and_ordered() {
     assert_eq!(next(&replica), Some(10));
     replica.changes.clear();
     assert_eq!(replica.pulse(30, 5), 5);
-    let gone: Vec<_> = replica.changes.iter().map(|c| (c.table, c.key[0] as char)).collect();
+    let gone: Vec<_> = replica.changes.iter().map(|c| (c.table, c.key()[0] as char)).collect();
     assert_eq!(gone, [(1, 'b'), (1, 'c'), (1, 'a'), (2, 'b'), (2, 'c')]);
     assert_eq!((replica.pulse(30, 0), replica.pulse(30, 9), replica.pulse(30, 9)), (0, 1, 0));
     assert_eq!(next(&replica), Some(31));
