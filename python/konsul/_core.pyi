@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, final
 
-__all__ = ["ABI", "VERSION", "Core", "CoreError", "Replica", "Shape"]
+__all__ = ["ABI", "VERSION", "Core", "CoreError", "Form", "Limiter", "Replica", "Shape"]
 
 ABI: Final[int]
 """Raised by one whenever this file changes meaning; `konsul.engine` refuses a core with another number."""
@@ -89,6 +89,27 @@ class Core:
     def answer(self, call_id: int, status: int, payload: bytes) -> None:
         """Answers one. Does nothing if nobody waits for it any more."""
 
+    # Watch: changes as they are applied here, in index order, each once. None of these waits.
+    def watch(self, form: Form | None, spec: bytes, since: int | None = None) -> int:
+        """Opens a watch. `spec`: a msgpack map of `table` (65534: the cluster, which has no `form` and no
+        `since`), `separator` (one byte's number), `pattern`, `where` (`[[column, value]]`, all of one row),
+        `renewals`, `coalesce`, `buffer` (events). `since`: tells first what has changed above that index.
+        CoreError 3 for a pattern or member that cannot be understood, 12 for an unknown table or column, 19
+        with `watchers_max` open watches."""
+    def unwatch(self, watch: int) -> None:
+        """Ends one. Nothing more of it is handed out. Does nothing if there is none."""
+    def pause_watch(self, watch: int) -> None:
+        """Hands out nothing more of it; up to `buffer` events are kept for it, then it is behind."""
+    def resume_watch(self, watch: int) -> None:
+        """Hands out again; what a watch that is behind has missed comes from the ring."""
+    def watch_position(self, watch: int) -> int | None:
+        """Every matching change up to this index was handed out. None if there is no such watch."""
+    def watched(self, limit: int) -> list[tuple[int, int, int, bytes, bytes]]:
+        """Takes what waits: `(watch, kind, index, key, payload)`. Kind 0: a change, `payload` its JSON text,
+        one object for all watches of the same form. Kind 1: behind, to be told from `index` on. Kind 2:
+        compacted, changes up to `index` may be missing. `reap` yields `(0, 65534, 0, 0, b"")` when there is
+        some; what is left after `limit` brings the next one."""
+
     # Read the applied state, now. Never waits for the writer.
     def get(self, table: int, key: bytes) -> bytes | None:
         """The packed row: create_index u64 BE, modify_index u64 BE, then one msgpack value per column."""
@@ -133,6 +154,37 @@ class Shape:
         create_index, -3 modify_index. flags: 1 omit when empty/null/0, 2 bytes: UTF-8 text, else base64 plus
         a sibling `"<name>_encoding":"base64"` written as `"encoding":"base64"`, 4 milliseconds since 1970 as
         RFC 3339 UTC, 8 embed verbatim (the column holds JSON text)."""
+
+@final
+class Form:
+    """How a change of a table's row is written as JSON, compiled once: `{"type": .., row fields, old fields,
+    "timestamp": seconds, "modify_index": n}`."""
+
+    def __new__(
+        cls,
+        table: int,
+        kinds: tuple[str, str, str, str, str],
+        row: Sequence[tuple[str, int, int]],
+        old: Sequence[tuple[str, int, int]] = ...,
+        wrap: str = "",
+    ) -> Form:
+        """`kinds`: the `type` of a change that created, updated or deleted the row, of one that lapsed, of a
+        renewed lease; empty: not told. `row` and `old`: fields as in `Shape`, of the new row and of the one
+        before it (its empty ones omitted). Of a row that went only the key's fields are told, or with `wrap`
+        all, from the old row. `wrap`: the name of the member that holds the `row` fields."""
+
+@final
+class Limiter:
+    """A token bucket per client, for any thread. A client starts with a whole period's tokens."""
+
+    def __new__(cls, count: int, period_ms: int, clients_max: int) -> Limiter:
+        """`count` tokens come back in each period. Clients past `clients_max` share one bucket. CoreError 3
+        for a zero."""
+    def take(self, client: str, count: int, now_ms: int) -> int | None:
+        """Takes `count` tokens or none. 0: taken, else the milliseconds until they are there; None: never.
+        `now_ms`: any monotonic clock."""
+    def clients(self) -> int:
+        """How many clients have a bucket of their own now."""
 
 @final
 class Replica:

@@ -16,6 +16,7 @@ from konsul.errors import Internal, Invalid, KonsulError, NotFound
 PAYLOAD_BYTES_MAX: Final = 1 << 20
 """The longest question or answer, packed."""
 _APPLIED: Final = 0
+_OPEN_MAX: Final = 256
 
 
 class Caller(NamedTuple):
@@ -70,6 +71,35 @@ class Handlers:
         except Exception as error:
             # A defect here must not leave the asking node waiting; the type is all that may cross.
             return Internal.code, f"the question failed here: {type(error).__name__}".encode()
+
+
+class Answering:
+    """Gives every question that waits to its handler, each in a task. The core bounds how many are open."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        take: Callable[[int], list[tuple[int, int, str, bytes]]],
+        answer: Callable[[int, int, bytes], None],
+    ) -> None:
+        self._handlers, self._take, self._tell = handlers, take, answer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self) -> None:
+        """Takes those that wait."""
+        for call_id, raft_id, address, payload in self._take(_OPEN_MAX):
+            task = asyncio.ensure_future(self._answer(call_id, Caller(raft_id, address), payload))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Leaves the open ones without an answer."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _answer(self, call_id: int, caller: Caller, payload: bytes) -> None:
+        status, answer = await self._handlers.answer(caller, payload)
+        self._tell(call_id, status, answer)
 
 
 def pack(body: Any) -> bytes:

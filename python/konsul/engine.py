@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -17,43 +16,36 @@ import orjson
 
 from konsul import _core
 from konsul.answers import Applied, Completion, JsonPage, Page, Row, error_of, raise_for, text_of, unpack_row
-from konsul.calls import Caller, Handlers, pack, unpack_answer
+from konsul.calls import Answering, Caller, Handlers, pack, unpack_answer
 from konsul.errors import KonsulError
+from konsul.handshake import shake_hands
 from konsul.options import Options
 
-__all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "JsonPage", "Options", "Page"]
-__all__ += ["Replica", "Row", "Shape", "raise_for", "unpack_row"]
+__all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "Form", "JsonPage", "Options", "Page"]
+__all__ += ["Limiter"]
+__all__ += ["Replica", "Row", "Shape", "Watched", "raise_for", "unpack_row"]
 
-_ABI: Final = 2
+_ABI: Final = 3
 """The meaning of `_core.pyi` this file was written for."""
 _REAP_LIMIT: Final = 4096
-_CALLS_LIMIT: Final = 256
-_CALL_WAITS: Final = 0
-"""The ticket that only says: a question of another node waits."""
+_WATCHED_LIMIT: Final = 1024
+"""What watches saw is handed out in such pieces, and the loop serves others in between."""
+_SAYS: Final = 0
+"""The ticket that only says, by its status, that something else waits."""
+_CALL_WAITS: Final = 65_535
+_WATCH_WAITS: Final = 65_534
 _NO_INDEX: Final[Sequence[tuple[int, bytes]]] = ()
 
 Consistency: TypeAlias = Literal["default", "linearizable"]
+Watched: TypeAlias = tuple[int, int, int, bytes, bytes]
+"""`(watch, kind, index, key, payload)`, see `Core.watched`."""
 
+shake_hands(_core.VERSION, _core.ABI, _ABI)
 
-def _shake_hands() -> None:
-    """Refuses a core built for another stub or another version of this package.
-
-    Raises:
-        ImportError: with both numbers and what to do about it.
-    """
-    wanted = version("konsul")
-    found = (_core.VERSION, _core.ABI)
-    if found != (wanted, _ABI):
-        raise ImportError(
-            f"konsul {wanted} (interface {_ABI}) found a native core {found[0]} (interface {found[1]}): "
-            "reinstall the package so that both come from one build"
-        )
-
-
-_shake_hands()
-
+Form = _core.Form
 Shape = _core.Shape
 Replica = _core.Replica
+Limiter = _core.Limiter
 
 
 def _refusal(error: _core.CoreError) -> KonsulError:
@@ -93,10 +85,12 @@ class Engine:
         self.options = options
         self.waiting: dict[int, asyncio.Future[Completion]] = {}
         self.handlers = Handlers()
-        self._answering: set[asyncio.Task[None]] = set()
+        self.on_watched: Callable[[list[Watched]], None] | None = None
+        """Who takes what watches saw, on the loop thread; must not raise."""
         self._loop: asyncio.AbstractEventLoop | None = None
         with _DOOR:
             self.core = _core.Core(options.packed())
+        self._answering = Answering(self.handlers, self.core.calls, self._tell)
 
     # Life
 
@@ -124,8 +118,7 @@ class Engine:
             with _DOOR:
                 await asyncio.to_thread(self.core.stop, grace_ms)
         finally:
-            for task in self._answering:
-                task.cancel()
+            self._answering.cancel()
             self._reap()
             self._loop.remove_reader(self.core.fileno())
             self._loop = None
@@ -276,6 +269,17 @@ class Engine:
         answer = await self._answer(self.core.call, raft_id, address, question, timeout_ms)
         return unpack_answer(text_of(answer))
 
+    # Watches
+
+    def watch(self, form: Form | None, spec: bytes, since: int | None = None) -> int:
+        """Opens a watch, see `Core.watch`; what it sees goes to `on_watched`. `core` has the other verbs.
+
+        Raises:
+            Invalid: the specification cannot be understood. Unsupported, TooMany, Stopping.
+        """
+        with _DOOR:
+            return self.core.watch(form, spec, since)
+
     # Reads: the applied state, now. All raise Unsupported for an unknown table or column.
 
     def get(self, table: int, key: bytes) -> Row | None:
@@ -377,21 +381,19 @@ class Engine:
             for completion in completions:
                 future = waiting.pop(completion[0], None)
                 if future is None:
-                    if completion[0] == _CALL_WAITS:
-                        self._take_calls()
+                    if completion[0] == _SAYS:
+                        self._hear(completion[1])
                 elif not future.done():
                     future.set_result(completion)
             if len(completions) < _REAP_LIMIT:
                 return
 
-    def _take_calls(self) -> None:
-        """Gives every question that waits to its handler. The core bounds how many are open at once."""
-        for call_id, raft_id, address, payload in self.core.calls(_CALLS_LIMIT):
-            task = asyncio.ensure_future(self._answer_call(call_id, Caller(raft_id, address), payload))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+    def _hear(self, what: int) -> None:
+        if what == _CALL_WAITS:
+            self._answering.take()
+        elif what == _WATCH_WAITS and self.on_watched is not None:
+            self.on_watched(self.core.watched(_WATCHED_LIMIT))
 
-    async def _answer_call(self, call_id: int, caller: Caller, payload: bytes) -> None:
-        status, answer = await self.handlers.answer(caller, payload)
+    def _tell(self, call_id: int, status: int, answer: bytes) -> None:
         with _DOOR:
             self.core.answer(call_id, status, answer)

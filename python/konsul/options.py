@@ -31,6 +31,10 @@ class Options:
     disk_reserve_bytes: int = 64 << 20
     map_max_bytes: int = 64 << 30
     sync_writes: bool = True
+    watch_ring_entries: int = 65_536
+    """Newest changes kept for watches that resume; 0: none."""
+    watch_ring_bytes: int = 16 << 20
+    watchers_max: int = 20_000
 
     cluster: bool = False
     """False: a lone node without a peer port, and nothing below counts."""

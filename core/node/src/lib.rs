@@ -99,4 +99,6 @@ pub mod code {
     pub const START_FAILED: u16 = 13;
     /// A defect of Konsul itself.
     pub const INTERNAL: u16 = 18;
+    /// As many of something are open as may be.
+    pub const TOO_MANY: u16 = 19;
 }

@@ -33,6 +33,10 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     pub map_max_bytes: u64,
     pub sync_writes: bool,
+    /// Newest changes kept for watches that resume.
+    pub watch_ring_entries: u64,
+    pub watch_ring_bytes: u64,
+    pub watchers_max: u64,
     /// None: a lone node without a peer port.
     pub cluster: Option<ClusterOptions>,
 }
@@ -139,6 +143,9 @@ pub(crate) mod tests {
             disk_reserve_bytes: 0,
             map_max_bytes: 1 << 30,
             sync_writes: true,
+            watch_ring_entries: 1_024,
+            watch_ring_bytes: 1 << 20,
+            watchers_max: 16,
             cluster: None,
         }
     }

@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::door::{error, known, refused, store_failed};
 use crate::options;
 use crate::reads::{self, Ask, JsonPage, Shape, Where};
+use crate::watches::{self, Form};
 
 /// How long `stop` waits for readers on other threads, which hold the map open for microseconds.
 const READERS_GONE: Duration = Duration::from_secs(1);
@@ -171,6 +172,34 @@ impl Core {
     fn answer(&self, call_id: u64, status: u16, payload: &[u8]) -> PyResult<()> {
         self.node()?.answer(call_id, status, payload);
         Ok(())
+    }
+
+    #[pyo3(signature = (form, spec, since=None))]
+    fn watch(&self, form: Option<&Form>, spec: &[u8], since: Option<u64>) -> PyResult<u64> {
+        let _ = (form, spec, since, self.node()?);
+        Err(watches::not_yet())
+    }
+
+    fn unwatch(&self, watch: u64) {
+        let _ = watch;
+    }
+
+    fn pause_watch(&self, watch: u64) {
+        let _ = watch;
+    }
+
+    fn resume_watch(&self, watch: u64) {
+        let _ = watch;
+    }
+
+    fn watch_position(&self, watch: u64) -> Option<u64> {
+        let _ = watch;
+        None
+    }
+
+    fn watched<'py>(&self, py: Python<'py>, limit: usize) -> Bound<'py, PyList> {
+        let _ = limit;
+        PyList::empty(py)
     }
 
     fn get<'py>(&self, py: Python<'py>, table: u16, key: &[u8]) -> PyResult<Option<Packed<'py>>> {

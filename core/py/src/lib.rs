@@ -3,14 +3,16 @@
 
 mod core;
 mod door;
+mod limit;
 mod options;
 mod reads;
 mod replica;
+mod watches;
 
 use pyo3::prelude::*;
 
 /// Raised by one whenever `python/konsul/_core.pyi` changes meaning.
-const ABI: u32 = 2;
+const ABI: u32 = 3;
 
 #[pymodule(gil_used = true)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -18,6 +20,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     m.add("CoreError", m.py().get_type::<door::CoreError>())?;
     m.add_class::<core::Core>()?;
+    m.add_class::<limit::Limiter>()?;
     m.add_class::<reads::Shape>()?;
+    m.add_class::<watches::Form>()?;
     m.add_class::<replica::Replica>()
 }

@@ -30,6 +30,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Options, String> {
         disk_reserve_bytes: members.number("disk_reserve_bytes")?,
         map_max_bytes: members.number("map_max_bytes")?,
         sync_writes: members.flag("sync_writes")?,
+        watch_ring_entries: members.number("watch_ring_entries")?,
+        watch_ring_bytes: members.number("watch_ring_bytes")?,
+        watchers_max: members.number("watchers_max")?,
         cluster,
     };
     members.finish()?;

@@ -198,6 +198,9 @@ impl Machine {
             disk_reserve_bytes: 0,
             map_max_bytes: 1 << 30,
             sync_writes: true,
+            watch_ring_entries: 1_024,
+            watch_ring_bytes: 1 << 20,
+            watchers_max: 16,
             cluster: Some(ClusterOptions {
                 node_name: format!("n{}-{}", self.slot, self.wiped),
                 bind_addr: format!("10.0.0.{}:8300", self.slot + 1),

@@ -15,6 +15,7 @@ from konsul.kernel.metrics import Metrics
 from konsul.kernel.pipeline import Pipeline
 from konsul.kernel.schema import Row, compile_schema
 from konsul.kernel.watch_settings import WatchSettings
+from konsul.kernel.watching import Watching
 
 if TYPE_CHECKING:
     from konsul.kernel.config import Config
@@ -38,6 +39,7 @@ class Kernel:
     metrics: Metrics = field(init=False)
     lines: Lines = field(init=False)
     services: Services = field(init=False)
+    watching: Watching = field(init=False)
 
     def __post_init__(self) -> None:
         declared = [metric for feature in self.features for metric in feature.metrics]
@@ -45,6 +47,7 @@ class Kernel:
         node_id = options.node_name or str(options.node_id)
         self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
         self.lines = Lines(self.config.of(WatchSettings))
+        self.watching = Watching(self.engine, self.pipeline, self.config.of(WatchSettings))
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
 
@@ -63,8 +66,9 @@ class Kernel:
         self.phase = "serving"
 
     async def stop(self, grace_ms: int) -> None:
-        """Stops the services, then the engine."""
+        """Ends the watches, stops the services, then the engine."""
         self.phase = "stopping"
+        self.watching.stop()
         await self.services.stop()
         await self.engine.stop(grace_ms)
 

@@ -92,6 +92,9 @@ impl Stage {
             disk_reserve_bytes: 0,
             map_max_bytes: 1 << 30,
             sync_writes: true,
+            watch_ring_entries: 1_024,
+            watch_ring_bytes: 1 << 20,
+            watchers_max: 16,
             cluster: Some(ClusterOptions {
                 node_name: name.into(),
                 bind_addr: format!("{name}:7000"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from konsul.engine import Shape
+from konsul.engine import Form, Shape
 from konsul.kernel.schema import Row, index, json_column, key, lease, table
 
 SEPARATOR: Final = " "
@@ -33,19 +33,25 @@ MODIFY_INDEX: Final = -3
 OMIT_EMPTY: Final = 1
 VERBATIM: Final = 8
 
-SERVICE: Final = Shape(
-    Instance.table_id,
-    [
-        ("name", Instance.column("name"), 0),
-        ("id", Instance.column("id"), OMIT_EMPTY),
-        ("address", Instance.column("address"), 0),
-        ("port", Instance.column("port"), 0),
-        ("tags", Instance.column("tags"), OMIT_EMPTY),
-        ("meta", Instance.column("meta"), OMIT_EMPTY),
-        ("checks", Instance.column("checks"), OMIT_EMPTY | VERBATIM),
-    ],
-)
+_FIELDS: Final = [
+    ("name", Instance.column("name"), 0),
+    ("id", Instance.column("id"), OMIT_EMPTY),
+    ("address", Instance.column("address"), 0),
+    ("port", Instance.column("port"), 0),
+    ("tags", Instance.column("tags"), OMIT_EMPTY),
+    ("meta", Instance.column("meta"), OMIT_EMPTY),
+    ("checks", Instance.column("checks"), OMIT_EMPTY | VERBATIM),
+]
+SERVICE: Final = Shape(Instance.table_id, _FIELDS)
 """A service as every answer shows it."""
+
+FORM: Final = Form(
+    Instance.table_id,
+    kinds=("register", "register", "deregister", "expired", "heartbeat"),
+    row=_FIELDS,
+    wrap="service",
+)
+"""What a watch tells of an instance."""
 
 
 def instance_key(name: str, instance_id: str | None = None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from konsul.engine import Shape
+from konsul.engine import Form, Shape
 from konsul.kernel.schema import Row, expires, key, table
 
 
@@ -40,3 +40,11 @@ METADATA: Final = Shape(
     ],
 )
 """What `?metadata=true` and `?recurse` answer."""
+
+FORM: Final = Form(
+    Entry.table_id,
+    kinds=("set", "set", "delete", "delete", ""),
+    row=[("key", KEY, 0), ("value", Entry.column("value"), OMIT_EMPTY | TEXT_OR_BASE64)],
+    old=[("old_value", Entry.column("value"), TEXT_OR_BASE64)],
+)
+"""What a watch tells of a key."""
