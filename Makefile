@@ -12,7 +12,7 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix bench peers kills join-1gb loadtest demo chaos sim fuzz clean rust-tools
+.PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean rust-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fix: build rust-tools ## rewrite what can be put right by a tool
 bench: build ## requests per second, latencies and CPU per request against a real server
 	@$(SOON) 1800 $(RUN) python -m benches.doors
 	@$(SOON) 900 $(RUN) python -m benches.restart
+
+watchers: build ## ten thousand watchers on one node: how soon, at what cost, complete, and with one that never reads
+	@$(SOON) 1800 $(RUN) python -m benches.watch
 
 peers: build ## the same load against other stores, alternating; a table at the end
 	@$(SOON) 3600 $(RUN) python -m benches.peers
