@@ -149,7 +149,7 @@ impl Reader<'_> {
 
 /// Appends `text` as a JSON string; the short escapes where JSON has them, `\u00xx` for other control
 /// characters.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut start = 0;
@@ -233,7 +233,7 @@ pub(crate) fn write_time(out: &mut Vec<u8>, ms: u64) {
 }
 
 /// Appends a number in decimal, with zeros in front up to `width` digits.
-pub(crate) fn write_padded(out: &mut Vec<u8>, mut number: u64, width: usize) {
+pub fn write_padded(out: &mut Vec<u8>, mut number: u64, width: usize) {
     let mut digits = [b'0'; 20];
     let mut at = digits.len();
     while number > 0 || digits.len() - at < width.max(1) {

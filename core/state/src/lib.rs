@@ -28,6 +28,7 @@ mod rows;
 pub mod schema;
 mod schema_check;
 mod schema_codec;
+mod shape;
 pub mod snapshot;
 mod snapshot_read;
 pub mod store;

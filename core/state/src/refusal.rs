@@ -29,11 +29,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: u16, message: impl Into<String>) -> Self {
+    /// With a code of `konsul.errors`.
+    pub fn new(code: u16, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+    /// The input cannot be understood or breaks a rule.
+    pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(code::INVALID, message)
     }
 
