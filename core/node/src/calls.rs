@@ -51,10 +51,6 @@ pub(crate) struct Calls {
     outgoing: Arc<AtomicUsize>,
 }
 
-fn refused(code: u16, message: impl Into<String>) -> Refusal {
-    Refusal { code, message: message.into() }
-}
-
 impl Calls {
     pub fn new(completions: Arc<Completions>) -> Self {
         let clock = SystemClock::new();
@@ -117,11 +113,14 @@ impl Calls {
         ticket: Ticket,
     ) -> Result<(), Refusal> {
         if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(refused(code::TOO_LARGE, "the question is too long for a message between nodes"));
+            return Err(Refusal::new(
+                code::TOO_LARGE,
+                "the question is too long for a message between nodes",
+            ));
         }
         if self.outgoing.fetch_add(1, Relaxed) >= OPEN_MAX {
             self.outgoing.fetch_sub(1, Relaxed);
-            return Err(refused(code::BUSY, "too many questions to other nodes wait for an answer"));
+            return Err(Refusal::new(code::BUSY, "too many questions to other nodes wait for an answer"));
         }
         let (completions, outgoing) = (self.completions.clone(), self.outgoing.clone());
         let payload = Bytes::copy_from_slice(payload);

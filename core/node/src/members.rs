@@ -81,10 +81,6 @@ pub struct Members {
     pub records: BTreeMap<u64, Member>,
 }
 
-fn refused(message: String) -> Refusal {
-    Refusal { code: code::INVALID, message }
-}
-
 impl Members {
     /// A group of one that nothing else is known of.
     pub fn alone(raft_id: u64) -> Self {
@@ -133,26 +129,26 @@ impl Members {
     pub fn check(&self, change: &MemberChange) -> Result<(), Refusal> {
         let id = change.raft_id();
         if !matches!(change, MemberChange::Add(_)) && !self.contains(id) {
-            return Err(refused(format!("there is no member {id}")));
+            return Err(Refusal::invalid(format!("there is no member {id}")));
         }
         match change {
             MemberChange::Add(member) => self.check_add(member),
             MemberChange::Promote(_) if self.is_voter(id) => {
-                Err(refused(format!("member {id} votes already")))
+                Err(Refusal::invalid(format!("member {id} votes already")))
             }
             MemberChange::Promote(_) if self.conf.voters.len() >= VOTERS_MAX => {
-                Err(refused(format!("the group has {VOTERS_MAX} voters, more are not possible")))
+                Err(Refusal::invalid(format!("the group has {VOTERS_MAX} voters, more are not possible")))
             }
             MemberChange::Promote(_) if self.records.get(&id).is_some_and(|member| member.read_only) => {
-                Err(refused(format!("member {id} is read-only and never votes")))
+                Err(Refusal::invalid(format!("member {id} is read-only and never votes")))
             }
             MemberChange::Demote(_) if !self.is_voter(id) => {
-                Err(refused(format!("member {id} does not vote")))
+                Err(Refusal::invalid(format!("member {id} does not vote")))
             }
             MemberChange::Demote(_) | MemberChange::Remove(_)
                 if self.is_voter(id) && self.conf.voters.len() == 1 =>
             {
-                Err(refused("it is the last voter: the group would be lost".into()))
+                Err(Refusal::invalid("it is the last voter: the group would be lost"))
             }
             MemberChange::Update(member) => self.check_record(member),
             MemberChange::Promote(_) | MemberChange::Demote(_) | MemberChange::Remove(_) => Ok(()),
@@ -162,16 +158,18 @@ impl Members {
     fn check_add(&self, member: &Member) -> Result<(), Refusal> {
         let id = member.raft_id;
         if id == 0 || id >= RAFT_ID_END {
-            return Err(refused(format!("raft_id {id} is not possible, expected 1 to 2^48")));
+            return Err(Refusal::invalid(format!("raft_id {id} is not possible, expected 1 to 2^48")));
         }
         if self.contains(id) {
-            return Err(refused(format!("member {id} is in the group already")));
+            return Err(Refusal::invalid(format!("member {id} is in the group already")));
         }
         if self.conf.voters.len() + self.conf.learners.len() >= MEMBERS_MAX {
-            return Err(refused(format!("the group has {MEMBERS_MAX} members, more are not possible")));
+            return Err(Refusal::invalid(format!(
+                "the group has {MEMBERS_MAX} members, more are not possible"
+            )));
         }
         if member.log_version < LOG_VERSION {
-            return Err(refused(format!(
+            return Err(Refusal::invalid(format!(
                 "node {:?} understands logs up to version {} and this group writes version {LOG_VERSION}: \
                  upgrade it first",
                 member.node_id, member.log_version
@@ -183,14 +181,14 @@ impl Members {
     fn check_record(&self, member: &Member) -> Result<(), Refusal> {
         let texts = [&member.node_id, &member.address, &member.http_address, &member.zone, &member.version];
         if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(refused(format!("a text of a member is limited to {TEXT_BYTES_MAX} bytes")));
+            return Err(Refusal::invalid(format!("a text of a member is limited to {TEXT_BYTES_MAX} bytes")));
         }
         if member.node_id.is_empty() || member.address.is_empty() {
-            return Err(refused("a member needs a node_id and an address".into()));
+            return Err(Refusal::invalid("a member needs a node_id and an address"));
         }
         let other = |known: &&Member| known.node_id == member.node_id && known.raft_id != member.raft_id;
         match self.records.values().find(other) {
-            Some(known) => Err(refused(format!(
+            Some(known) => Err(Refusal::invalid(format!(
                 "node_id {:?} is that of member {}; remove that one first",
                 member.node_id, known.raft_id
             ))),
@@ -211,7 +209,7 @@ impl Members {
         index: u64,
     ) -> Result<Option<ConfChangeV2>, Refusal> {
         if base != self.changed_at {
-            return Err(Refusal { code: code::CONFLICT, message: "the members changed meanwhile".into() });
+            return Err(Refusal::new(code::CONFLICT, "the members changed meanwhile"));
         }
         self.check(change)?;
         let id = change.raft_id();

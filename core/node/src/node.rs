@@ -71,12 +71,8 @@ pub(crate) fn open_seams(
     Ok((Seams { clock, tasks, disk, connect, seed: random_u64() }, dir, line))
 }
 
-fn refusal(code: u16, message: &str) -> Refusal {
-    Refusal { code, message: message.into() }
-}
-
 fn stopping() -> Refusal {
-    refusal(code::STOPPING, "the node is shutting down")
+    Refusal::new(code::STOPPING, "the node is shutting down")
 }
 
 impl Node {
@@ -158,7 +154,7 @@ impl Node {
     ) -> Result<Ticket, Refusal> {
         // A follower's own disk says nothing about its leader's.
         if self.shared.gauges.is_full.load(Relaxed) && self.shared.role() == Role::Leader {
-            return Err(refusal(code::DISK_FULL, crate::FULL));
+            return Err(Refusal::new(code::DISK_FULL, crate::FULL));
         }
         let (kind, body) = match request_id {
             None => (Kind::Cases, cases),
@@ -178,7 +174,7 @@ impl Node {
     pub(crate) fn waiter(&self, bytes: u64, timeout_ms: u64) -> Result<Waiter, Refusal> {
         self.check_running()?;
         if !self.shared.reserve(bytes) {
-            return Err(refusal(code::BUSY, "too many writes wait; try again"));
+            return Err(Refusal::new(code::BUSY, "too many writes wait; try again"));
         }
         let (ticket, deadline_ms) = self.ticket(timeout_ms);
         Ok(Waiter { ticket, deadline_ms, bytes, work: Work::Client })
@@ -257,10 +253,10 @@ impl Node {
     pub fn read(&self) -> Result<AnyReader<'_>, Refusal> {
         let loads = &self.shared.gauges.loads;
         let before = loads.load(SeqCst);
-        let reader = self.store.read().map_err(|error| refusal(code::INTERNAL, &error.to_string()))?;
+        let reader = self.store.read().map_err(|error| Refusal::new(code::INTERNAL, error.to_string()))?;
         // Opened before a load or after it, not in it: the count did not move over the opening.
         if before % 2 == 1 || loads.load(SeqCst) != before {
-            return Err(refusal(
+            return Err(Refusal::new(
                 code::NO_LEADER,
                 "this node is taking in its leader's snapshot; ask another",
             ));
@@ -280,7 +276,7 @@ impl Node {
     pub fn schema(&self) -> Result<Arc<Schema>, Refusal> {
         let schema = self.shared.tables().schema();
         if schema.tables().is_empty() && self.network.is_some() {
-            return Err(refusal(
+            return Err(Refusal::new(
                 code::NO_LEADER,
                 "this node has no tables yet: its cluster has not reached it",
             ));

@@ -110,7 +110,7 @@ impl Driver {
                 self.shared.leases.lock().put_back(&ended, retry_ms);
             }
             Work::Schema => {
-                self.schema_outcome = Some(Outcome::Refused(Refusal { code, message: message.into() }));
+                self.schema_outcome = Some(Outcome::Refused(Refusal::new(code, message)));
             }
             // A word to its follower that the write is in no log, where that is known.
             Work::Forwarded(origin) if code != code::TIMEOUT && code != code::STOPPING => {

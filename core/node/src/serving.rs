@@ -107,13 +107,13 @@ impl Driver {
     fn admit(&mut self, body: &Bytes, since: u64, now_ms: u64) -> Result<(), Refusal> {
         entry::validate(&self.machine.tables().schema(), &body[REQUEST_ID_BYTES..])?;
         if self.is_forgotten(since) {
-            return Err(Refusal { code: code::TIMEOUT, message: FORGOTTEN.into() });
+            return Err(Refusal::new(code::TIMEOUT, FORGOTTEN));
         }
         if self.is_full(now_ms) {
-            return Err(Refusal { code: code::DISK_FULL, message: crate::FULL.into() });
+            return Err(Refusal::new(code::DISK_FULL, crate::FULL));
         }
         if !self.shared.reserve(body.len() as u64) {
-            return Err(Refusal { code: code::BUSY, message: "too many writes wait; try again".into() });
+            return Err(Refusal::new(code::BUSY, "too many writes wait; try again"));
         }
         Ok(())
     }

@@ -17,13 +17,9 @@ use crate::node::Node;
 use crate::shared::Role;
 use konsul_state::msgpack::{Cursor, Malformed, Value};
 
-fn refused(code: u16, message: impl Into<String>) -> Refusal {
-    Refusal { code, message: message.into() }
-}
-
 impl Node {
     fn network(&self) -> Result<&Network, Refusal> {
-        let lone = || refused(code::UNSUPPORTED, "clustering is not enabled on this node");
+        let lone = || Refusal::new(code::UNSUPPORTED, "clustering is not enabled on this node");
         self.network.as_deref().ok_or_else(lone)
     }
 
@@ -62,9 +58,8 @@ impl Node {
     pub fn adopt(&self, cluster_id: &str, timeout_ms: u64) -> Result<Ticket, Refusal> {
         let is_id = cluster_id.len() == 16 && cluster_id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let parsed = is_id.then(|| u64::from_str_radix(cluster_id, 16).ok()).flatten();
-        let cluster_id = parsed.ok_or_else(|| {
-            refused(code::INVALID, format!("cluster id {cluster_id:?} is not 16 hex digits"))
-        })?;
+        let cluster_id = parsed
+            .ok_or_else(|| Refusal::invalid(format!("cluster id {cluster_id:?} is not 16 hex digits")))?;
         self.ask(timeout_ms, |ticket, deadline_ms| Event::Adopt { ticket, cluster_id, deadline_ms })
     }
 
@@ -82,7 +77,7 @@ impl Node {
 
     /// Reads the certificates for peers anew.
     pub fn reload_tls(&self) -> Result<(), Refusal> {
-        self.network()?.net.reload_tls().map_err(|why| refused(code::INVALID, why))
+        self.network()?.net.reload_tls().map_err(Refusal::invalid)
     }
 
     /// Asks a member, or with id 0 whoever listens at `address`.
@@ -96,7 +91,7 @@ impl Node {
         let network = self.network()?;
         self.check_running()?;
         if raft_id == 0 && address.is_empty() {
-            return Err(refused(code::INVALID, "a call needs a member or an address"));
+            return Err(Refusal::invalid("a call needs a member or an address"));
         }
         let (ticket, _) = self.ticket(timeout_ms);
         let target = Target { raft_id, address: address.into() };
@@ -126,7 +121,7 @@ impl Node {
 }
 
 fn read_change(op: &[u8]) -> Result<MemberChange, Refusal> {
-    let malformed = |error: Malformed| refused(code::INVALID, format!("the change is not readable: {error}"));
+    let malformed = |error: Malformed| Refusal::invalid(format!("the change is not readable: {error}"));
     let mut cursor = Cursor::new(op);
     let (mut kind, mut member) = (String::new(), Member::default());
     for _ in 0..cursor.map().map_err(malformed)? {
@@ -149,7 +144,7 @@ fn read_change(op: &[u8]) -> Result<MemberChange, Refusal> {
             }
             ("read_only", Value::Bool(flag), _) => member.read_only = flag,
             (name, ..) => {
-                return Err(refused(
+                return Err(Refusal::new(
                     code::INVALID,
                     format!("{name:?} of a change is not known or not its kind"),
                 ));
@@ -162,7 +157,7 @@ fn read_change(op: &[u8]) -> Result<MemberChange, Refusal> {
         "promote" => MemberChange::Promote(member.raft_id),
         "demote" => MemberChange::Demote(member.raft_id),
         "remove" => MemberChange::Remove(member.raft_id),
-        other => return Err(refused(code::INVALID, format!("a change cannot be {other:?}"))),
+        other => return Err(Refusal::invalid(format!("a change cannot be {other:?}"))),
     })
 }
 

@@ -78,7 +78,6 @@ struct Out {
     members: Vec<u64>,
     former: BTreeSet<u64>,
     cluster_id: u64,
-    broken: u64,
 }
 
 /// The way out of a process; clones are handles to the same.
@@ -104,21 +103,11 @@ impl SimPeers {
     pub fn cluster_id(&self) -> u64 {
         self.out.lock().cluster_id
     }
-
-    /// So many of the next sends are refused, as by a full queue or a connection that is known to be gone.
-    pub fn refuse_next(&self, count: u64) {
-        self.out.lock().broken = count;
-    }
 }
 
 impl Peers for SimPeers {
     fn send(&mut self, to: u64, frame: Bytes) -> bool {
-        let mut out = self.out.lock();
-        if out.broken > 0 {
-            out.broken -= 1;
-            return false;
-        }
-        out.sent.push(Sent::Frame(to, frame));
+        self.out.lock().sent.push(Sent::Frame(to, frame));
         true
     }
 

@@ -73,13 +73,6 @@ impl Prng {
         0
     }
 
-    /// Puts `items` into any order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last as u64 + 1) as usize);
-        }
-    }
-
     /// A length with a long tail: mostly near `typical`, now and then up to twenty times that.
     pub fn tailed(&mut self, typical: u64) -> u64 {
         match self.below(20) {
@@ -117,10 +110,5 @@ mod tests {
         }
         assert!(seen[0] > 500 && seen[1] == 0 && seen[2] > 2_000, "{seen:?}");
         assert_eq!(prng.below(0), 0);
-        let mut cards: Vec<u64> = (0..50).collect();
-        prng.shuffle(&mut cards);
-        assert_ne!(cards, (0..50).collect::<Vec<_>>());
-        cards.sort_unstable();
-        assert_eq!(cards, (0..50).collect::<Vec<_>>());
     }
 }
