@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from konsul.client.aio import AsyncClient as AsyncClient
+    from konsul.client.changes import Behind as Behind
+    from konsul.client.changes import ClusterChange as ClusterChange
+    from konsul.client.changes import Compacted as Compacted
+    from konsul.client.changes import Connected as Connected
+    from konsul.client.changes import Disconnected as Disconnected
+    from konsul.client.changes import KvChange as KvChange
+    from konsul.client.changes import Relisted as Relisted
+    from konsul.client.changes import ServiceChange as ServiceChange
     from konsul.client.exchange import Policy as Policy
     from konsul.client.failure import HttpAnswer as HttpAnswer
     from konsul.client.model import BatchResult as BatchResult
@@ -27,9 +35,21 @@ if TYPE_CHECKING:
     from konsul.client.settings import Observation as Observation
     from konsul.client.settings import Settings as Settings
     from konsul.client.sync import Client as Client
+    from konsul.client.watch import Watch as Watch
+    from konsul.client.watch_aio import AsyncWatch as AsyncWatch
 
 HOMES = {
     "aio": ("AsyncClient",),
+    "changes": (
+        "Behind",
+        "ClusterChange",
+        "Compacted",
+        "Connected",
+        "Disconnected",
+        "KvChange",
+        "Relisted",
+        "ServiceChange",
+    ),
     "exchange": ("Policy",),
     "failure": ("HttpAnswer",),
     "model": (
@@ -50,6 +70,8 @@ HOMES = {
     ),
     "settings": ("Observation", "Settings"),
     "sync": ("Client",),
+    "watch": ("Watch",),
+    "watch_aio": ("AsyncWatch",),
 }
 MODULE_OF = {name: f"{__name__}.{module}" for module, names in HOMES.items() for name in names}
 

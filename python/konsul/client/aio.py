@@ -7,12 +7,14 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import httpx
 
 from konsul import __version__
-from konsul.client import kv_calls, probe_calls, service_calls, wire
+from konsul.client import kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
@@ -30,8 +32,11 @@ from konsul.client.model import (
     Version,
     Written,
 )
+from konsul.client.pursuit import OnCompacted, Plan, Tracker, Transport, Wishes
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
+from konsul.client.streams_aio import AsyncConnector
+from konsul.client.watch_aio import AsyncWatch
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -63,6 +68,8 @@ class AsyncClient:
         self._http = httpx.AsyncClient(transport=transport, **wire.options(self.settings))
         self._course = Course(self.settings)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
+        self._connector = AsyncConnector(self.settings, transport)
+        self._watches: WeakSet[AsyncWatch[Any]] = WeakSet()
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
         self.cluster = AsyncCluster(self)
@@ -76,7 +83,9 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the pool's connections."""
+        """Close the pool's connections, and every watch."""
+        for one in list(self._watches):
+            await one.close()
         await self._http.aclose()
 
     async def call(self, call: Call[T]) -> T:
@@ -131,6 +140,15 @@ class AsyncClient:
         """Check, set, delete and get in one entry, all or nothing; Conflict when a check fails."""
         return await self.call(kv_calls.transaction(operations))
 
+    def _watch(self, plan: Plan, wishes: Wishes) -> AsyncWatch[Any]:
+        """A watch that begins when its first event is asked for."""
+        tracker = Tracker(plan, wishes, self._course, self.settings.policy, self._jitter)
+        # Its own way to pause can be cut short by who closes it; another one is a test's.
+        sleep = None if self._sleep is asyncio.sleep else self._sleep
+        watch: AsyncWatch[Any] = AsyncWatch(tracker, self._connector, self.flow, sleep)
+        self._watches.add(watch)
+        return watch
+
     async def _send(self, effect: Send) -> Reply:
         started_s = time.perf_counter()
         reply: Reply
@@ -151,6 +169,28 @@ class AsyncKV:
     async def get(self, key: str, *, consistency: str | None = None) -> KeyValue:
         """One key; NotFound when absent."""
         return await self._client.call(kv_calls.get(key, consistency))
+
+    def watch(
+        self,
+        pattern: str = "**",
+        *,
+        since: int | None = None,
+        initial: bool = False,
+        coalesce: bool = False,
+        transport: Transport = "sse",
+        reconnect: bool = True,
+        notices: bool = False,
+        on_compacted: OnCompacted = "relist",
+    ) -> AsyncWatch[KvEvent]:
+        """Changes of the keys that match `pattern`, each once and in order, whatever happens to servers.
+
+        From now on, or everything after `since`; with `initial` a Relisted with what is there comes first.
+        `coalesce`: a reader that is behind gets the newest change of a key only. Where the server no longer
+        knows every change, `on_compacted` says what comes: a Relisted, or nothing but a notice.
+        """
+        plan = watch_calls.kv_plan(pattern, coalesce, self._client.settings.page_size)
+        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
+        return self._client._watch(plan, wishes)
 
     async def set(
         self,
@@ -279,3 +319,24 @@ class AsyncServices:
     async def deregister_many(self, names: Iterable[str]) -> BatchResult:
         """Take any number of services out, a hundred per request."""
         return await self._client.flow(service_calls.deregister_many(names))
+
+    def watch(
+        self,
+        service: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        heartbeats: bool = False,
+        since: int | None = None,
+        initial: bool = False,
+        transport: Transport = "sse",
+        reconnect: bool = True,
+        notices: bool = False,
+        on_compacted: OnCompacted = "relist",
+    ) -> AsyncWatch[ServiceEvent]:
+        """Changes of instances: of services whose name matches the pattern `service`, with all of `tags`.
+
+        `heartbeats`: also those that reach the server asked. Everything else is as for keys: see `KV.watch`.
+        """
+        plan = watch_calls.services_plan(service, tuple(tags), heartbeats)
+        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
+        return self._client._watch(plan, wishes)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from konsul.client import cluster_calls
+from konsul.client import cluster_calls, watch_calls
+from konsul.client.changes import ClusterEvent
 from konsul.client.model import Document, JoinToken, Peer
+from konsul.client.pursuit import Transport, Wishes
+from konsul.client.watch import Watch
 
 if TYPE_CHECKING:
     from konsul.client.sync import Client
@@ -83,3 +86,11 @@ class Cluster:
     def delete_join_token(self, token_id: str) -> Document:
         """Make a token useless; NotFound for one that is not there."""
         return self._client.call(cluster_calls.delete_join_token(token_id))
+
+    def watch(
+        self, *, transport: Transport = "sse", reconnect: bool = True, notices: bool = True
+    ) -> Watch[ClusterEvent]:
+        """New leaders and members, as the server asked sees them; what changed while it did not run is not
+        told: see the notices."""
+        wishes = Wishes(transport=transport, reconnect=reconnect, notices=notices)
+        return self._client._watch(watch_calls.cluster_plan(), wishes)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_HINT_S = 5.0
 """The server's own patience with the log; a shorter deadline is told to it."""
+MIN_INDEX = "X-Konsul-Min-Index"
 
 
 def new_key() -> str:
@@ -37,6 +38,11 @@ class Course:
         self._lock = Lock()
         self._at = 0
         self._last_index = 0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every server there is to ask."""
+        return self._addresses
 
     @property
     def address(self) -> str:
@@ -61,8 +67,12 @@ class Course:
         """Notes the index of an answer."""
         text = answer.headers.get("x-konsul-index", "")
         if text.isdecimal():
-            with self._lock:
-                self._last_index = max(self._last_index, int(text))
+            self.reached(int(text))
+
+    def reached(self, index: int) -> None:
+        """Notes an index that the client has seen."""
+        with self._lock:
+            self._last_index = max(self._last_index, index)
 
     def prepared(self, request: Request) -> Request:
         """The request with what the settings add: a key to a write, how fresh a read must be."""
@@ -72,7 +82,8 @@ class Course:
         if request.kind != "read":
             return request
         if settings.read_your_writes and self._last_index:
-            request = _adding(request, {"X-Konsul-Min-Index": str(self._last_index)})
+            at_least = max(self._last_index, int(request.headers.get(MIN_INDEX, 0)))
+            request = _adding(request, {MIN_INDEX: str(at_least)})
         if any(name == "consistency" for name, _ in request.params):
             return request
         wish = (

@@ -31,7 +31,8 @@ class Settings:
     `address`: one server, or several of one cluster with commas between; the next is asked when one does not
     help. `redirect_to`: servers that may be redirected to besides those. `idempotent`: writes carry an
     Idempotency-Key, so that the server applies a repeated one once. `read_your_writes`: a read waits until
-    the server asked has seen what this client has. `consistency` and `max_stale`: of reads that say nothing.
+    the server asked has seen what this client has. `watch_silence_s`: a stream on which nothing came for so
+    long, not even a heartbeat, is made anew. `consistency` and `max_stale`: of reads that say nothing.
 
     Raises Invalid for an address that is no http(s) URL and for half a client certificate.
     """
@@ -51,6 +52,7 @@ class Settings:
     redirect_to: tuple[str, ...] = ()
     idempotent: bool = True
     read_your_writes: bool = False
+    watch_silence_s: float = 90.0
     consistency: str | None = None
     max_stale: str | None = None
     addresses: tuple[str, ...] = field(init=False, repr=False)

@@ -6,12 +6,14 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import httpx
 
 from konsul import __version__
-from konsul.client import kv_calls, probe_calls, service_calls, wire
+from konsul.client import kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
@@ -29,8 +31,11 @@ from konsul.client.model import (
     Version,
     Written,
 )
+from konsul.client.pursuit import OnCompacted, Plan, Tracker, Transport, Wishes
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
+from konsul.client.streams import Connector
+from konsul.client.watch import Watch
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -62,6 +67,8 @@ class Client:
         self._http = httpx.Client(transport=transport, **wire.options(self.settings))
         self._course = Course(self.settings)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
+        self._connector = Connector(self.settings, transport)
+        self._watches: WeakSet[Watch[Any]] = WeakSet()
         self.kv = KV(self)
         self.services = Services(self)
         self.cluster = Cluster(self)
@@ -75,7 +82,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the pool's connections."""
+        """Close the pool's connections, and every watch."""
+        for one in list(self._watches):
+            one.close()
         self._http.close()
 
     def call(self, call: Call[T]) -> T:
@@ -130,6 +139,15 @@ class Client:
         """Check, set, delete and get in one entry, all or nothing; Conflict when a check fails."""
         return self.call(kv_calls.transaction(operations))
 
+    def _watch(self, plan: Plan, wishes: Wishes) -> Watch[Any]:
+        """A watch that begins when its first event is asked for."""
+        tracker = Tracker(plan, wishes, self._course, self.settings.policy, self._jitter)
+        # Its own way to pause can be cut short by who closes it; another one is a test's.
+        sleep = None if self._sleep is time.sleep else self._sleep
+        watch: Watch[Any] = Watch(tracker, self._connector, self.flow, sleep)
+        self._watches.add(watch)
+        return watch
+
     def _send(self, effect: Send) -> Reply:
         started_s = time.perf_counter()
         reply: Reply
@@ -150,6 +168,28 @@ class KV:
     def get(self, key: str, *, consistency: str | None = None) -> KeyValue:
         """One key; NotFound when absent."""
         return self._client.call(kv_calls.get(key, consistency))
+
+    def watch(
+        self,
+        pattern: str = "**",
+        *,
+        since: int | None = None,
+        initial: bool = False,
+        coalesce: bool = False,
+        transport: Transport = "sse",
+        reconnect: bool = True,
+        notices: bool = False,
+        on_compacted: OnCompacted = "relist",
+    ) -> Watch[KvEvent]:
+        """Changes of the keys that match `pattern`, each once and in order, whatever happens to servers.
+
+        From now on, or everything after `since`; with `initial` a Relisted with what is there comes first.
+        `coalesce`: a reader that is behind gets the newest change of a key only. Where the server no longer
+        knows every change, `on_compacted` says what comes: a Relisted, or nothing but a notice.
+        """
+        plan = watch_calls.kv_plan(pattern, coalesce, self._client.settings.page_size)
+        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
+        return self._client._watch(plan, wishes)
 
     def set(
         self,
@@ -276,3 +316,24 @@ class Services:
     def deregister_many(self, names: Iterable[str]) -> BatchResult:
         """Take any number of services out, a hundred per request."""
         return self._client.flow(service_calls.deregister_many(names))
+
+    def watch(
+        self,
+        service: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        heartbeats: bool = False,
+        since: int | None = None,
+        initial: bool = False,
+        transport: Transport = "sse",
+        reconnect: bool = True,
+        notices: bool = False,
+        on_compacted: OnCompacted = "relist",
+    ) -> Watch[ServiceEvent]:
+        """Changes of instances: of services whose name matches the pattern `service`, with all of `tags`.
+
+        `heartbeats`: also those that reach the server asked. Everything else is as for keys: see `KV.watch`.
+        """
+        plan = watch_calls.services_plan(service, tuple(tags), heartbeats)
+        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
+        return self._client._watch(plan, wishes)
