@@ -8,6 +8,7 @@ on the loop's thread.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.requests import HTTPConnection, Request
@@ -64,7 +65,7 @@ class RawLine(Protocol):
         ...
 
 
-class LineUser(Protocol):
+class LineUser:
     """Who speaks on a line. Subclass it: what is not needed may be left out."""
 
     def opened(self, line: Line) -> None:
@@ -177,6 +178,7 @@ class Lines:
         """Lines over the high-water mark, oldest first, and since when."""
         self._active: dict[Line, float] = {}
         """With an idle time-out: every line, the longest silent first, and since when."""
+        self._due: list[Callable[[], None]] = []
         self._is_beating = False
         self._timer: asyncio.TimerHandle | None = None
         self.is_stopping = False
@@ -251,6 +253,17 @@ class Lines:
         for line in lines:
             line.close(code, reason)
         return len(lines)
+
+    def soon(self, flush: Callable[[], None]) -> None:
+        """Calls `flush` at the end of this turn of the loop, with those of everybody else."""
+        self._due.append(flush)
+        if len(self._due) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for flush in due:
+            flush()
 
     # What lines tell
 

@@ -24,7 +24,9 @@ from prometheus_client.metrics_core import Metric as Family
 
 if TYPE_CHECKING:
     from konsul.engine import Engine
+    from konsul.kernel.lines import Lines
     from konsul.kernel.pipeline import Tally
+    from konsul.kernel.watching import Watching
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 NAMESPACE: Final = "konsul_"
@@ -71,6 +73,8 @@ class Source:
         self.engine = engine
         self.tally = tally
         self.front = front
+        self.watching: Watching | None = None
+        self.lines: Lines | None = None
         self.native: Mapping[str, Any] = engine.metrics()
 
     def operations(self) -> dict[tuple[str, str], int]:
@@ -271,6 +275,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.front: FrontCounters | None = None
+        self.watching: Watching | None = None
+        self.lines: Lines | None = None
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -282,11 +288,15 @@ class Metrics:
                 computed.append(metric)
         counted = frozenset(metric.verb for metric in computed if isinstance(metric, ResourceCounter))
         tally.by_resource = tally.by_resource | counted
-        self.registry.register(_Scrape(computed, lambda: Source(engine, tally, self._front_snapshot())))
+        self._engine, self._tally = engine, tally
+        self.registry.register(_Scrape(computed, self._source))
 
     def page(self) -> bytes:
         """The text exposition of everything, of type `CONTENT_TYPE`."""
         return generate_latest(self.registry)
 
-    def _front_snapshot(self) -> Mapping[str, Any]:
-        return self.front.snapshot() if self.front is not None else {}
+    def _source(self) -> Source:
+        front = self.front.snapshot() if self.front is not None else {}
+        source = Source(self._engine, self._tally, front)
+        source.watching, source.lines = self.watching, self.lines
+        return source

@@ -48,6 +48,7 @@ class Kernel:
         self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
         self.lines = Lines(self.config.of(WatchSettings))
         self.watching = Watching(self.engine, self.pipeline, self.config.of(WatchSettings))
+        self.metrics.watching, self.metrics.lines = self.watching, self.lines
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
 

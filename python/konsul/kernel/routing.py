@@ -7,14 +7,15 @@ lenient rules of the contract.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import Match
+from starlette.routing import Match, websocket_session
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from konsul.errors import Invalid
 from konsul.kernel import writing
@@ -30,6 +31,8 @@ JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
 INVALID_BODY: Final = "Invalid JSON body"
 U64_MAX: Final = 2**64 - 1
+_SHADOW: Final = "/kv/watch"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class Route(APIRoute):
@@ -57,6 +60,41 @@ class Route(APIRoute):
         await super().handle(scope, receive, send)
 
 
+class StayingRoute(Route):
+    """A GET whose answer stays open, and the WebSocket of the same path. HEAD is not its own: a stream has no
+    end to be measured."""
+
+    def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
+        websocket = options.pop("websocket")
+        super().__init__(path, endpoint, **options)
+        self._websocket = websocket
+        self._websocket_app = websocket_session(websocket)
+        # A fixed segment that shadows keys must not shadow those that differ from it in case.
+        self._is_shadow = path.startswith(_SHADOW)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As `Route`, also for a WebSocket; of `/kv/WATCH/x` it leaves the key alone."""
+        if self._is_shadow and scope["path"][4:9] != "watch":
+            return Match.NONE, {}
+        if scope["type"] == "websocket":
+            found = self.path_regex.match(scope["path"])
+            if found is None:
+                return Match.NONE, {}
+            return Match.FULL, {"endpoint": self._websocket, "path_params": found.groupdict()}
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            return APIRoute.matches(self, scope)
+        return super().matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the endpoint of the kind."""
+        if scope["type"] != "websocket":
+            await super().handle(scope, receive, send)
+            return
+        if "konsul" in scope:
+            scope["konsul"]["route"] = self.path_format
+        await self._websocket_app(scope, receive, send)
+
+
 class Router(APIRouter):
     """The routes of one feature; its `get`, `put`, `post` and `delete` decorators are FastAPI's."""
 
@@ -66,6 +104,20 @@ class Router(APIRouter):
     def include_router(self, router: APIRouter) -> None:  # type: ignore[override]
         """Takes over another router's routes as they are, so that `routes` lists every one of a feature."""
         self.routes.extend(router.routes)
+
+    def stays(
+        self, path: str, websocket: Callable[[WebSocket], Awaitable[None]], **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
+        """Declares a GET whose answer stays open, and what a WebSocket on the same path gets."""
+
+        def declare(endpoint: Endpoint) -> Endpoint:
+            route = StayingRoute(
+                path, endpoint, websocket=websocket, methods=["GET"], tags=list(self.tags), **options
+            )
+            self.routes.append(route)
+            return endpoint
+
+        return declare
 
 
 async def context(request: Request) -> Context:

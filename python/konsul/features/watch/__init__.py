@@ -1,0 +1,1 @@
+"""Changes told as they happen, on connections that stay open."""

@@ -1,0 +1,87 @@
+"""How the node is, told whenever its services change and with every sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from konsul.features.catalog.tables import Instance
+from konsul.features.watch import sources
+from konsul.features.watch.framing import Framing
+from konsul.features.watch.teller import Teller
+from konsul.kernel.duration import format_duration_ms
+from konsul.kernel.watching import Spec
+
+if TYPE_CHECKING:
+    from konsul.kernel.node import Kernel
+
+PAUSE_S: Final = 0.1
+"""Changes of services that follow each other faster are told together."""
+
+
+def spec() -> Spec:
+    """What wakes it: any change of any service. Only that there was one counts, so one may wait."""
+    return sources.services(coalesce=True)
+
+
+def document(kernel: Kernel) -> bytes:
+    """The event. Expired services are gone, and no check is run yet: whoever is registered is healthy."""
+    total = kernel.engine.count(Instance.table_id)
+    is_well = kernel.ready() and not kernel.services.health()
+    data = {
+        "status": "healthy" if is_well else "degraded",
+        "uptime": format_duration_ms(kernel.uptime_ms()),
+        "services": {"total": total, "healthy": total, "unhealthy": 0},
+    }
+    return orjson.dumps({"type": "health_update", "data": data, "timestamp": int(time.time())})
+
+
+class HealthTeller(Teller):
+    """Tells how the node is instead of what changed."""
+
+    def __init__(self, kernel: Kernel, framing: Framing) -> None:
+        super().__init__(kernel.lines, framing)
+        self._kernel = kernel
+        self._timer: asyncio.TimerHandle | None = None
+
+    def event(self, index: int, key: bytes, payload: bytes) -> bool:  # noqa: ARG002 - the protocol's
+        """See `konsul.kernel.watching.Sink`."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE_S, self._tell)
+        return self._has_room
+
+    def behind(self, index: int) -> None:
+        """Nothing was missed: what counts is how it is now."""
+        self.event(index, b"", b"")
+
+    def compacted(self, index: int) -> None:
+        """As `behind`."""
+        self.event(index, b"", b"")
+
+    def beat(self) -> None:
+        """See `LineUser`."""
+        self._tell()
+        super().beat()
+
+    def closed(self, reason: str) -> None:
+        """See `LineUser`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().closed(reason)
+
+    def now(self) -> None:
+        """Tells it, unless the client does not read."""
+        if self._has_room:
+            self._texts.append(self._framing.change(0, document(self._kernel), is_last=True))
+            self._soon()
+
+    def _tell(self) -> None:
+        self._timer = None
+        self.now()
+
+    def _position(self) -> int | None:
+        """What is told has no past: there is nothing to go on from."""
+        return None

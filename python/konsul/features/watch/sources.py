@@ -1,0 +1,91 @@
+"""What can be watched: the specification of each kind of watch, and what is told before any change."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from konsul.engine import Row
+from konsul.errors import Invalid
+from konsul.features.catalog import tables as catalog
+from konsul.features.catalog.queries import filters
+from konsul.features.kv import tables as kv
+from konsul.features.watch.asked import check_pattern
+from konsul.kernel.context import Context
+from konsul.kernel.watching import CLUSTER, Spec
+
+EVERYTHING: Final = "**"
+_NAME_PATTERN: Final = re.compile(r"[^\s\0]{1,256}")
+_BAD_SERVICE: Final = "Invalid service parameter: expected a name or a pattern of names, without spaces"
+_BAD_TAG: Final = "Invalid tag parameter: no service can have this tag"
+
+
+def keys(pattern: str, *, coalesce: bool = False) -> Spec:
+    """Keys that match. Raises Invalid."""
+    check_pattern(pattern)
+    return Spec(kv.FORM, kv.Entry.table_id, pattern, "kv:read", coalesce=coalesce)
+
+
+def services(
+    name: str = "", tags: Sequence[str] = (), *, heartbeats: bool = False, coalesce: bool = False
+) -> Spec:
+    """Instances of services whose name matches, with every tag, before or after the change.
+
+    Raises:
+        Invalid: a name or a tag that cannot be.
+    """
+    name = name or "*"
+    if not _NAME_PATTERN.fullmatch(name):
+        raise Invalid(_BAD_SERVICE)
+    where = filters(tags, ())
+    if where is None:
+        raise Invalid(_BAD_TAG)
+    return Spec(
+        catalog.FORM,
+        catalog.Instance.table_id,
+        f"{name}{catalog.SEPARATOR}*",
+        "service:read",
+        separator=catalog.SEPARATOR.encode(),
+        where=tuple(where),
+        renewals=heartbeats,
+        coalesce=coalesce,
+    )
+
+
+def cluster() -> Spec:
+    """Who leads, and who is a member."""
+    return Spec(None, CLUSTER, EVERYTHING, "cluster:read", coalesce=True)
+
+
+def value_now(context: Context, pattern: str) -> tuple[int, bytes] | None:
+    """Index and text of an exact key that exists, told as if it were set now."""
+    row = context.engine.get(kv.Entry.table_id, pattern.encode())
+    return None if row is None else (row.modify_index, _value_text(pattern, row))
+
+
+def _value_text(key: str, row: Row) -> bytes:
+    value = bytes(row.cells[kv.Entry.column("value")])
+    told: dict[str, Any] = {"type": "set", "key": key}
+    if value:
+        try:
+            told["value"] = value.decode()
+        except UnicodeDecodeError:
+            told |= {"value": base64.b64encode(value).decode(), "encoding": "base64"}
+    told |= {"timestamp": int(time.time()), "modify_index": row.modify_index}
+    return orjson.dumps(told)
+
+
+def cluster_now(context: Context) -> tuple[bytes, bytes]:
+    """Who leads now and who is a member, as the changes tell it."""
+    found: Mapping[str, Any] = context.engine.cluster()
+    members = found["members"]
+    leader_id = found["leader_raft_id"] if found["known_leader"] else 0
+    names = [one["node_id"] for one in members if leader_id and one["raft_id"] == leader_id]
+    term = context.engine.status()["term"]
+    leader = {"type": "leader", "leader": names[0] if names else None, "raft_id": leader_id, "term": term}
+    return orjson.dumps(leader), orjson.dumps({"type": "members", "members": members})
