@@ -12,7 +12,8 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean rust-tools
+.PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
+.PHONY: cluster promtool rust-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +51,7 @@ bench: build ## requests per second, latencies and CPU per request against a rea
 	@$(SOON) 1800 $(RUN) python -m benches.doors
 	@$(SOON) 900 $(RUN) python -m benches.restart
 
-watchers: build ## ten thousand watchers on one node: how soon, at what cost, complete, and with one that never reads
+watchers: build ## ten thousand watchers on one node: how soon, at what cost, and with one that never reads
 	@$(SOON) 1800 $(RUN) python -m benches.watch
 
 peers: build ## the same load against other stores, alternating; a table at the end
@@ -85,6 +86,7 @@ promtool: ## check the alert rules and run their tests (promtool is in Debian's 
 
 clean: ## remove what was built; ./data stays
 	@rm -rf target .venv .venv-release .venv-tools reports ext/build
+	@rm -rf tests/real_clients/*/node_modules tests/real_clients/chromium/unpacked
 	@rm -rf .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@find python ext -name '*.so' -delete -o -name '*.c' -delete
