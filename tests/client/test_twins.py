@@ -12,9 +12,17 @@ from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
 from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.sync import KV, Client, Services
+from konsul.client.watch import Watch
+from konsul.client.watch_aio import AsyncWatch
 
-PAIRS = [(Client, AsyncClient), (KV, AsyncKV), (Services, AsyncServices), (Cluster, AsyncCluster)]
-NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer")
+PAIRS = [
+    (Client, AsyncClient),
+    (KV, AsyncKV),
+    (Services, AsyncServices),
+    (Cluster, AsyncCluster),
+    (Watch, AsyncWatch),
+]
+NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer", "websockets")
 
 
 def offered(kind: type) -> dict[str, list[tuple[str, str, object]]]:

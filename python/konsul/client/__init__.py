@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from konsul.client.changes import ServiceChange as ServiceChange
     from konsul.client.exchange import Policy as Policy
     from konsul.client.failure import HttpAnswer as HttpAnswer
+    from konsul.client.graphql_calls import GraphQLAnswer as GraphQLAnswer
     from konsul.client.model import BatchResult as BatchResult
     from konsul.client.model import BatchServices as BatchServices
     from konsul.client.model import BatchValues as BatchValues
@@ -52,6 +53,7 @@ HOMES = {
     ),
     "exchange": ("Policy",),
     "failure": ("HttpAnswer",),
+    "graphql_calls": ("GraphQLAnswer",),
     "model": (
         "BatchResult",
         "BatchServices",

@@ -13,11 +13,12 @@ from weakref import WeakSet
 import httpx
 
 from konsul import __version__
-from konsul.client import kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
+from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
     BatchResult,
@@ -32,10 +33,11 @@ from konsul.client.model import (
     Version,
     Written,
 )
-from konsul.client.pursuit import OnCompacted, Plan, Tracker, Transport, Wishes
+from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams_aio import AsyncConnector
+from konsul.client.subscribing import Subscribing
 from konsul.client.watch_aio import AsyncWatch
 
 T = TypeVar("T")
@@ -140,12 +142,34 @@ class AsyncClient:
         """Check, set, delete and get in one entry, all or nothing; Conflict when a check fails."""
         return await self.call(kv_calls.transaction(operations))
 
+    async def graphql(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, operation_name: str | None = None
+    ) -> GraphQLAnswer:
+        """Run a GraphQL query or mutation; errors of its fields are in the answer."""
+        return await self.call(graphql_calls.execute(query, variables, operation_name))
+
+    def graphql_subscribe(
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        operation_name: str | None = None,
+        transport: Transport = "websocket",
+    ) -> AsyncWatch[GraphQLAnswer]:
+        """The answers of a GraphQL subscription, until either side ends it; a lost connection is an error."""
+        course, policy = self._course, self.settings.policy
+        return self._follow(
+            Subscribing(query, variables, operation_name, transport, course, policy, self._jitter)
+        )
+
     def _watch(self, plan: Plan, wishes: Wishes) -> AsyncWatch[Any]:
         """A watch that begins when its first event is asked for."""
-        tracker = Tracker(plan, wishes, self._course, self.settings.policy, self._jitter)
+        return self._follow(Tracker(plan, wishes, self._course, self.settings.policy, self._jitter))
+
+    def _follow(self, steps: Steps) -> AsyncWatch[Any]:
         # Its own way to pause can be cut short by who closes it; another one is a test's.
         sleep = None if self._sleep is asyncio.sleep else self._sleep
-        watch: AsyncWatch[Any] = AsyncWatch(tracker, self._connector, self.flow, sleep)
+        watch: AsyncWatch[Any] = AsyncWatch(steps, self._connector, self.flow, sleep)
         self._watches.add(watch)
         return watch
 
@@ -166,9 +190,16 @@ class AsyncKV:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def get(self, key: str, *, consistency: str | None = None) -> KeyValue:
-        """One key; NotFound when absent."""
-        return await self._client.call(kv_calls.get(key, consistency))
+    async def get(
+        self,
+        key: str,
+        *,
+        consistency: str | None = None,
+        index: int | None = None,
+        wait_s: float | None = None,
+    ) -> KeyValue:
+        """One key; NotFound when absent. With `index` once it changed after that, or when `wait_s` is over."""
+        return await self._client.call(kv_calls.get(key, consistency, index, wait_s))
 
     def watch(
         self,

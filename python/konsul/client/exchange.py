@@ -74,6 +74,8 @@ class Lost:
 
     reason: str
     timed_out: bool = False
+    code: int = 0
+    """Of a WebSocket that the server closed."""
 
 
 Reply = Answer | Unsent | Lost | None
@@ -89,14 +91,15 @@ def exchange(
     connection, what is safe to repeat (see `Course`): its outcome is unknown. A compare-and-set without a key
     is not: the second try would report a conflict with the first one's own success.
     """
-    deadline = clock() + policy.deadline_s
+    deadline = clock() + policy.deadline_s + call.patience_s
     asked = course.prepared(call.request)
     address = course.address
     request, url = asked, address + asked.path
     tried = {address}
     attempt = hops = 0
     while True:
-        timeout_s = course.attempt_s(asked, max(0.001, deadline - clock()))
+        left_s = max(0.001, deadline - clock())
+        timeout_s = min(left_s, course.attempt_s(asked, left_s) + call.patience_s)
         reply = yield Send(url, with_deadline(request, timeout_s), timeout_s)
         if isinstance(reply, Answer):
             if reply.status < 300 or reply.status in call.accepts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -38,13 +39,25 @@ BATCH_KEYS_MAX = 1000
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 """Half of the server's default body limit, so that framing and a smaller configured limit leave room."""
 
+WAIT_S = 300.0
+"""The server's own measure of how long a read waits for a change."""
+
 Value = bytes | str
 
 
-def get(key: str, consistency: str | None = None) -> Call[KeyValue]:
-    """Read one key. The result raises NotFound when it does not exist."""
-    params = (*flag("metadata", True), *option("consistency", consistency))
-    return Call(Request("GET", key_path(key), "GET /kv/{key}", params, repeatable=True, kind="read"), _row)
+def get(
+    key: str, consistency: str | None = None, index: int | None = None, wait_s: float | None = None
+) -> Call[KeyValue]:
+    """Read one key. The result raises NotFound when it does not exist. With `index` the answer is held back
+    until the key has changed after it, at most `wait_s` (the server's own measure without it)."""
+    params = (
+        *flag("metadata", True),
+        *option("consistency", consistency),
+        *option("index", index),
+        *option("wait", None if wait_s is None else f"{max(1, round(wait_s * 1_000))}ms"),
+    )
+    request = Request("GET", key_path(key), "GET /kv/{key}", params, repeatable=True, kind="read")
+    return Call(request, _row, patience_s=0.0 if index is None else wait_s or WAIT_S)
 
 
 def set_(
@@ -202,7 +215,8 @@ def moment(text: str | None) -> datetime | None:
 
 
 def _row(answer: Answer) -> KeyValue:
-    return row(answer.json())
+    seen = answer.headers.get("x-konsul-index", "")
+    return replace(row(answer.json()), read_index=int(seen) if seen.isdecimal() else 0)
 
 
 def _bytes(value: Value) -> bytes:

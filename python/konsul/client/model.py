@@ -12,7 +12,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """One key with its value and bookkeeping. `expires_at` is None for a key that stays."""
+    """One key with its value and bookkeeping. `expires_at` is None for a key that stays. `read_index`: what
+    the server that was read had seen; 0 in listings. Give it to `get` to wait for what comes after."""
 
     key: str
     value: bytes
@@ -20,6 +21,7 @@ class KeyValue:
     create_index: int = 0
     modify_index: int = 0
     expires_at: datetime | None = None
+    read_index: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:

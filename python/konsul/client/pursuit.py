@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from konsul import errors
 from konsul.client.changes import Behind, Compacted, Connected, Disconnected, Notice, Relisted
@@ -42,6 +42,7 @@ class Open:
     url: str
     request: Request
     transport: Transport
+    subprotocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Effect: wait for messages. Answered by a tuple of Heard, or by Lost when the stream ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Effect: say something on a stream that goes both ways. Answered by None."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Listing:
     newer: Mapping[str, int] = field(default_factory=dict)
 
 
-Effect = Open | Listen | Close | Pause | Ask | Tell[Any]
+Effect = Open | Listen | Speak | Close | Pause | Ask | Tell[Any]
 Reaction = Opened | Answer | Unsent | Lost | tuple[Heard, ...] | Listing | errors.KonsulError | None
 Pursuit = Generator[Effect, Reaction, None]
 
@@ -131,6 +139,17 @@ class Wishes:
             raise errors.Invalid("since cannot be combined with initial: the listing has an index of its own")
         if self.since is not None and self.since < 0:
             raise errors.Invalid(f"since {self.since} is below 0")
+
+
+class Steps(Protocol):
+    """What a watch carries out."""
+
+    @property
+    def index(self) -> int:
+        """Every matching change at or before it was handed out."""
+
+    def steps(self) -> Pursuit:
+        """The effects, from the begin to the end."""
 
 
 class Tracker:

@@ -60,11 +60,12 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """A request with the reader of its answer. `accepts` are statuses from 300 up that are an answer, not
-    an error."""
+    an error. `patience_s`: how long the server may hold the answer back, on top of any limit of time."""
 
     request: Request
     read: Callable[[Answer], T]
     accepts: frozenset[int] = frozenset()
+    patience_s: float = 0.0
 
 
 Flow = Generator[Call[Any], Any, T]

@@ -12,11 +12,12 @@ from weakref import WeakSet
 import httpx
 
 from konsul import __version__
-from konsul.client import kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
+from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
     BatchResult,
@@ -31,10 +32,11 @@ from konsul.client.model import (
     Version,
     Written,
 )
-from konsul.client.pursuit import OnCompacted, Plan, Tracker, Transport, Wishes
+from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams import Connector
+from konsul.client.subscribing import Subscribing
 from konsul.client.watch import Watch
 
 T = TypeVar("T")
@@ -139,12 +141,34 @@ class Client:
         """Check, set, delete and get in one entry, all or nothing; Conflict when a check fails."""
         return self.call(kv_calls.transaction(operations))
 
+    def graphql(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, operation_name: str | None = None
+    ) -> GraphQLAnswer:
+        """Run a GraphQL query or mutation; errors of its fields are in the answer."""
+        return self.call(graphql_calls.execute(query, variables, operation_name))
+
+    def graphql_subscribe(
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        operation_name: str | None = None,
+        transport: Transport = "websocket",
+    ) -> Watch[GraphQLAnswer]:
+        """The answers of a GraphQL subscription, until either side ends it; a lost connection is an error."""
+        course, policy = self._course, self.settings.policy
+        return self._follow(
+            Subscribing(query, variables, operation_name, transport, course, policy, self._jitter)
+        )
+
     def _watch(self, plan: Plan, wishes: Wishes) -> Watch[Any]:
         """A watch that begins when its first event is asked for."""
-        tracker = Tracker(plan, wishes, self._course, self.settings.policy, self._jitter)
+        return self._follow(Tracker(plan, wishes, self._course, self.settings.policy, self._jitter))
+
+    def _follow(self, steps: Steps) -> Watch[Any]:
         # Its own way to pause can be cut short by who closes it; another one is a test's.
         sleep = None if self._sleep is time.sleep else self._sleep
-        watch: Watch[Any] = Watch(tracker, self._connector, self.flow, sleep)
+        watch: Watch[Any] = Watch(steps, self._connector, self.flow, sleep)
         self._watches.add(watch)
         return watch
 
@@ -165,9 +189,16 @@ class KV:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def get(self, key: str, *, consistency: str | None = None) -> KeyValue:
-        """One key; NotFound when absent."""
-        return self._client.call(kv_calls.get(key, consistency))
+    def get(
+        self,
+        key: str,
+        *,
+        consistency: str | None = None,
+        index: int | None = None,
+        wait_s: float | None = None,
+    ) -> KeyValue:
+        """One key; NotFound when absent. With `index` once it changed after that, or when `wait_s` is over."""
+        return self._client.call(kv_calls.get(key, consistency, index, wait_s))
 
     def watch(
         self,

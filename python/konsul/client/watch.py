@@ -7,7 +7,20 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
-from konsul.client.pursuit import Ask, Close, Listen, Listing, Open, Opened, Pause, Reaction, Tell, Tracker
+from konsul.client.pursuit import (
+    Ask,
+    Close,
+    Effect,
+    Listen,
+    Listing,
+    Open,
+    Opened,
+    Pause,
+    Reaction,
+    Speak,
+    Steps,
+    Tell,
+)
 from konsul.client.request import Flow
 from konsul.client.streams import Connector, Stream
 from konsul.errors import KonsulError
@@ -24,13 +37,13 @@ class Watch(Generic[E]):
 
     def __init__(
         self,
-        tracker: Tracker,
+        steps: Steps,
         connector: Connector,
         ask: Callable[[Flow[Listing]], Listing],
         sleep: Callable[[float], None] | None,
     ) -> None:
-        self._tracker, self._connector, self._ask = tracker, connector, ask
-        self._steps = tracker.steps()
+        self._source, self._connector, self._ask = steps, connector, ask
+        self._steps = steps.steps()
         self._stream: Stream | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -39,7 +52,7 @@ class Watch(Generic[E]):
     @property
     def index(self) -> int:
         """Every matching change at or before it was handed out: a later watch goes on `since` it."""
-        return self._tracker.index
+        return self._source.index
 
     def __enter__(self) -> Watch[E]:
         return self
@@ -76,13 +89,16 @@ class Watch(Generic[E]):
         if stream is not None:
             stream.close()
 
-    def _do(self, effect: Open | Listen | Close | Pause | Ask) -> Reaction:
+    def _do(self, effect: Effect) -> Reaction:
         match effect:
             case Open():
                 return self._open(effect)
             case Listen():
                 stream = self._stream
                 return None if stream is None else stream.listen()
+            case Speak():
+                if self._stream is not None:
+                    self._stream.send(effect.text)
             case Ask():
                 try:
                     return self._ask(effect.flow)
@@ -97,7 +113,7 @@ class Watch(Generic[E]):
         return None
 
     def _open(self, effect: Open) -> Reaction:
-        reply = self._connector.open(effect.url, effect.request, effect.transport)
+        reply = self._connector.open(effect.url, effect.request, effect.transport, effect.subprotocol)
         if not isinstance(reply, Stream):
             return reply
         with self._lock:

@@ -8,7 +8,20 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
-from konsul.client.pursuit import Ask, Close, Listen, Listing, Open, Opened, Pause, Reaction, Tell, Tracker
+from konsul.client.pursuit import (
+    Ask,
+    Close,
+    Effect,
+    Listen,
+    Listing,
+    Open,
+    Opened,
+    Pause,
+    Reaction,
+    Speak,
+    Steps,
+    Tell,
+)
 from konsul.client.request import Flow
 from konsul.client.streams_aio import AsyncConnector, AsyncStream
 from konsul.errors import KonsulError
@@ -25,13 +38,13 @@ class AsyncWatch(Generic[E]):
 
     def __init__(
         self,
-        tracker: Tracker,
+        steps: Steps,
         connector: AsyncConnector,
         ask: Callable[[Flow[Listing]], Awaitable[Listing]],
         sleep: Callable[[float], Awaitable[None]] | None,
     ) -> None:
-        self._tracker, self._connector, self._ask = tracker, connector, ask
-        self._steps = tracker.steps()
+        self._source, self._connector, self._ask = steps, connector, ask
+        self._steps = steps.steps()
         self._stream: AsyncStream | None = None
         self._doing: asyncio.Task[Reaction] | None = None
         self._reply: Reaction = None
@@ -41,7 +54,7 @@ class AsyncWatch(Generic[E]):
     @property
     def index(self) -> int:
         """Every matching change at or before it was handed out: a later watch goes on `since` it."""
-        return self._tracker.index
+        return self._source.index
 
     async def __aenter__(self) -> AsyncWatch[E]:
         return self
@@ -68,6 +81,8 @@ class AsyncWatch(Generic[E]):
                 doing, self._doing = self._doing, None
                 if doing is not None and not doing.cancelled():
                     self._reply = doing.result()
+        except StopIteration:
+            await self.close()
         except Exception:
             await self.close()
             raise
@@ -85,13 +100,16 @@ class AsyncWatch(Generic[E]):
         if stream is not None:
             await stream.close()
 
-    async def _do(self, effect: Open | Listen | Close | Pause | Ask) -> Reaction:
+    async def _do(self, effect: Effect) -> Reaction:
         match effect:
             case Open():
                 return await self._open(effect)
             case Listen():
                 stream = self._stream
                 return None if stream is None else await stream.listen()
+            case Speak():
+                if self._stream is not None:
+                    await self._stream.send(effect.text)
             case Ask():
                 try:
                     return await self._ask(effect.flow)
@@ -107,7 +125,7 @@ class AsyncWatch(Generic[E]):
         return None
 
     async def _open(self, effect: Open) -> Reaction:
-        reply = await self._connector.open(effect.url, effect.request, effect.transport)
+        reply = await self._connector.open(effect.url, effect.request, effect.transport, effect.subprotocol)
         if not isinstance(reply, AsyncStream):
             return reply
         self._stream = reply

@@ -107,7 +107,8 @@ def closed(error: ConnectionClosed) -> Lost:
     frame = error.rcvd
     if frame is None:
         return Lost("the connection broke")
-    return Lost(f"the server closed the connection ({frame.code}{frame.reason and ': '}{frame.reason})")
+    reason = f"the server closed the connection ({frame.code}{frame.reason and ': '}{frame.reason})"
+    return Lost(reason, code=frame.code)
 
 
 def silence(error: Exception) -> Lost:

@@ -1,0 +1,88 @@
+"""The calls of the GraphQL route."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from konsul import errors
+from konsul.client.failure import error_of
+from konsul.client.request import JSON, Answer, Call, Request
+
+REFUSED = frozenset({400, 401, 403, 406, 413, 422, 429})
+"""Statuses under which a server may still say, in `errors`, what it did not like."""
+IGNORED = re.compile(r"(?:[\s,]|#[^\n]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLAnswer:
+    """What an operation came to. `data` is None when nothing was executed; `errors` are the server's, each
+    with its `message`."""
+
+    data: Mapping[str, Any] | None
+    errors: tuple[Mapping[str, Any], ...] = ()
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+
+def payload(query: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> dict[str, Any]:
+    """The body of a request. Raises Invalid for an empty query."""
+    if not query.strip():
+        raise errors.Invalid("a query is required")
+    members = {"query": query, "variables": variables and dict(variables), "operationName": operation_name}
+    return {name: value for name, value in members.items() if value}
+
+
+def execute(
+    query: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+) -> Call[GraphQLAnswer]:
+    """Run a query or mutation. Errors inside the answer are handed out with it; they raise nothing."""
+    request = posted(payload(query, variables, operation_name), repeatable=only_reads(query))
+
+    def read(answer: Answer) -> GraphQLAnswer:
+        document = object_of(answer.body)
+        if not isinstance(document.get("errors"), list) and answer.status >= 300:
+            raise error_of(answer, request)
+        return answer_of(document)
+
+    return Call(request, read, accepts=REFUSED)
+
+
+def only_reads(query: str) -> bool:
+    """Whether a document has queries and fragments only, so that it may be sent twice."""
+    start = query[IGNORED.match(query).end() :]  # type: ignore[union-attr]
+    return start.startswith(("{", "query", "fragment")) and "mutation" not in query
+
+
+def answer_of(document: Mapping[str, Any]) -> GraphQLAnswer:
+    """An answer from its JSON form."""
+    return GraphQLAnswer(
+        document.get("data"), tuple(document.get("errors") or ()), document.get("extensions") or {}
+    )
+
+
+def posted(body: Mapping[str, Any], *, repeatable: bool) -> Request:
+    """The request of an operation."""
+    text = json.dumps(body, ensure_ascii=False).encode()
+    return Request(
+        "POST",
+        "/graphql",
+        "POST /graphql",
+        (),
+        {"Content-Type": JSON},
+        text,
+        repeatable=repeatable,
+    )
+
+
+def object_of(text: bytes | str) -> dict[str, Any]:
+    """A JSON object. Raises Internal for anything else."""
+    try:
+        document = json.loads(text)
+    except ValueError as cause:
+        raise errors.Internal(f"the server's answer cannot be read: {cause}") from cause
+    if not isinstance(document, dict):
+        raise errors.Internal("the server's answer is no object")
+    return document
