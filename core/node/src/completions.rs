@@ -42,17 +42,30 @@ impl Completion {
 /// What [`Completions::take`] yields, besides answers, when a question of another node waits: ticket 0, this
 /// status.
 pub const CALL_WAITS: u16 = u16::MAX;
+/// The same for what watches saw.
+pub const WATCH_WAITS: u16 = u16::MAX - 1;
 
 #[derive(Default)]
 struct Done {
     answers: VecDeque<Completion>,
     /// A question of another node waits.
     has_calls: bool,
+    /// A watch saw something.
+    has_seen: bool,
 }
 
 impl Done {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && !self.has_calls
+        self.answers.is_empty() && !self.has_calls && !self.has_seen
+    }
+
+    /// What waits besides answers, each said once.
+    fn take_marks(&mut self) -> impl Iterator<Item = Completion> {
+        let marks = [
+            (std::mem::take(&mut self.has_calls), CALL_WAITS),
+            (std::mem::take(&mut self.has_seen), WATCH_WAITS),
+        ];
+        marks.into_iter().filter(|(waits, _)| *waits).map(|(_, mark)| Completion::refused(0, mark, ""))
     }
 }
 
@@ -105,10 +118,19 @@ impl Completions {
 
     /// Says that a question of another node waits.
     pub fn ring(&self) {
+        self.mark(|done| done.has_calls = true);
+    }
+
+    /// Says that a watch saw something.
+    pub fn ring_watches(&self) {
+        self.mark(|done| done.has_seen = true);
+    }
+
+    fn mark(&self, set: impl FnOnce(&mut Done)) {
         let was_empty = {
             let mut done = self.done.lock();
             let was_empty = done.is_empty();
-            done.has_calls = true;
+            set(&mut done);
             was_empty
         };
         if was_empty {
@@ -127,8 +149,8 @@ impl Completions {
             let mut done = self.done.lock();
             let n = done.answers.len().min(limit);
             let mut taken: Vec<Completion> = done.answers.drain(..n).collect();
-            if taken.len() < limit && std::mem::take(&mut done.has_calls) {
-                taken.push(Completion::refused(0, CALL_WAITS, ""));
+            if taken.len() < limit {
+                taken.extend(done.take_marks());
             }
             (taken, !done.is_empty())
         };
@@ -179,6 +201,19 @@ mod tests {
         assert_eq!(completions.take(9), [Completion::refused(0, CALL_WAITS, "")]);
         assert_eq!(completions.take(9), []);
         assert!(!is_readable(&completions));
+    }
+
+    #[test]
+    fn what_watches_saw_rings_beside_questions_and_after_answers() {
+        let completions = Completions::new().unwrap();
+        completions.ring_watches();
+        completions.ring();
+        completions.push_one(Completion::applied(7, 7, 0));
+        let statuses: Vec<u16> = completions.take(9).iter().map(|completion| completion.status).collect();
+        assert_eq!(statuses, [0, CALL_WAITS, WATCH_WAITS]);
+        assert!(!is_readable(&completions));
+        completions.ring_watches();
+        assert!(is_readable(&completions));
     }
 
     #[test]

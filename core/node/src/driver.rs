@@ -85,6 +85,8 @@ pub(crate) struct Driver {
     pub(crate) committed_bytes: usize,
     pub(crate) retry_apply_at_ms: Option<u64>,
     pub(crate) next_tick_ms: u64,
+    /// The leader and the term that watches were told of.
+    pub(crate) told_leader: (u64, u64),
     pub(crate) proposals: Vec<Proposal>,
     pub(crate) events: Vec<Event>,
 }
@@ -135,6 +137,7 @@ impl Driver {
             committed_bytes: 0,
             retry_apply_at_ms: None,
             next_tick_ms: 0,
+            told_leader: (0, 0),
             proposals: Vec::new(),
             events: Vec::new(),
         }

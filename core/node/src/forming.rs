@@ -139,6 +139,7 @@ impl Driver {
         self.group.contact_ms.retain(|id, _| members.contains(*id));
         self.group.peers.set_members(&members.list());
         self.shared.publish_members(members.clone());
+        self.shared.watches.note_members(&members);
         self.group.members = members;
         if is_out {
             if self.is_leader() {

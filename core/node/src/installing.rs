@@ -187,9 +187,12 @@ impl Driver {
         };
         let Some((header, _)) = self.group.installing.take() else { return Ok(()) };
         self.machine.reset((*tables).clone(), header.members);
+        let index = tables.index();
         self.shared.publish(*tables);
         self.shared.gauges.loads.fetch_add(1, SeqCst);
         self.shared.gauges.is_installing.store(false, Relaxed);
+        // After the loads are over: who is told to list again can.
+        self.shared.watches.reset(index);
         self.shared.metrics.snapshots_installed.fetch_add(1, Relaxed);
         self.next_expiry_ms =
             self.machine.next_expiry_ms().map_err(|error| Broken::Apply(error.to_string()))?;

@@ -109,6 +109,11 @@ impl Driver {
         let log = &self.raft.raft.raft_log;
         gauges.term.store(self.raft.raft.term, Relaxed);
         gauges.leader_id.store(self.raft.raft.leader_id, Relaxed);
+        let leader = (self.raft.raft.leader_id, self.raft.raft.term);
+        if leader != self.told_leader {
+            self.told_leader = leader;
+            self.shared.watches.note_leader(&self.group.members, leader.0, leader.1);
+        }
         gauges.last_index.store(log.last_index(), Relaxed);
         gauges.commit_index.store(log.committed, Relaxed);
         gauges.applied_index.store(self.machine.tables().applied().index, Relaxed);

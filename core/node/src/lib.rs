@@ -55,6 +55,7 @@ mod stepwise;
 mod storage;
 mod verbs;
 mod waiting;
+mod watches;
 mod wire;
 
 pub use backend::{AnyReader, AnyStore};
@@ -70,6 +71,7 @@ pub use post::Post;
 pub use replica::{Peek, Replica};
 pub use shared::{GroupState, PeerView, Role};
 pub use snapshot_store::MemorySnapshots;
+pub use watches::Seen;
 
 pub use wire::FrameKind;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use konsul_disk::wal::LogView;
 use konsul_state::apply::{Refusal, Tables};
 use konsul_state::entry::{self, Kind, RequestId};
+use konsul_state::read;
 use konsul_state::schema::Schema;
 use konsul_state::store::Store as _;
 use parking_lot::Mutex;
@@ -188,7 +189,10 @@ impl Node {
             return self.pass_on_renewal(table, key, timeout_ms);
         }
         let (ticket, _) = self.ticket(timeout_ms);
-        let answer = if self.shared.leases.lock().renew(table, key, self.shared.clock.now_ms()) {
+        let is_renewed = self.shared.leases.lock().renew(table, key, self.shared.clock.now_ms());
+        let answer = if is_renewed {
+            let row = || read::get(&self.read().ok()?, table, key).ok()?.map(<[u8]>::to_vec);
+            self.shared.watches.renewed(table, key, self.shared.clock.wall_ms(), row);
             Completion::applied(ticket, self.shared.tables().index(), 0)
         } else {
             Completion::refused(ticket, code::NOT_FOUND, "there is no such lease")

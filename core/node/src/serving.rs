@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use konsul_state::apply::{Outcome, Refusal};
 use konsul_state::entry::{self, Kind, REQUEST_ID_BYTES};
+use konsul_state::read;
+use konsul_state::store::Store as _;
 use konsul_state::window::REQUESTS_MAX;
 
 use crate::code;
@@ -142,7 +144,13 @@ impl Driver {
     }
 
     fn renew_here(&mut self, ticket: u64, table: u16, key: &[u8], now_ms: u64) -> Completion {
-        if self.shared.leases.lock().renew(table, key, now_ms) {
+        let is_renewed = self.shared.leases.lock().renew(table, key, now_ms);
+        if is_renewed {
+            let row = || {
+                let reader = self.machine.store().read().ok()?;
+                read::get(&reader, table, key).ok()?.map(<[u8]>::to_vec)
+            };
+            self.shared.watches.renewed(table, key, self.shared.clock.wall_ms(), row);
             Completion::applied(ticket, self.machine.tables().index(), 0)
         } else {
             Completion::refused(ticket, code::NOT_FOUND, "there is no such lease")

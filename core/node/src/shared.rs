@@ -14,6 +14,7 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::seams::NodeIdentity;
+use crate::watches::Watches;
 
 /// The node's part in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,7 @@ pub(crate) struct Shared {
     pub inbox: Inbox,
     pub completions: Arc<Completions>,
     pub leases: Mutex<Leases>,
+    pub watches: Watches,
     pub metrics: Metrics,
     pub gauges: Gauges,
     /// What a leader knows of its peers, renewed a few times a second; empty on others.
@@ -131,12 +133,14 @@ impl Shared {
         identity: NodeIdentity,
         (members, tables): (Members, Tables),
     ) -> Self {
+        let watches = Watches::new(&options, tables.index(), completions.clone());
         Self {
             options,
             clock,
             inbox: Inbox::default(),
             completions,
             leases: Mutex::default(),
+            watches,
             metrics: Metrics::new(),
             gauges: Gauges::default(),
             peers: Mutex::default(),

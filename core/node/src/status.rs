@@ -87,7 +87,7 @@ impl Node {
         );
     }
 
-    /// A JSON object of counters, gauges and histograms.
+    /// A JSON object of counters, gauges, histograms, and what the watches count.
     pub fn metrics(&self) -> String {
         let gauges = &self.shared.gauges;
         let log = self.log.status();
@@ -99,7 +99,7 @@ impl Node {
         let peers = members.list().len() as f64;
         let mut others = self.network.as_ref().map(|network| network.counters()).unwrap_or_default();
         others.push(("raft_requests_repeated_total".into(), self.shared.tables().repeats()));
-        self.shared.metrics.json(
+        let mut out = self.shared.metrics.json(
             &[
                 ("raft_state", f64::from(role as u8)),
                 ("raft_is_leader", flag(role == Role::Leader)),
@@ -121,7 +121,12 @@ impl Node {
                 ("leases", self.shared.leases.lock().len() as f64),
             ],
             &others,
-        )
+        );
+        out.pop();
+        out.push_str(",\"watch\":");
+        self.shared.watches.write_json(&mut out);
+        out.push('}');
+        out
     }
 }
 

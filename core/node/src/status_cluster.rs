@@ -54,21 +54,10 @@ impl Node {
         network: &Network,
     ) {
         let is_self = member.raft_id == self.shared.raft_id();
-        let _ = write!(
-            out,
-            "{{\"raft_id\":{},\"node_id\":{},\"address\":{},\"http_address\":{},\"zone\":{},\"version\":{}\
-             ,\"log_version\":{},\"read_only\":{},\"role\":\"{}\",\"connected\":{}",
-            member.raft_id,
-            quoted(&member.node_id),
-            quoted(&member.address),
-            quoted(&member.http_address),
-            quoted(&member.zone),
-            quoted(&member.version),
-            member.log_version,
-            member.read_only,
-            if members.is_voter(member.raft_id) { "voter" } else { "learner" },
-            is_self || network.net.is_connected(member.raft_id),
-        );
+        out.push('{');
+        members.write_member(out, member);
+        let is_connected = is_self || network.net.is_connected(member.raft_id);
+        let _ = write!(out, ",\"connected\":{is_connected}");
         let leads = self.shared.role() == Role::Leader;
         if leads && is_self {
             let last = self.shared.gauges.last_index.load(Relaxed);
@@ -81,5 +70,25 @@ impl Node {
             }
         }
         out.push('}');
+    }
+}
+
+impl Members {
+    /// Appends what everybody knows of a member, without braces.
+    pub(crate) fn write_member(&self, out: &mut String, member: &Member) {
+        let _ = write!(
+            out,
+            "\"raft_id\":{},\"node_id\":{},\"address\":{},\"http_address\":{},\"zone\":{},\"version\":{}\
+             ,\"log_version\":{},\"read_only\":{},\"role\":\"{}\"",
+            member.raft_id,
+            quoted(&member.node_id),
+            quoted(&member.address),
+            quoted(&member.http_address),
+            quoted(&member.zone),
+            quoted(&member.version),
+            member.log_version,
+            member.read_only,
+            if self.is_voter(member.raft_id) { "voter" } else { "learner" },
+        );
     }
 }

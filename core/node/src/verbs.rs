@@ -1,10 +1,12 @@
 //! What only a node of a group can do, as callers ask for it; a lone node refuses by name.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use bytes::Bytes;
 use konsul_net::Target;
 use konsul_state::apply::Refusal;
+use konsul_views::{Form, Spec};
 
 use crate::calls::Call;
 use crate::code;
@@ -15,6 +17,7 @@ use crate::members::{Member, MemberChange};
 use crate::network::Network;
 use crate::node::Node;
 use crate::shared::Role;
+use crate::watches::Seen;
 use konsul_state::msgpack::{Cursor, Malformed, Value};
 
 impl Node {
@@ -117,6 +120,40 @@ impl Node {
         self.send(Event::Renew { waiter, table, key: Bytes::copy_from_slice(key) })
             .inspect_err(|_| self.shared.release(bytes))?;
         Ok(ticket)
+    }
+
+    /// Opens a watch; what it sees is taken by [`Node::watched`].
+    ///
+    /// # Errors
+    /// `INVALID` for what cannot be watched, `TOO_MANY` if as many are open as may be, `STOPPING`.
+    pub fn watch(&self, spec: Spec, form: Option<Arc<Form>>, since: Option<u64>) -> Result<u64, Refusal> {
+        self.check_running()?;
+        self.shared.watches.watch(spec, form, since)
+    }
+
+    /// Ends a watch; nothing if there is none.
+    pub fn unwatch(&self, watch: u64) {
+        self.shared.watches.unwatch(watch);
+    }
+
+    /// Hands out nothing of a watch until it is resumed, but that it is behind.
+    pub fn pause_watch(&self, watch: u64) {
+        self.shared.watches.pause(watch);
+    }
+
+    /// Goes on with a paused watch.
+    pub fn resume_watch(&self, watch: u64) {
+        self.shared.watches.resume(watch);
+    }
+
+    /// Every matching change up to this index was handed out; none if there is no such watch.
+    pub fn watch_position(&self, watch: u64) -> Option<u64> {
+        self.shared.watches.position(watch)
+    }
+
+    /// Takes at most `limit` of what watches saw.
+    pub fn watched(&self, limit: usize) -> Seen {
+        self.shared.watches.take(limit)
     }
 }
 

@@ -36,6 +36,11 @@ impl Core {
     fn node(&self) -> PyResult<Arc<Node>> {
         self.node.read().clone().ok_or_else(|| error(code::STOPPING, "the node is not running"))
     }
+
+    /// For what has nothing to say once the node has stopped.
+    fn when_running<T>(&self, ask: impl FnOnce(&Node) -> T) -> Option<T> {
+        self.node.read().as_ref().map(|node| ask(node))
+    }
 }
 
 type Packed<'py> = Bound<'py, PyBytes>;
@@ -176,30 +181,29 @@ impl Core {
 
     #[pyo3(signature = (form, spec, since=None))]
     fn watch(&self, form: Option<&Form>, spec: &[u8], since: Option<u64>) -> PyResult<u64> {
-        let _ = (form, spec, since, self.node()?);
-        Err(watches::not_yet())
+        let form = form.map(|form| form.inner.clone());
+        self.node()?.watch(watches::spec(spec)?, form, since).map_err(refused)
     }
 
     fn unwatch(&self, watch: u64) {
-        let _ = watch;
+        self.when_running(|node| node.unwatch(watch));
     }
 
     fn pause_watch(&self, watch: u64) {
-        let _ = watch;
+        self.when_running(|node| node.pause_watch(watch));
     }
 
     fn resume_watch(&self, watch: u64) {
-        let _ = watch;
+        self.when_running(|node| node.resume_watch(watch));
     }
 
     fn watch_position(&self, watch: u64) -> Option<u64> {
-        let _ = watch;
-        None
+        self.when_running(|node| node.watch_position(watch)).flatten()
     }
 
-    fn watched<'py>(&self, py: Python<'py>, limit: usize) -> Bound<'py, PyList> {
-        let _ = limit;
-        PyList::empty(py)
+    fn watched<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let seen = self.when_running(|node| node.watched(limit)).unwrap_or_default();
+        watches::list(py, &seen)
     }
 
     fn get<'py>(&self, py: Python<'py>, table: u16, key: &[u8]) -> PyResult<Option<Packed<'py>>> {

@@ -30,6 +30,8 @@ from konsul.server.listener import Listener, probe_address
 from konsul.server.snapshot_signal import SnapshotSignal
 
 _LOOPBACK: Final = "127.0.0.1"
+_OWN_WATCHES: Final = 1_000
+"""Watches the node may have for itself, beside those of clients."""
 _THIS_MACHINE: Final = ("127.", "::1", "localhost")
 
 
@@ -65,7 +67,7 @@ def serve(
 def engine_options(config: Config) -> Options:
     """The core's options."""
     storage, raft = config.of(settings.StorageSettings), config.of(settings.RaftSettings)
-    cluster = cluster_mode.options(config)
+    watch, cluster = config.of(settings.WatchSettings), cluster_mode.options(config)
     return Options(
         data_dir=cluster_mode.data_dir(config, storage.data_dir),
         backend="durable" if storage.backend == "durable" else "memory",
@@ -81,6 +83,9 @@ def engine_options(config: Config) -> Options:
         disk_reserve_bytes=storage.reserve_bytes,
         map_max_bytes=storage.map_max_bytes,
         sync_writes=storage.sync_writes,
+        watch_ring_entries=watch.ring_entries,
+        watch_ring_bytes=watch.ring_bytes,
+        watchers_max=watch.max_total + _OWN_WATCHES,
         **cluster,
     )
 
