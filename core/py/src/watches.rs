@@ -98,7 +98,7 @@ fn set<T: TryFrom<V>, V>(place: &mut T, value: V) -> bool {
     })
 }
 
-fn wheres(cursor: &mut Cursor<'_>) -> Result<Vec<(u8, Box<[u8]>)>, Malformed> {
+fn wheres(cursor: &mut Cursor<'_>) -> Result<Vec<Where>, Malformed> {
     let mut wheres = Vec::new();
     for _ in 0..cursor.array()? {
         if cursor.array()? != 2 {
