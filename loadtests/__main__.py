@@ -16,7 +16,14 @@ from typing import Any
 from tests.process import Server
 
 HERE = Path(__file__).resolve().parent
-CLASSES = {"kv": "KvUser", "catalog": "CatalogUser", "mixed": "MixedUser"}
+CLASSES = {
+    "kv": "KvUser",
+    "catalog": "CatalogUser",
+    "mixed": "MixedUser",
+    "sse": "SseUser",
+    "websocket": "WebSocketUser",
+    "graphql": "GraphqlUser",
+}
 SHAPES = ("steps", "spike")
 SHAPE_S = 60
 SPARE_S = 60
@@ -27,7 +34,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("python -m loadtests", description=__doc__)
     parser.add_argument("--host", help="a running server; without it one of its own in a temporary folder")
-    parser.add_argument("--kinds", default="kv,catalog,mixed", help="which users, default kv,catalog,mixed")
+    every = ",".join(CLASSES)
+    parser.add_argument("--kinds", default=every, help=f"which users, default {every}")
     parser.add_argument("--users", type=int, default=30, help="how many, default 30")
     parser.add_argument("--seconds", type=int, default=30, help="for how long, default 30")
     parser.add_argument("--shape", choices=SHAPES, help="instead of --users and --seconds")

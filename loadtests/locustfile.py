@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from loadtests.users.catalog import CatalogUser
 from loadtests.users.kv import KvUser
 from loadtests.users.mixed import MixedUser
+from loadtests.users.watching import GraphqlUser, SseUser, WebSocketUser
 
-__all__ = ["CatalogUser", "KvUser", "MixedUser"]
+__all__ = ["CatalogUser", "GraphqlUser", "KvUser", "MixedUser", "SseUser", "WebSocketUser"]
 
 match os.environ.get("KONSUL_LOAD_SHAPE"):
     case "steps":

@@ -25,6 +25,8 @@ def test_every_kind_of_user_without_a_failure(tmp_path: Path) -> None:
     assert next(tmp_path.glob("*_stats.csv")).stat().st_size > 0
     for route in ("/kv/{key}", "/batch/kv/set", "/transaction", "/services/query", "/heartbeat/{name}"):
         assert route in ended.stdout
+    for way in ("kv watch, SSE", "kv watch, WebSocket", "kvChanged, GraphQL"):
+        assert f"EVENT {way}" in ended.stdout
     assert "VERIFY" not in ended.stdout
 
 
