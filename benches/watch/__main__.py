@@ -30,6 +30,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=60, help="of exact")
     parser.add_argument("--rounds", type=int, default=7, help="of cpu")
     parser.add_argument("--round-seconds", type=int, default=5, help="of cpu")
+    parser.add_argument("--reports", type=Path, default=release.REPORTS, help="folder, default reports")
     options = parser.parse_args(argv)
     options.cases = options.cases.split(",")
     if unknown := set(options.cases) - set(CASES):
@@ -111,18 +112,18 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     many_files()
     interpreter = release.python()
-    release.REPORTS.mkdir(exist_ok=True)
+    options.reports.mkdir(exist_ok=True)
     wrong = 0
     page = [f"# Watchers\n\n{os.cpu_count()} cores shared with the watchers and the writers.\n"]
     print(page[0], flush=True)
-    with tempfile.TemporaryDirectory(dir=release.REPORTS, prefix=".watch-") as folder:
+    with tempfile.TemporaryDirectory(dir=options.reports, prefix=".watch-") as folder:
         bench = Bench(interpreter, Path(folder), options)
         for name in options.cases:
             for words, bad in bench.case(name):
                 wrong += bad
                 page.append(f"- **{name}**: {words}")
                 print(page[-1], flush=True)
-    (release.REPORTS / "watch.md").write_text("\n".join(page) + "\n")
+    (options.reports / "watch.md").write_text("\n".join(page) + "\n")
     return 1 if wrong else 0
 
 

@@ -16,7 +16,7 @@ from benches.watch.listening import NOTICES, Listener, Told, mixed
 from benches.watch.writing import Acked, Writer
 
 WRITERS = 16
-KEYS_EACH = 125
+KEYS_EACH = 150
 BATCH = 3
 DRAIN_MAX_S = 60.0
 
@@ -63,11 +63,11 @@ def pattern(number: int) -> str:
         case 1:
             return f"**/k{number}"
         case 2:
-            return f"live/a{number % 50:02}/*/k{number // 10}?"
+            return f"live/*/*/k{number // 5 + 1}?"
         case 3:
-            return f"live/a[0-{number % 4 + 1}]{number % 10}/k{number // 5 % 200}*"
+            return f"live/a[0-4][0-9]/k{number // 5 + 1}*"
         case _:
-            return f"deep/**/k{number % 20}[{number // 20 % 10}-9]*"
+            return f"deep/**/k{number // 5 + 1}*"
 
 
 def matches(wanted: str, name: str) -> bool:

@@ -1,0 +1,1 @@
+"""Tests of the benches: that they run, and that their judges notice."""
