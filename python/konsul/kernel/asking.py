@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from konsul.errors import Forbidden
+from konsul.errors import Forbidden, Invalid
 from konsul.kernel.graph import BATCH_MAX
 from konsul.kernel.reading import Reading, settle
 
 if TYPE_CHECKING:
-    from konsul.kernel.command import Verb
+    from konsul.kernel.command import AnyVerb, Verb
     from konsul.kernel.context import Context
     from konsul.kernel.node import Kernel
 
@@ -40,15 +41,24 @@ class Asking:
     buffer: int | None = None
     _loaders: dict[object, Any] = field(default_factory=dict)
     _settled: asyncio.Task[None] | None = None
+    _writes: int = 0
 
     async def run(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Context.run`. A `Forbidden` leaves it knowing what was needed and for what."""
-        try:
+        with _naming(verb, kwargs):
             return await self.context.run(verb, *args, **kwargs)
-        except Forbidden as error:
-            touched = kwargs.get(verb.resource) if verb.resource else None
-            error.name(verb.needs, touched if isinstance(touched, str) else "")
-            raise
+
+    async def write(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, as one of several writes of the operation: each is applied once by itself."""
+        self._writes += 1
+        context = self.context
+        if context.terms.write_id is not None:
+            context = context.part(self._writes)
+        try:
+            with _naming(verb, kwargs):
+                return await context.run(verb, *args, **kwargs)
+        finally:
+            self.forget()
 
     async def read(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, once the operation's reads may be served. Raises as `reading.settle` too."""
@@ -76,6 +86,20 @@ class Asking:
         value: T = await loader.load(key)
         return value
 
+    def window(self, limit: int | None, offset: int | None) -> tuple[int, int]:
+        """Where a list begins and how many items it has: without a limit as many as one may have.
+
+        Raises:
+            Invalid: one is negative, or the limit is over `page_max`.
+        """
+        start = offset or 0
+        most = self.page_max if not isinstance(limit, int) else limit
+        if start < 0 or most < 0:
+            raise Invalid(f"{'offset' if start < 0 else 'limit'} must not be negative")
+        if most > self.page_max:
+            raise Invalid(f"limit must be at most {self.page_max}: KONSUL_GRAPHQL_MAX_PAGE_SIZE")
+        return start, most
+
     def forget(self) -> None:
         """What was loaded so far may have changed: after a write, and before each event is resolved."""
         self._loaders.clear()
@@ -87,3 +111,13 @@ class Asking:
             return await many(self, keys)
 
         return DataLoader(load, max_batch_size=BATCH_MAX)
+
+
+@contextmanager
+def _naming(verb: AnyVerb, kwargs: Mapping[str, object]) -> Iterator[None]:
+    try:
+        yield
+    except Forbidden as error:
+        touched = kwargs.get(verb.resource) if verb.resource else None
+        error.name(verb.needs, touched if isinstance(touched, str) else "")
+        raise

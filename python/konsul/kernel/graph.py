@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 Long = NewType("Long", int)
 """An index of 64 bits, which GraphQL's `Int` cannot hold."""
@@ -16,13 +16,15 @@ Time = NewType("Time", int)
 """A moment as milliseconds since 1970; RFC 3339 text with whole seconds outside."""
 Duration = NewType("Duration", int)
 """Milliseconds; Go's duration text outside, such as `30s` or `5m0s`."""
+JsonObject = NewType("JsonObject", dict[str, Any])
+"""A map as it is."""
 
 BATCH_MAX: Final = 100
 """The most keys a DataLoader asks for at once."""
 
 
 class Compacted(Exception):
-    """A subscription ends: changes up to `index` may be missing, so the client lists again and goes on from it."""
+    """A subscription ends: changes up to `index` may be missing. The client lists again and goes on."""
 
     def __init__(self, index: int) -> None:
         super().__init__(f"changes up to {index} may be missing: list again and subscribe with since {index}")

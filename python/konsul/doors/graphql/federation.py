@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any
+from typing import cast
 
 from graphql import GraphQLError
 from strawberry.federation import Schema
+from strawberry.federation.schema import FederationAny
 from strawberry.types import ExecutionContext, Info
 
 from konsul.doors.graphql.failures import tell
@@ -25,9 +26,9 @@ class Subgraph(Schema):
         for error in errors:
             tell(error, context)
 
-    def entities_resolver(self, info: Info, representations: list[Any]) -> list[Any]:
+    def entities_resolver(self, info: Info, representations: list[FederationAny]) -> list[FederationAny]:
         """One entity, None or error for each representation: a bad one leaves the others alone."""
-        return [self._entity(info, one) for one in representations]
+        return [cast(FederationAny, self._entity(info, one)) for one in representations]
 
     def _entity(self, info: Info, representation: object) -> object:
         if not isinstance(representation, dict) or not isinstance(representation.get("__typename"), str):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
 from konsul.kernel.duration import format_duration_ms, parse_duration_ms
-from konsul.kernel.graph import Duration, Long, Time
+from konsul.kernel.graph import Duration, JsonObject, Long, Time
 
 _U64_MAX: Final = 2**64 - 1
 _DIGITS: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -20,14 +21,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def _long(value: object) -> int:
     number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
     if type(number) is not int or not 0 <= number <= _U64_MAX:
-        raise ValueError("Long cannot represent this: expected an unsigned 64-bit integer, or its digits as text")
+        raise GraphQLError("Long cannot represent this: expected an unsigned 64-bit integer or its digits")
     return number
 
 
 def _duration(value: object) -> int:
-    if not isinstance(value, str):
-        raise ValueError("Duration must be a string such as 30s")
-    return parse_duration_ms(value)
+    try:
+        return parse_duration_ms(value) if isinstance(value, str) else _refuse_duration()
+    except ValueError:
+        return _refuse_duration()
+
+
+def _refuse_duration() -> NoReturn:
+    # A GraphQLError is what the library takes for the client's fault.
+    raise GraphQLError("Duration cannot represent this: expected a string such as 300ms, 30s or 2h45m")
 
 
 def _time_text(at_ms: int) -> str:
@@ -40,7 +47,7 @@ def _time(value: object) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ValueError("Time must be a string in the form of RFC 3339")
+        raise GraphQLError("Time cannot represent this: expected a string in the form of RFC 3339")
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -59,9 +66,12 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
     ),
     Long: strawberry.scalar(
         name="Long",
-        description="An unsigned 64-bit integer. Written as a JSON number; read as one, or as its digits in a string.",
+        description="An unsigned 64-bit integer. Written as a JSON number; read as one, or as text.",
         serialize=_long,
         parse_value=_long,
+    ),
+    JsonObject: strawberry.scalar(
+        name="JSONObject", description="A map of names to values, as one JSON object."
     ),
 }
 """For the schema's configuration: what stands for which type of `kernel.graph`."""

@@ -37,18 +37,26 @@ async def register(ctx: Context, *, name: str, service: Service, cas: int | None
 
 
 @command("service.deregister", needs="service:deregister", resource="name")
-async def deregister(ctx: Context, *, name: str, id: str | None = None, cas: int | None = None) -> None:
-    """Removes one instance; without `id` the one called like its service. Absent is fine without `cas`.
+async def deregister(
+    ctx: Context, *, name: str, id: str | None = None, cas: int | None = None, existing: bool = False
+) -> None:
+    """Removes one instance; without `id` the one called like its service.
+
+    Absent is fine without `cas` and `existing`.
 
     Raises:
-        NotFound: `cas` is given and the instance is absent. Conflict: `cas` and its modify_index differ.
+        NotFound: `cas` or `existing` is given and the instance is absent.
+        Conflict: `cas` and its modify_index differ.
     """
     key = instance_key(name, id)
+    must_exist = existing or cas is not None
     if not is_possible(key):
-        if cas is not None:
+        if must_exist:
             raise NotFound(NOT_FOUND)
         return
-    guards = [] if cas is None else [entry.exists(Instance, key), entry.at(Instance, key, cas)]
+    guards = [entry.exists(Instance, key)] if must_exist else []
+    if cas is not None:
+        guards.append(entry.at(Instance, key, cas))
     try:
         await ctx.commit(entry.encode([entry.case(guards, [entry.delete(Instance, key)])]))
     except Conflict as conflict:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from konsul.features.catalog import batch, commands, leases, queries, routes, tables
+from konsul.features.catalog import batch, commands, leases, paging, queries, routes, tables
 from konsul.features.catalog.metrics import METRICS
 from konsul.kernel.feature import Feature
+from konsul.kernel.graph import Graph
 
 feature = Feature(
     name="catalog",
@@ -25,9 +26,15 @@ feature = Feature(
         queries.instances_metadata,
         queries.find,
         queries.get_many,
+        paging.page,
+        paging.instances_page,
+        paging.count,
+        paging.rows,
+        paging.instance,
     ),
     router=routes.router,
     services=(leases.Leases,),
     metrics=METRICS,
     shapes={"service": tables.SERVICE},
+    graphql=Graph("konsul.features.catalog.graphql"),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -55,7 +56,7 @@ async def get(ctx: Context, *, name: str) -> bytes:
 @query("service.get_metadata", needs="service:read", resource="name")
 async def get_metadata(ctx: Context, *, name: str) -> Known:
     """As `get`, with indices and the end of its lease."""
-    key = _representative(ctx, name)
+    key = representative(ctx, name)
     if key is not None:
         row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
         if row is not None and text is not None:
@@ -117,15 +118,23 @@ async def find(
     Raises:
         Invalid: more than `MAX_FILTERS` filters.
     """
-    began_s = time.perf_counter()
-    status = "error"
-    try:
+    with measured(kind) as results:
         where = filters(tags, metadata)
         pages = [] if where is None else _pages(ctx, b"", where)
-        count = sum(number for _, number in pages)
-        QUERY_RESULTS.labels(kind).observe(count)
+        results.append(sum(number for _, number in pages))
+        return _array(pages), results[0]
+
+
+@contextmanager
+def measured(kind: QueryType) -> Iterator[list[int]]:
+    """Counts and times one query; what is put into the list is how many instances it found."""
+    began_s = time.perf_counter()
+    status = "error"
+    results: list[int] = []
+    try:
+        yield results
+        QUERY_RESULTS.labels(kind).observe(sum(results))
         status = "success"
-        return _array(pages), count
     finally:
         QUERIES.labels(kind, status).inc()
         QUERY_SECONDS.labels(kind).observe(time.perf_counter() - began_s)
@@ -147,7 +156,7 @@ async def get_many(ctx: Context, *, names: Sequence[str]) -> tuple[Mapping[str, 
     return found, missing
 
 
-def _representative(ctx: Context, name: str) -> bytes | None:
+def representative(ctx: Context, name: str) -> bytes | None:
     """The key of the instance that stands for its service: the one called like it, else the first by id."""
     key, prefix = instance_key(name), instances_prefix(name)
     if is_possible(key) and ctx.engine.get(Instance.table_id, key) is not None:
@@ -159,7 +168,7 @@ def _representative(ctx: Context, name: str) -> bytes | None:
 
 
 def _text(ctx: Context, name: str) -> bytes | None:
-    key = _representative(ctx, name)
+    key = representative(ctx, name)
     return None if key is None else ctx.engine.get_json(SERVICE, key)
 
 

@@ -42,15 +42,18 @@ async def set_(
 
 
 @command("kv.delete", needs="kv:delete", resource="key")
-async def delete(ctx: Context, *, key: str, cas: int | None = None) -> None:
-    """Deletes one key. Without `cas` an absent key is a success too; `cas` 0 never matches.
+async def delete(ctx: Context, *, key: str, cas: int | None = None, existing: bool = False) -> None:
+    """Deletes one key. Absent is fine without `cas` and `existing`; `cas` 0 never matches.
 
     Raises:
         Invalid: the key breaks a rule.
-        NotFound: `cas` is given and the key is absent. Conflict: `cas` and the key's modify_index differ.
+        NotFound: `cas` or `existing` is given and the key is absent.
+        Conflict: `cas` and the key's modify_index differ.
     """
     stored = check_key(key)
-    guards = [] if cas is None else [entry.exists(Entry, stored), entry.at(Entry, stored, cas)]
+    guards = [entry.exists(Entry, stored)] if existing or cas is not None else []
+    if cas is not None:
+        guards.append(entry.at(Entry, stored, cas))
     try:
         await ctx.commit(entry.encode([entry.case(guards, [entry.delete(Entry, stored)])]))
     except Conflict as conflict:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from konsul.features.kv import batch, commands, queries, routes, tables, transaction
+from konsul.features.kv import batch, commands, paging, queries, routes, tables, transaction
 from konsul.features.kv.metrics import METRICS
 from konsul.kernel.feature import Feature
+from konsul.kernel.graph import Graph
 
 feature = Feature(
     name="kv",
@@ -18,9 +19,20 @@ feature = Feature(
         batch.set_many_cas,
         batch.delete_many_cas,
         transaction.transact,
+        paging.delete_tree,
     ),
-    queries=(queries.get, queries.get_json, queries.list_keys, queries.list_rows, batch.get_many),
+    queries=(
+        queries.get,
+        queries.get_json,
+        queries.list_keys,
+        queries.list_rows,
+        batch.get_many,
+        paging.page,
+        paging.count,
+        paging.rows,
+    ),
     router=routes.router,
     metrics=METRICS,
     shapes={"kv": tables.PLAIN, "kv_metadata": tables.METADATA},
+    graphql=Graph("konsul.features.kv.graphql"),
 )

@@ -57,9 +57,13 @@ class Steps:
 
     def saw(self, page: JsonPage) -> None:
         """Learns from the size of a page."""
-        if len(page.json) > _FETCH_AIM_BYTES:
+        self.sized(len(page.json))
+
+    def sized(self, size_bytes: int) -> None:
+        """Learns from a page of this size."""
+        if size_bytes > _FETCH_AIM_BYTES:
             self.next = max(1, self.next // 2)
-        elif len(page.json) < _FETCH_AIM_BYTES // 4:
+        elif size_bytes < _FETCH_AIM_BYTES // 4:
             self.next = min(self.most, self.next * 2)
 
 

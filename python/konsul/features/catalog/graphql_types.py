@@ -1,0 +1,215 @@
+"""Services as GraphQL shows them."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+import strawberry
+
+from konsul.engine import Row
+from konsul.errors import KonsulError, NoLeader
+from konsul.features.catalog.leases import left_ms
+from konsul.features.catalog.paging import rows
+from konsul.features.catalog.tables import Instance, instance_key
+from konsul.kernel.asking import Asking
+from konsul.kernel.duration import parse_duration_ms
+from konsul.kernel.graph import Duration, JsonObject, Long, Time
+
+Info = strawberry.Info[Asking, None]
+
+_COLUMNS: Final = ("name", "id", "address", "port", "tags", "meta", "checks", "ttl_ms")
+_PLACES: Final = tuple(Instance.column(name) for name in _COLUMNS)
+
+
+@strawberry.enum
+class ServiceStatus(enum.Enum):
+    """Whether a service's lease holds."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+
+
+@strawberry.enum
+class HealthCheckType(enum.Enum):
+    """How a check looks."""
+
+    HTTP = "http"
+    TCP = "tcp"
+    GRPC = "grpc"
+    TTL = "ttl"
+
+
+@strawberry.enum
+class HealthCheckStatus(enum.Enum):
+    """What a check said last. One that has not run yet is critical."""
+
+    PASSING = "passing"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@strawberry.type
+class MetadataEntry:
+    """One pair of a service's metadata."""
+
+    key: str
+    value: str
+
+
+@strawberry.type
+class HealthCheck:
+    """A check of an instance. Definitions are kept; nothing runs them in this version."""
+
+    id: str
+    service_id: str
+    name: str
+    type: HealthCheckType
+    status: HealthCheckStatus
+    output: str | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    last_checked: Time | None = strawberry.field(description="Null before the first run.", default=None)
+
+
+async def load_leases(asking: Asking, keys: Sequence[bytes]) -> Sequence[int | BaseException | None]:
+    """Milliseconds left of each instance's lease; None where the leader does not say now."""
+    return await left_ms(asking.context, keys)
+
+
+async def load_services(
+    asking: Asking, names: Sequence[str]
+) -> Sequence[tuple[bytes, Row] | BaseException | None]:
+    """The instance that stands for each service; an error is that of its name alone."""
+    try:
+        return await asking.run(rows, names=names)
+    except KonsulError as error:
+        if len(names) == 1:
+            return [error]
+    found: list[tuple[bytes, Row] | BaseException | None] = []
+    for name in names:
+        try:
+            found.append((await asking.run(rows, names=[name]))[0])
+        except KonsulError as error:
+            found.append(error)
+    return found
+
+
+@strawberry.federation.type(keys=["name"])
+class Service:
+    """An instance of a service, alive as long as its lease."""
+
+    name: str
+    id: str = strawberry.field(description="The instance's id; without one of its own, the service's name.")
+    address: str
+    port: int
+    tags: list[str]
+    meta: JsonObject = strawberry.field(description="The metadata as one object.")
+    checks: list[HealthCheck]
+    ttl: Duration | None = strawberry.field(description="How long the lease is from each heartbeat on.")
+    gone_at: strawberry.Private[Time | None] = None
+
+    @strawberry.field(description="The metadata as a list, by key.")
+    def metadata(self) -> list[MetadataEntry]:
+        return [MetadataEntry(key=key, value=value) for key, value in sorted(self.meta.items())]
+
+    @strawberry.field(
+        description="EXPIRED only of one that is told of as it goes: an expired instance is deleted."
+    )
+    async def status(self, info: Info) -> ServiceStatus:
+        if self.gone_at is not None or await self._left_ms(info) == 0:
+            return ServiceStatus.EXPIRED
+        return ServiceStatus.ACTIVE
+
+    @strawberry.field(description="When its lease ends, or ended, unless a heartbeat comes.")
+    async def expires_at(self, info: Info) -> Time:
+        if self.gone_at is not None:
+            return self.gone_at
+        left = await self._left_ms(info)
+        if left is None:
+            raise NoLeader(f"the leader does not say now when the lease of {self.name} ends: try again")
+        return Time(round(time.time() * 1_000) + left)
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, name: str) -> Service | None:
+        """The entity of a federation gateway."""
+        return await service_named(info.context, name)
+
+    async def _left_ms(self, info: Info) -> int | None:
+        return await info.context.load(load_leases, instance_key(self.name, self.id))
+
+
+def service_of(members: Mapping[str, Any], gone_at: Time | None = None) -> Service:
+    """From the members of a service's JSON form; what is empty may be missing."""
+    name = members["name"]
+    ttl_ms = members.get("ttl_ms")
+    return Service(
+        name=name,
+        id=members.get("id") or name,
+        address=members.get("address") or "",
+        port=members.get("port") or 0,
+        tags=list(members.get("tags") or ()),
+        meta=JsonObject(dict(members.get("meta") or {})),
+        checks=[check_of(check) for check in members.get("checks") or ()],
+        ttl=None if ttl_ms is None else Duration(ttl_ms),
+        gone_at=gone_at,
+    )
+
+
+def service_of_row(row: Row) -> Service:
+    """From a stored row."""
+    members = dict(zip(_COLUMNS, (row.cells[place] for place in _PLACES), strict=True))
+    checks = members["checks"]
+    members["checks"] = orjson.loads(checks) if checks else ()
+    return service_of(members)
+
+
+async def service_named(asking: Asking, name: str) -> Service | None:
+    """The service, asked together with the others of the operation; None when it has no instance."""
+    found = await asking.load(load_services, name)
+    return None if found is None else service_of_row(found[1])
+
+
+def check_of(check: Mapping[str, Any]) -> HealthCheck:
+    """From a definition as `checks.complete` stores it."""
+    kinds = [kind for kind in HealthCheckType if check.get(kind.value)]
+    return HealthCheck(
+        id=check["id"],
+        service_id=check["service_id"],
+        name=check["name"],
+        type=kinds[0] if kinds else HealthCheckType.TTL,
+        status=HealthCheckStatus.CRITICAL,
+        interval=_duration(check.get("interval")),
+        timeout=_duration(check.get("timeout")),
+    )
+
+
+def _duration(text: str | None) -> Duration | None:
+    return Duration(parse_duration_ms(text)) if text else None
+
+
+@strawberry.enum
+class ServiceEventType(enum.Enum):
+    """What happened to an instance."""
+
+    REGISTERED = "register"
+    DEREGISTERED = "deregister"
+    HEARTBEAT = "heartbeat"
+    EXPIRED = "expired"
+
+
+@strawberry.type
+class ServiceChangeEvent:
+    """A change of one instance."""
+
+    type: ServiceEventType
+    service: Service = strawberry.field(
+        description="As it is after the change; one that has gone, as it was."
+    )
+    timestamp: Time
+    modify_index: Long = strawberry.field(
+        description="The index of the change: what to give as `since` to go on after it."
+    )

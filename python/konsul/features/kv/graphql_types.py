@@ -1,0 +1,153 @@
+"""Keys as GraphQL shows them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import field
+
+import strawberry
+
+from konsul.engine import Row
+from konsul.errors import KonsulError, NotFound
+from konsul.features.kv.bodies import encode_value
+from konsul.features.kv.paging import count, rows
+from konsul.features.kv.queries import get
+from konsul.features.kv.tables import Entry
+from konsul.kernel.asking import Asking
+from konsul.kernel.graph import Long, Time
+
+Info = strawberry.Info[Asking, None]
+
+_VALUE = Entry.column("value")
+_FLAGS = Entry.column("flags")
+_EXPIRES = Entry.column("expires_at_ms")
+BASE64 = "base64"
+_ENCODING = "`base64` when the value is not UTF-8 and is written so, else null."
+_NO_TIMES = "Always null: a key keeps the indices of its first and last write, and no times."
+_GONE = " Null when it was deleted before it could be read back."
+
+
+async def load_rows(asking: Asking, keys: Sequence[str]) -> Sequence[Row | BaseException | None]:
+    """The row of each key; an error is that of its key alone."""
+    try:
+        return await asking.run(rows, keys=keys)
+    except KonsulError as error:
+        if len(keys) == 1:
+            return [error]
+    return [await _load_row(asking, key) for key in keys]
+
+
+async def _load_row(asking: Asking, key: str) -> Row | BaseException | None:
+    try:
+        return await asking.run(get, key=key)
+    except NotFound:
+        return None
+    except KonsulError as error:
+        return error
+
+
+@strawberry.federation.type(name="KVPair", keys=["key"])
+class KvPair:
+    """A key with its value."""
+
+    key: str
+    value: str
+    modify_index: Long = strawberry.field(description="The index of its last write.")
+    encoding: str | None = strawberry.field(description=_ENCODING)
+    created_at: Time | None = strawberry.field(description=_NO_TIMES, default=None)
+    updated_at: Time | None = strawberry.field(description=_NO_TIMES, default=None)
+    row: strawberry.Private[Row | None] = None
+
+    @strawberry.field(description="A number that belongs to the clients." + _GONE)
+    async def flags(self, info: Info) -> Long | None:
+        row = await self._stored(info)
+        return None if row is None else Long(row.cells[_FLAGS])
+
+    @strawberry.field(description="The index of the write that created it." + _GONE)
+    async def create_index(self, info: Info) -> Long | None:
+        row = await self._stored(info)
+        return None if row is None else Long(row.create_index)
+
+    @strawberry.field(description="When it will be deleted; null: it stays.")
+    async def expires_at(self, info: Info) -> Time | None:
+        row = await self._stored(info)
+        at_ms = None if row is None else row.cells[_EXPIRES]
+        return None if at_ms is None else Time(at_ms)
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, key: str) -> KvPair | None:
+        """The entity of a federation gateway."""
+        return await pair_of(info.context, key)
+
+    async def _stored(self, info: Info) -> Row | None:
+        """The row, read back after a write that did not have to know it."""
+        return self.row or await info.context.load(load_rows, self.key)
+
+
+def pair(key: str, row: Row) -> KvPair:
+    """A stored row as an object of the schema."""
+    value, is_base64 = encode_value(row.cells[_VALUE])
+    encoding = BASE64 if is_base64 else None
+    return KvPair(key=key, value=value, encoding=encoding, modify_index=Long(row.modify_index), row=row)
+
+
+async def pair_of(asking: Asking, key: str) -> KvPair | None:
+    """The key, asked together with the others of the operation; None when it is absent."""
+    row = await asking.load(load_rows, key)
+    return None if row is None else pair(key, row)
+
+
+@strawberry.type(name="KVListResponse")
+class KvList:
+    """A part of the keys that start with a prefix, in byte order."""
+
+    items: list[KvPair]
+    has_more: bool = strawberry.field(description="There are more after this page.")
+    prefix: strawberry.Private[str] = field(default="")
+
+    @strawberry.field(description="How many keys start with the prefix. They are counted only when asked.")
+    async def total(self, info: Info) -> int:
+        return await info.context.read(count, prefix=self.prefix)
+
+
+@strawberry.type(name="KVSetCASResult")
+class KvSetCasResult:
+    """What became of a compare-and-set."""
+
+    success: bool
+    kv_pair: KvPair | None = strawberry.field(
+        description="The key as it is now: as written, or what is there instead; null when it is absent."
+    )
+
+
+@strawberry.type(name="KVDeleteTreeResult")
+class KvDeleteTreeResult:
+    """What was deleted, in one entry."""
+
+    deleted: int
+    keys: list[str]
+
+
+@strawberry.enum(name="KVEventType")
+class KvEventType(enum.Enum):
+    """What happened to a key."""
+
+    SET = "set"
+    DELETE = "delete"
+
+
+@strawberry.type(name="KVChangeEvent")
+class KvChangeEvent:
+    """A change of one key."""
+
+    type: KvEventType
+    key: str
+    value: str | None = strawberry.field(description="Null when the key was deleted.")
+    old_value: str | None = strawberry.field(description="Null when there was none.")
+    timestamp: Time
+    modify_index: Long = strawberry.field(
+        description="The index of the change: what to give as `since` to go on after it."
+    )
+    encoding: str | None = strawberry.field(description=_ENCODING)
+    old_value_encoding: str | None = strawberry.field(description=_ENCODING)

@@ -1,0 +1,1 @@
+"""The GraphQL schema on a node inside this process: fields, errors, loaders, subscriptions."""
