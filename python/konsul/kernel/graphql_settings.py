@@ -148,6 +148,13 @@ class GraphqlSettings(Settings):
         doc="Parsed and checked documents kept for the next time.",
         check=_COUNT_OR_NONE,
     )
+    documents_kept_bytes: int = setting(
+        "KONSUL_GRAPHQL_DOCUMENTS_KEPT_BYTES",
+        BYTES,
+        default=_MIB,
+        doc="Most text of those documents; parsed, it takes some fifty times as much.",
+        check=between(0, 1 << 30, "0 to 1GiB"),
+    )
     persisted_mode: Literal["off", "apq", "allow-list"] = setting(
         "KONSUL_GRAPHQL_PERSISTED_MODE",
         one_of("off", "apq", "allow-list"),
@@ -167,6 +174,13 @@ class GraphqlSettings(Settings):
         default=1_000,
         doc="Most documents that clients registered; beyond it the one unused for longest goes.",
         check=_COUNT,
+    )
+    persisted_max_bytes: int = setting(
+        "KONSUL_GRAPHQL_PERSISTED_MAX_BYTES",
+        BYTES,
+        default=8 * _MIB,
+        doc="Most text of the documents that clients registered.",
+        check=between(_KIB, 1 << 30, "1KiB to 1GiB"),
     )
     ws_max_connections: int = setting(
         "KONSUL_GRAPHQL_WS_MAX_CONNECTIONS",
@@ -228,7 +242,7 @@ class GraphqlSettings(Settings):
         "KONSUL_GRAPHQL_EVENT_CLEANUP_INTERVAL",
         DURATION_MS,
         default=300_000,
-        doc="A subscription whose client takes no event for so long while events wait is ended.",
+        doc="A WebSocket on which no operation ran for so long is closed, even if it answers pings.",
         check=_SPAN,
     )
     mutation_rate_limit: int = setting(

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import uvloop
+from fastapi import FastAPI
 
+from konsul.doors.graphql.routes import routes as graphql_routes
 from konsul.doors.http.app import create_app
 from konsul.engine import Engine, Options
 from konsul.errors import KonsulError
@@ -103,20 +105,27 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
         # Before the data directory is opened: a taken port must not cost a recovery, nor touch any file.
         probe_address(host, http.port)
         kernel = Kernel(Engine(engine_options(config)), config, features)
+        app = create_app(kernel)
+        app.router.routes.extend(graphql_routes(kernel))
         await kernel.start()
         for note in kernel.engine.status()["notes"]:
             logging.logger().warning("recovered", note=note)
     except KonsulError as error:
         logging.logger().error("start failed", error=str(error))
         return 1
-    return await _serve(kernel, host, http, began_s, stop)
+    return await _serve(kernel, app, host, http, began_s, stop)
 
 
 async def _serve(
-    kernel: Kernel, host: str, http: settings.HttpSettings, began_s: float, stop: asyncio.Event
+    kernel: Kernel,
+    app: FastAPI,
+    host: str,
+    http: settings.HttpSettings,
+    began_s: float,
+    stop: asyncio.Event,
 ) -> int:
     log = logging.logger()
-    front = make_front(kernel, create_app(kernel))
+    front = make_front(kernel, app)
     kernel.metrics.front = front
     listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
     snapshots = SnapshotSignal(kernel.engine)
@@ -133,8 +142,9 @@ async def _serve(
         log.error("start failed", error=str(error))
         status = 1
     kernel.phase = "stopping"
-    # Before the drain: a stream ends only when it is told to.
+    # Before the drain: a stream ends only when it is told to, and so does who waits for a change.
     kernel.lines.close_all()
+    kernel.watching.stop()
     left = await front.drain(http.stop_grace_ms)
     if left:
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)

@@ -1,0 +1,160 @@
+"""What an operation costs: 1 for each field, and what is inside a list once per item it may answer.
+
+A list has as many items as its `limit` says, as many as `representations` has entries, and else a fixed
+number (`KONSUL_GRAPHQL_LIST_SIZE`). Introspection answers what is fixed by the schema: its lists count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+)
+
+from konsul.doors.graphql.limits import INTROSPECTION
+from konsul.doors.graphql.refusals import over
+from konsul.kernel.graphql_settings import GraphqlSettings
+
+_PAGES: Final = ("limit", "first", "last")
+_EACH: Final = "representations"
+_ITEMS: Final = frozenset(("items", "edges", "nodes"))
+_TOO_MUCH: Final = 10**12
+"""Larger costs are all the same, and are refused before they become long numbers."""
+
+
+class Costing:
+    """Counts one operation of a validated document with the variables of one request."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        settings: GraphqlSettings,
+    ) -> None:
+        self._schema = schema
+        self._fragments = fragments
+        self._settings = settings
+        self._variables: Mapping[str, Any] = {}
+        self._defaults: dict[str, ValueNode] = {}
+        self._known: dict[tuple[str, int | None], int] = {}
+
+    def of(self, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
+        """The cost. Raises Refused when it, or a page, is larger than it may be."""
+        self._variables = variables
+        self._defaults = {
+            one.variable.name.value: one.default_value
+            for one in operation.variable_definitions or ()
+            if one.default_value is not None
+        }
+        self._known = {}
+        root = self._schema.get_root_type(operation.operation)
+        cost = self._of_set(operation.selection_set, root, None) if root is not None else 0
+        limit = self._settings.max_complexity
+        if cost > limit:
+            found = f"the operation costs {cost}" if cost < _TOO_MUCH else "the operation costs far too much"
+            raise over("COMPLEXITY_LIMIT_EXCEEDED", found, limit, "KONSUL_GRAPHQL_MAX_COMPLEXITY")
+        return cost
+
+    def _of_set(self, selections: SelectionSetNode | None, parent: object, page: int | None) -> int:
+        cost = 0
+        for one in selections.selections if selections is not None else ():
+            if isinstance(one, FieldNode):
+                cost += self._of_field(one, parent, page)
+            elif isinstance(one, FragmentSpreadNode):
+                cost += self._of_fragment(one.name.value, page)
+            elif isinstance(one, InlineFragmentNode):
+                named = one.type_condition
+                inside = self._schema.get_type(named.name.value) if named is not None else parent
+                cost += self._of_set(one.selection_set, inside, page)
+        return min(cost, _TOO_MUCH)
+
+    def _of_fragment(self, name: str, page: int | None) -> int:
+        known = self._known.get((name, page))
+        if known is None:
+            found = self._fragments[name]
+            inside = self._schema.get_type(found.type_condition.name.value)
+            known = self._known[name, page] = self._of_set(found.selection_set, inside, page)
+        return known
+
+    def _of_field(self, node: FieldNode, parent: object, page: int | None) -> int:
+        name = node.name.value
+        if name in INTROSPECTION:
+            return 1 + _fields_in(node.selection_set)
+        is_composite = isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
+        field: GraphQLField | None = parent.fields.get(name) if is_composite else None  # type: ignore[attr-defined]
+        if field is None:
+            return 1
+        kind: Any = field.type
+        is_list = False
+        while isinstance(kind, GraphQLNonNull | GraphQLList):
+            is_list = is_list or isinstance(kind, GraphQLList)
+            kind = kind.of_type
+        asked = self._page(node, field)
+        inside_page = None if is_list else asked
+        inside = self._of_set(node.selection_set, kind, inside_page)
+        if not is_list:
+            return min(1 + inside, _TOO_MUCH)
+        size = asked if asked is not None else page if page is not None and name in _ITEMS else None
+        return min(1 + inside * (self._settings.list_size if size is None else size), _TOO_MUCH)
+
+    def _page(self, node: FieldNode, field: GraphQLField) -> int | None:
+        """How many items the field was asked for. Raises Refused for more than a page."""
+        given = {one.name.value: one.value for one in node.arguments or ()}
+        for name in _PAGES:
+            if name not in field.args:
+                continue
+            size = self._int(given.get(name))
+            if size is None and isinstance(field.args[name].default_value, int):
+                size = field.args[name].default_value
+            if size is not None:
+                limit = self._settings.max_page_size
+                if size > limit:
+                    found = f"{node.name.value} is asked for {size} items"
+                    raise over("PAGE_LIMIT_EXCEEDED", found, limit, "KONSUL_GRAPHQL_MAX_PAGE_SIZE")
+                return max(size, 0)
+        return self._length(given[_EACH]) if _EACH in given else None
+
+    def _value(self, value: ValueNode | None) -> Any:
+        """A variable's value, or the node that stands in the document."""
+        if not isinstance(value, VariableNode):
+            return value
+        name = value.name.value
+        return self._variables[name] if name in self._variables else self._defaults.get(name)
+
+    def _int(self, value: ValueNode | None) -> int | None:
+        found = self._value(value)
+        if isinstance(found, IntValueNode):
+            # A number of any length: longer than this is over every limit.
+            return int(found.value[:12])
+        return found if type(found) is int else None
+
+    def _length(self, value: ValueNode) -> int | None:
+        found = self._value(value)
+        if isinstance(found, ListValueNode):
+            return len(found.values)
+        return len(found) if isinstance(found, list) else None
+
+
+def _fields_in(selections: SelectionSetNode | None) -> int:
+    """Fields of introspection, which fragments make no deeper than the depth limit allows."""
+    return sum(
+        1 + _fields_in(getattr(one, "selection_set", None))
+        for one in (selections.selections if selections is not None else ())
+    )
