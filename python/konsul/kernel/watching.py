@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from konsul.engine import Engine, Watched
-from konsul.errors import Forbidden, KonsulError, Stopping, TooMany, Unauthenticated
+from konsul.errors import Forbidden, Internal, KonsulError, Stopping, TooMany, Unauthenticated
 from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import Identity, Pipeline
 from konsul.kernel.watch_readers import Behind, Compacted, Event, Events, First, Seen
@@ -269,4 +269,7 @@ class Watching:
     def _broken(self, watch: Watch) -> None:
         """A sink that raises is a defect of its own: the others are told all the same."""
         logger().exception("a watch failed", transport=watch.transport)
-        self.close(watch)
+        try:
+            self._end(watch, Internal("a defect ended this watch"))
+        except Exception:
+            logger().exception("a watch failed to end", transport=watch.transport)
