@@ -119,5 +119,8 @@ def _naming(verb: AnyVerb, kwargs: Mapping[str, object]) -> Iterator[None]:
         yield
     except Forbidden as error:
         touched = kwargs.get(verb.resource) if verb.resource else None
-        error.name(verb.needs, touched if isinstance(touched, str) else "")
+        # Of several it is not known here which one was refused; whoever asks for them asks again one by one.
+        several = [touched] if isinstance(touched, str) else touched
+        only = several[0] if isinstance(several, list) and len(several) == 1 else ""
+        error.name(verb.needs, str(only))
         raise

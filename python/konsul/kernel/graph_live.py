@@ -24,7 +24,7 @@ class Live(AsyncGenerator[T, None]):
     """Opened when made. Not an async generator function: one that is closed before its first event would
     never reach its `finally`, and the watch would stay open."""
 
-    def __init__(self, asking: Asking, events: Events, told: Callable[[Event], Iterable[T]]) -> None:
+    def __init__(self, asking: Asking, events: Events, told: Callable[[Event, int], Iterable[T]]) -> None:
         self._asking = asking
         self._events = events
         self._told = told
@@ -51,7 +51,9 @@ class Live(AsyncGenerator[T, None]):
                 raise Compacted(seen.index)
             # Being behind loses nothing: what was missed follows, or the watch says that it cannot.
             if not isinstance(seen, Behind):
-                self._ready.extend(self._told(seen))
+                # Changes of one entry share its index: before the last of them, going on means from before it.
+                resume = seen.index if self._events.position >= seen.index else seen.index - 1
+                self._ready.extend(self._told(seen, resume))
         self._asking.forget()
         return self._ready.popleft()
 
@@ -85,11 +87,12 @@ class Live(AsyncGenerator[T, None]):
 
 
 def subscribe(
-    asking: Asking, spec: Spec, told: Callable[[Event], Iterable[T]], since: int | None = None
+    asking: Asking, spec: Spec, told: Callable[[Event, int], Iterable[T]], since: int | None = None
 ) -> Live[T]:
     """The changes that `spec` describes, each as what `told` makes of it: nothing, one event or several.
 
-    `since`: first what changed above that index.
+    `told` gets the change and the index from which a client that saw it goes on. `since`: first what changed
+    above that index.
 
     Raises:
         As `Watching.open`: Forbidden, Unauthenticated, TooMany, Invalid, Unsupported, Stopping.

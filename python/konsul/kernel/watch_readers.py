@@ -89,6 +89,12 @@ class Events:
             self.watch.resume()
         return seen
 
+    @property
+    def position(self) -> int:
+        """Every change up to this index that concerns the watch was read."""
+        told = self.watch.position
+        return min(told, self._seen[0].index - 1) if self._seen else told
+
     async def aclose(self) -> None:
         """Closes the watch; nothing more is to be read."""
         self.watch.close()

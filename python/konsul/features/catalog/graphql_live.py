@@ -53,7 +53,9 @@ _GONE: Final = (ServiceEventType.DEREGISTERED, ServiceEventType.EXPIRED)
 
 Since = Annotated[
     Long | None,
-    strawberry.argument(description="First what changed above this index: a `modifyIndex` that was seen."),
+    strawberry.argument(
+        description="First what changed above this index: the `resumeIndex` of the last event, say."
+    ),
 ]
 Heartbeats = Annotated[
     bool,
@@ -61,7 +63,7 @@ Heartbeats = Annotated[
 ]
 
 
-def _told(event: Event) -> Iterable[ServiceChangeEvent]:
+def _told(event: Event, resume: int) -> Iterable[ServiceChangeEvent]:
     found: dict[str, Any] = orjson.loads(event.payload)
     kind = ServiceEventType(found["type"])
     at = Time(found["timestamp"] * 1_000)
@@ -70,10 +72,12 @@ def _told(event: Event) -> Iterable[ServiceChangeEvent]:
         service=service_of(found["service"], at if kind in _GONE else None),
         timestamp=at,
         modify_index=Long(event.index),
+        resume_index=Long(resume),
     )
 
 
-def _told_checks(event: Event) -> Iterable[HealthCheck]:
+def _told_checks(event: Event, resume: int) -> Iterable[HealthCheck]:
+    del resume
     found: dict[str, Any] = orjson.loads(event.payload)
     before = {check["id"]: check for check in found.get("old_checks", ())}
     return [check_of(check) for check in found.get("checks", ()) if before.get(check["id"]) != check]

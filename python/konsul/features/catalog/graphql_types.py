@@ -210,6 +210,8 @@ class ServiceChangeEvent:
         description="As it is after the change; one that has gone, as it was."
     )
     timestamp: Time
-    modify_index: Long = strawberry.field(
-        description="The index of the change: what to give as `since` to go on after it."
+    modify_index: Long = strawberry.field(description="The index of the change.")
+    resume_index: Long = strawberry.field(
+        description="What to give as `since` to go on after this event: below `modifyIndex` while there are "
+        "further changes of the same entry."
     )

@@ -22,11 +22,13 @@ from konsul.kernel.watch_spec import Spec
 
 Since = Annotated[
     Long | None,
-    strawberry.argument(description="First what changed above this index: a `modifyIndex` that was seen."),
+    strawberry.argument(
+        description="First what changed above this index: the `resumeIndex` of the last event, say."
+    ),
 ]
 
 
-def _told(event: Event) -> Iterable[KvChangeEvent]:
+def _told(event: Event, resume: int) -> Iterable[KvChangeEvent]:
     found: dict[str, Any] = orjson.loads(event.payload)
     kind = KvEventType(found["type"])
     # An empty value is left out of the form, and so is the one of a deleted key.
@@ -38,6 +40,7 @@ def _told(event: Event) -> Iterable[KvChangeEvent]:
         old_value=found.get("old_value"),
         timestamp=Time(found["timestamp"] * 1_000),
         modify_index=Long(event.index),
+        resume_index=Long(resume),
         encoding=found.get("encoding"),
         old_value_encoding=found.get("old_value_encoding"),
     )
@@ -87,9 +90,9 @@ class Subscriptions:
             return subscribe(asking, _spec(literal(key)), _told, since)
         seen_to = 0
 
-        def told(event: Event) -> Iterable[KvChangeEvent]:
+        def told(event: Event, resume: int) -> Iterable[KvChangeEvent]:
             # The watch was open before the key was read, so a change may be known twice.
-            return () if event.index <= seen_to else _told(event)
+            return () if event.index <= seen_to else _told(event, resume)
 
         live: Live[KvChangeEvent] = subscribe(asking, _spec(literal(key)), told)
         try:
@@ -109,6 +112,7 @@ class Subscriptions:
                 old_value=None,
                 timestamp=Time(round(time.time() * 1_000)),
                 modify_index=Long(seen_to),
+                resume_index=Long(seen_to),
                 encoding=BASE64 if is_base64 else None,
                 old_value_encoding=None,
             )

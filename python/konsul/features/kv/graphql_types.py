@@ -146,8 +146,10 @@ class KvChangeEvent:
     value: str | None = strawberry.field(description="Null when the key was deleted.")
     old_value: str | None = strawberry.field(description="Null when there was none.")
     timestamp: Time
-    modify_index: Long = strawberry.field(
-        description="The index of the change: what to give as `since` to go on after it."
+    modify_index: Long = strawberry.field(description="The index of the change.")
+    resume_index: Long = strawberry.field(
+        description="What to give as `since` to go on after this event: below `modifyIndex` while there are "
+        "further changes of the same entry."
     )
     encoding: str | None = strawberry.field(description=_ENCODING)
     old_value_encoding: str | None = strawberry.field(description=_ENCODING)
