@@ -198,7 +198,7 @@ class AsyncKV:
         index: int | None = None,
         wait_s: float | None = None,
     ) -> KeyValue:
-        """One key; NotFound when absent. With `index` once it changed after that, or when `wait_s` is over."""
+        """One key; NotFound when absent. With `index`: once it changed after that, or after `wait_s`."""
         return await self._client.call(kv_calls.get(key, consistency, index, wait_s))
 
     def watch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,7 +14,7 @@ from konsul.client import wire
 from konsul.client.exchange import Lost, Unsent
 from konsul.client.request import Answer, Request
 from konsul.client.sse import Heard, Parser
-from konsul.errors import TooLarge
+from konsul.errors import Invalid, TooLarge
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -75,13 +75,18 @@ class Connector:
         from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
+        options = wire.websocket_of(url, request, self._settings, subprotocol)
+        # Given an address it follows no redirect to another one, to which it would carry an API key.
+        options["address"] = wire.host_and_port(url)
+        held = ExitStack()
         try:
-            connection = connect(**wire.websocket_of(url, request, self._settings, subprotocol))
+            return WebSocketStream(held, held.enter_context(connect(**options)))
         except InvalidStatus as error:
             return wire.refused_upgrade(error)
         except (OSError, WebSocketException) as error:
             return Unsent(str(error) or type(error).__name__)
-        return WebSocketStream(connection)
+        except ValueError as error:
+            raise Invalid(f"cannot open a WebSocket to {url}: {error}") from error
 
 
 class EventStream(Stream):
@@ -124,8 +129,8 @@ class EventStream(Stream):
 class WebSocketStream(Stream):
     """Text frames of a WebSocket."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    def __init__(self, held: ExitStack, connection: ClientConnection) -> None:
+        self._held, self._connection = held, connection
 
     def listen(self) -> tuple[Heard, ...] | Lost:
         from websockets.exceptions import ConnectionClosed
@@ -144,4 +149,4 @@ class WebSocketStream(Stream):
             self._connection.send(text)
 
     def close(self) -> None:
-        self._connection.close()
+        self._held.close()

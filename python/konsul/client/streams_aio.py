@@ -13,7 +13,7 @@ from konsul.client import wire
 from konsul.client.exchange import Lost, Unsent
 from konsul.client.request import Answer, Request
 from konsul.client.sse import Heard, Parser
-from konsul.errors import TooLarge
+from konsul.errors import Invalid, TooLarge
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -73,12 +73,17 @@ class AsyncConnector:
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidStatus, WebSocketException
 
+        options = wire.websocket_of(url, request, self._settings, subprotocol)
+        # Given an address it follows no redirect to another one, to which it would carry an API key.
+        options["host"], options["port"] = wire.host_and_port(url)
         try:
-            connection = await connect(**wire.websocket_of(url, request, self._settings, subprotocol))
+            connection = await connect(**options)
         except InvalidStatus as error:
             return wire.refused_upgrade(error)
         except (OSError, WebSocketException) as error:
             return Unsent(str(error) or type(error).__name__)
+        except ValueError as error:
+            raise Invalid(f"cannot open a WebSocket to {url}: {error}") from error
         return AsyncWebSocketStream(connection)
 
 

@@ -197,7 +197,7 @@ class KV:
         index: int | None = None,
         wait_s: float | None = None,
     ) -> KeyValue:
-        """One key; NotFound when absent. With `index` once it changed after that, or when `wait_s` is over."""
+        """One key; NotFound when absent. With `index`: once it changed after that, or after `wait_s`."""
         return self._client.call(kv_calls.get(key, consistency, index, wait_s))
 
     def watch(

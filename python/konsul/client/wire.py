@@ -89,6 +89,12 @@ def websocket_of(
     return keywords
 
 
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where to connect for a URL."""
+    address = httpx.URL(url)
+    return address.host, address.port or (443 if address.scheme == "https" else 80)
+
+
 def is_event_stream(response: httpx.Response) -> bool:
     """Whether the body goes on as server-sent events."""
     kind: str = response.headers.get("content-type", "")
