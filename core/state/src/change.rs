@@ -69,23 +69,38 @@ impl Rows {
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
-}
 
-impl Change {
     /// The row's key.
     pub fn key(&self) -> &[u8] {
-        self.rows.part(0, self.rows.key_end as usize)
+        self.part(0, self.key_end as usize)
     }
 
     /// The packed row before; none if it is new.
     pub fn before(&self) -> Option<&[u8]> {
-        let old = self.rows.part(self.rows.key_end, self.rows.old_end as usize);
-        (!old.is_empty()).then_some(old)
+        let before = self.part(self.key_end, self.old_end as usize);
+        (!before.is_empty()).then_some(before)
     }
 
     /// The packed row after; none if it was removed.
     pub fn after(&self) -> Option<&[u8]> {
-        let new = self.rows.part(self.rows.old_end, self.rows.bytes.len());
-        (!new.is_empty()).then_some(new)
+        let after = self.part(self.old_end, self.bytes.len());
+        (!after.is_empty()).then_some(after)
+    }
+}
+
+impl Change {
+    /// As [`Rows::key`].
+    pub fn key(&self) -> &[u8] {
+        self.rows.key()
+    }
+
+    /// As [`Rows::before`].
+    pub fn before(&self) -> Option<&[u8]> {
+        self.rows.before()
+    }
+
+    /// As [`Rows::after`].
+    pub fn after(&self) -> Option<&[u8]> {
+        self.rows.after()
     }
 }

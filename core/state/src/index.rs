@@ -10,7 +10,7 @@ use crate::schema::Lookup;
 
 /// Distinct values in ascending order, in one allocation that is reused.
 #[derive(Debug, Default)]
-pub(crate) struct Values {
+pub struct Values {
     arena: Vec<u8>,
     spans: Vec<(usize, usize)>,
 }
@@ -27,7 +27,10 @@ impl Values {
     }
 
     /// Sets them to the index values of a cell.
-    pub(crate) fn collect(&mut self, cell: &[u8], lookup: Lookup) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// [`Malformed`] if it holds what no column can.
+    pub fn collect(&mut self, cell: &[u8], lookup: Lookup) -> Result<(), Malformed> {
         self.arena.clear();
         self.spans.clear();
         if lookup == Lookup::None {
@@ -74,12 +77,12 @@ impl Values {
     }
 
     /// All values, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.spans.iter().map(|(start, end)| &self.arena[*start..*end])
     }
 
     /// True if `value` is among them.
-    pub(crate) fn contains(&self, value: &[u8]) -> bool {
+    pub fn contains(&self, value: &[u8]) -> bool {
         self.spans.binary_search_by(|(start, end)| self.arena[*start..*end].cmp(value)).is_ok()
     }
 }

@@ -12,7 +12,7 @@ pub mod digest;
 pub mod entry;
 mod filter;
 mod frame;
-mod index;
+pub mod index;
 mod journal;
 pub mod json;
 mod json_text;

@@ -1,14 +1,22 @@
 //! Read models fed by applied changes: derived, never replicated, safe to lose.
 #![warn(missing_docs)]
 
+mod facts;
+mod flow;
 mod form;
 mod hub;
+mod lane;
+mod matcher;
+mod note;
 mod pattern;
+mod queue;
 mod ring;
+mod segments;
 mod spec;
+mod trie;
+mod watcher;
 
 pub use form::{Form, Member};
-pub use hub::{Hub, HubOptions};
-pub use pattern::Pattern;
-pub use ring::{Gone, Ring};
+pub use hub::{BUFFER_MAX, Hub, HubOptions, WHERE_BYTES_MAX, WHERES_MAX};
+pub use pattern::{PATTERN_BYTES_MAX, Pattern};
 pub use spec::{CLUSTER, Item, ItemKind, Spec, Stats, WatchError};

@@ -1,25 +1,31 @@
-//! Key patterns: `*` and `?` inside one path segment, `**` over any number of them, `[...]` one character of
-//! a set.
+//! Key patterns: `*` and `?` inside one segment, `**` over any number of them, `[...]` one character of a set.
+//!
+//! [`Pattern`] asks one pattern about one key: it is the oracle of the trie, which asks all patterns at once,
+//! and what a single watch looks into the ring with.
 
 /// The most bytes a pattern may have: as long as the longest key.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+/// What divides a path.
+pub(crate) const SLASH: char = '/';
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Token {
     Literal(char),
-    /// One character except `/`.
+    /// One character except the separator.
     One,
-    /// One character out of (or, negated, not out of) ranges; never `/`.
+    /// One character out of (or, negated, not out of) ranges; never the separator.
     Set {
         ranges: Vec<(char, char)>,
         negated: bool,
     },
-    /// Any characters except `/`.
+    /// Any characters except the separator.
     Star,
     /// Any characters.
     DoubleStar,
     /// `**/` is two states, so that it can be left out only where a segment starts: `Fork` consumes nothing
-    /// and goes on to `Inside` or past it; `Inside` eats characters and may end after each `/`.
+    /// and goes on to `Inside` or past it; `Inside` eats characters and may end after each
+    /// separator.
     Fork,
     Inside,
 }
@@ -27,30 +33,41 @@ enum Token {
 /// A compiled pattern, anchored at both ends, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
+    separator: char,
     tokens: Vec<Token>,
     /// What every match starts with: lets a caller scan a prefix, or skip most keys with one comparison.
     prefix: String,
 }
 
 impl Pattern {
-    /// Compiles `text`; `None` when it is empty or longer than [`PATTERN_BYTES_MAX`].
+    /// Compiles a pattern of paths; `None` when it is empty or longer than [`PATTERN_BYTES_MAX`].
     ///
     /// There are no syntax errors: an unclosed `[` stands for itself.
     pub fn new(text: &str) -> Option<Self> {
+        Self::divided(text, SLASH)
+    }
+
+    /// As [`Pattern::new`], for keys whose segments are divided by another character.
+    pub fn divided(text: &str, separator: char) -> Option<Self> {
         if text.is_empty() || text.len() > PATTERN_BYTES_MAX {
             return None;
         }
-        let tokens = compile(text);
-        let prefix = tokens.iter().map_while(|token| match token {
-            Token::Literal(c) => Some(*c),
-            _ => None,
-        });
-        Some(Self { prefix: prefix.collect(), tokens })
+        Some(Self::from_tokens(compile(text, separator), separator))
+    }
+
+    pub(crate) fn from_tokens(tokens: Vec<Token>, separator: char) -> Self {
+        let prefix = literal_prefix(&tokens);
+        Self { separator, prefix, tokens }
     }
 
     /// What every matching key starts with.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// How many characters and wildcards it has.
+    pub(crate) fn length(&self) -> usize {
+        self.tokens.len()
     }
 
     /// True when exactly one key matches: the prefix.
@@ -72,16 +89,15 @@ impl Pattern {
             for (at, token) in tokens.iter().enumerate().filter(|(at, _)| live[*at]) {
                 match token {
                     Token::Literal(want) => next[at + 1] |= *want == c,
-                    Token::One => next[at + 1] |= c != '/',
+                    Token::One => next[at + 1] |= c != self.separator,
                     Token::Set { ranges, negated } => {
-                        let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                        next[at + 1] |= c != '/' && inside != *negated;
+                        next[at + 1] |= c != self.separator && in_set(ranges, *negated, c);
                     }
-                    Token::Star => next[at] |= c != '/',
+                    Token::Star => next[at] |= c != self.separator,
                     Token::DoubleStar => next[at] = true,
                     Token::Inside => {
                         next[at] = true;
-                        next[at + 1] |= c == '/';
+                        next[at + 1] |= c == self.separator;
                     }
                     Token::Fork => {}
                 }
@@ -91,6 +107,19 @@ impl Pattern {
         }
         live[tokens.len()]
     }
+}
+
+/// The literal characters that tokens begin with.
+pub(crate) fn literal_prefix(tokens: &[Token]) -> String {
+    let literal = |token: &Token| match token {
+        Token::Literal(c) => Some(*c),
+        _ => None,
+    };
+    tokens.iter().map_while(literal).collect()
+}
+
+pub(crate) fn in_set(ranges: &[(char, char)], negated: bool, c: char) -> bool {
+    ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != negated
 }
 
 /// Goes on, without reading a character, past every token that may match nothing.
@@ -107,14 +136,19 @@ fn pass_empty(tokens: &[Token], live: &mut [bool]) {
     }
 }
 
-fn compile(text: &str) -> Vec<Token> {
+pub(crate) fn compile(text: &str, separator: char) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let starts_segment = matches!(tokens.last(), None | Some(Token::Literal('/') | Token::Inside));
-        if starts_segment && rest.starts_with("**/") {
+        let starts_segment = match tokens.last() {
+            None | Some(Token::Inside) => true,
+            Some(Token::Literal(last)) => *last == separator,
+            _ => false,
+        };
+        let after_stars = rest.strip_prefix("**").and_then(|after| after.strip_prefix(separator));
+        if let Some(after) = after_stars.filter(|_| starts_segment) {
             tokens.extend([Token::Fork, Token::Inside]);
-            rest = &rest[3..];
+            rest = after;
         } else if c == '*' {
             let stars = rest.len() - rest.trim_start_matches('*').len();
             tokens.push(if stars > 1 { Token::DoubleStar } else { Token::Star });

@@ -1,0 +1,170 @@
+//! Patterns cut into segments: what the trie is made of.
+
+use crate::pattern::{PATTERN_BYTES_MAX, Pattern, Token, compile, in_set, literal_prefix};
+
+/// Most segments of a pattern with wildcards, and most `**` in it: they bound what one change can cost.
+pub(crate) const SEGMENTS_MAX: usize = 64;
+pub(crate) const DEEP_MAX: usize = 8;
+/// Most characters of a segment with wildcards, and of what follows a `**` inside a segment.
+pub(crate) const GLOB_CHARS_MAX: usize = 128;
+
+/// One step of a pattern from one node of the trie to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A segment that is this text.
+    Literal(Box<str>),
+    /// A segment like this.
+    Glob(Glob),
+    /// Any one segment.
+    Star,
+    /// Any number of segments.
+    Deep,
+}
+
+/// How a pattern ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the last step.
+    Here,
+    /// With at least one more segment, whatever they are: a trailing `**`.
+    Rest,
+    /// With a rest that a `**` inside a segment makes no affair of segments.
+    Odd(Pattern),
+}
+
+/// A pattern, compiled for the trie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// One key.
+    Exact(Box<str>),
+    /// Many.
+    Steps(Vec<Step>, End),
+}
+
+/// A segment with wildcards.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Glob {
+    /// What follows the literal prefix.
+    tokens: Box<[Token]>,
+}
+
+impl Path {
+    /// Compiles a pattern; a reason if it cannot be watched.
+    pub(crate) fn new(text: &str, separator: char) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("a pattern is required");
+        }
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err("a pattern is limited to 1024 bytes");
+        }
+        let tokens = compile(text, separator);
+        if tokens.iter().all(|token| matches!(token, Token::Literal(_))) {
+            return Ok(Self::Exact(text.into()));
+        }
+        let (steps, end) = cut(tokens, separator);
+        let deep = steps.iter().filter(|step| matches!(step, Step::Deep)).count();
+        if steps.len() > SEGMENTS_MAX {
+            return Err("a pattern with wildcards is limited to 64 segments");
+        }
+        if deep > DEEP_MAX {
+            return Err("a pattern is limited to 8 times **");
+        }
+        let is_long = |step: &Step| matches!(step, Step::Glob(glob) if glob.tokens.len() > GLOB_CHARS_MAX);
+        let is_end_long = matches!(&end, End::Odd(pattern) if pattern.length() > GLOB_CHARS_MAX);
+        if is_end_long || steps.iter().any(is_long) {
+            return Err("wildcards inside a segment are limited to 128 characters");
+        }
+        Ok(Self::Steps(steps, end))
+    }
+}
+
+fn cut(tokens: Vec<Token>, separator: char) -> (Vec<Step>, End) {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut start = 0;
+    for at in 0..tokens.len() {
+        match tokens[at] {
+            Token::Literal(c) if c == separator => {
+                steps.push(step(&tokens[start..at]));
+                start = at + 1;
+            }
+            Token::Inside => {
+                // `**/**/` says no more than `**/`.
+                if steps.last() != Some(&Step::Deep) {
+                    steps.push(Step::Deep);
+                }
+                start = at + 1;
+            }
+            Token::DoubleStar if start == at && at + 1 == tokens.len() => {
+                if steps.last() == Some(&Step::Deep) {
+                    steps.pop();
+                }
+                return (steps, End::Rest);
+            }
+            Token::DoubleStar => {
+                return (steps, End::Odd(Pattern::from_tokens(tokens[start..].to_vec(), separator)));
+            }
+            _ => {}
+        }
+    }
+    steps.push(step(&tokens[start..]));
+    (steps, End::Here)
+}
+
+fn step(tokens: &[Token]) -> Step {
+    let prefix = literal_prefix(tokens);
+    match tokens {
+        [Token::Star] => Step::Star,
+        _ if prefix.chars().count() == tokens.len() => Step::Literal(prefix.into()),
+        _ => Step::Glob(Glob { tokens: tokens.into() }),
+    }
+}
+
+impl Glob {
+    /// The characters it begins with.
+    pub(crate) fn prefix(&self) -> String {
+        literal_prefix(&self.tokens)
+    }
+
+    /// True if a whole segment is like this. Greedy, with a way back to the last star only: a later star can
+    /// do whatever an earlier one could. Time is at most pattern length times segment length.
+    pub(crate) fn matches(&self, segment: &str) -> bool {
+        let mut rest = segment.chars();
+        let mut at = 0;
+        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            let before = rest.clone();
+            let next = rest.next();
+            match (self.tokens.get(at), next) {
+                (Some(Token::Star), _) => {
+                    at += 1;
+                    rest = before.clone();
+                    retry = Some((at, before));
+                    continue;
+                }
+                (None, None) => return true,
+                // Giving a star more would leave the rest of the pattern even less.
+                (Some(_), None) => return false,
+                (Some(token), Some(c)) if takes(token, c) => {
+                    at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((after_star, from)) = &mut retry else { return false };
+            if from.next().is_none() {
+                return false;
+            }
+            at = *after_star;
+            rest = from.clone();
+        }
+    }
+}
+
+fn takes(token: &Token, c: char) -> bool {
+    match token {
+        Token::Literal(want) => *want == c,
+        Token::One => true,
+        Token::Set { ranges, negated } => in_set(ranges, *negated, c),
+        Token::Star | Token::DoubleStar | Token::Fork | Token::Inside => false,
+    }
+}
