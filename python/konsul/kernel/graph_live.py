@@ -29,6 +29,7 @@ class Live(AsyncGenerator[T, None]):
         self._events = events
         self._told = told
         self._ready: deque[T] = deque()
+        self._closed = False
 
     def first(self, item: T) -> None:
         """Tells this before anything else."""
@@ -39,8 +40,11 @@ class Live(AsyncGenerator[T, None]):
 
         Raises:
             Compacted: some may be missing from here on. KonsulError: what ended the watch.
+            StopAsyncIteration: it was closed, or one of these was raised before.
         """
         while not self._ready:
+            if self._closed:
+                raise StopAsyncIteration
             try:
                 seen = await anext(self._events)
             except BaseException:
@@ -51,7 +55,7 @@ class Live(AsyncGenerator[T, None]):
                 raise Compacted(seen.index)
             # Being behind loses nothing: what was missed follows, or the watch says that it cannot.
             if not isinstance(seen, Behind):
-                # Changes of one entry share its index: before the last of them, going on means from before it.
+                # Changes of one entry share its index: before the last, going on means from before the entry.
                 resume = seen.index if self._events.position >= seen.index else seen.index - 1
                 self._ready.extend(self._told(seen, resume))
         self._asking.forget()
@@ -79,6 +83,8 @@ class Live(AsyncGenerator[T, None]):
 
     def close(self) -> None:
         """As `aclose`. Again: does nothing."""
+        self._closed = True
+        self._ready.clear()
         self._events.watch.close()
 
     def __del__(self) -> None:

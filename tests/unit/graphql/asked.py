@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,24 @@ class Asked:
 
     @asynccontextmanager
     async def live(self, query: str, **variables: Any) -> AsyncIterator[Live]:
-        """A subscription under way, closed at the end."""
+        """A subscription that is open, closed at the end."""
         stream: Any = await schema().subscribe(query, variables, self.asking())
-        async with aclosing(stream):
-            yield Live(stream)
+        live = Live(stream)
+        opened = self.kernel.watching.counters.opened
+        before = sum(opened.values())
+        live.begin()
+        try:
+            while sum(opened.values()) == before and not live.is_answered():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+            yield live
+        finally:
+            live.give_up()
+            await live.over()
+
+    async def refused_live(self, query: str, **variables: Any) -> tuple[str, str]:
+        """`(code, message)` of a subscription that cannot be opened."""
+        async with self.live(query, **variables) as live:
+            return await live.refused()
 
 
 class Live:
@@ -93,12 +107,35 @@ class Live:
 
     def begin(self) -> None:
         """Asks for the first answer, which opens the subscription."""
-        self._next = asyncio.ensure_future(anext(self._stream, None))
+        self._next = asyncio.ensure_future(self._answer())
+
+    def is_answered(self) -> bool:
+        """True when the first answer is there."""
+        return self._next is not None and self._next.done()
+
+    def nothing_waits(self) -> bool:
+        """True when no further event is on its way: every write was answered before."""
+        self.begin()
+        return not self.is_answered()
+
+    def give_up(self) -> None:
+        """Cancels whoever waits for an answer."""
+        if self._next is not None:
+            self._next.cancel()
+
+    async def over(self) -> None:
+        """Closes it."""
+        if self._next is not None:
+            await asyncio.gather(self._next, return_exceptions=True)
+        await self._stream.aclose()
+
+    async def _answer(self) -> Any:
+        return await anext(self._stream, None)
 
     async def both(self) -> tuple[Any, list[dict[str, Any]]] | None:
         """Data and errors of the next answer; None at the end."""
         async with asyncio.timeout(DEADLINE_S):
-            found = await (self._next or anext(self._stream, None))
+            found = await (self._next or self._answer())
         self._next = None
         if found is None:
             return None
@@ -127,12 +164,13 @@ class Live:
 
 
 @asynccontextmanager
-async def node(data_dir: Path, **environ: str) -> AsyncIterator[Asked]:
-    """A node in memory mode, stopped at the end."""
+async def node(data_dir: Path, *, ring_entries: int = 65_536, **environ: str) -> AsyncIterator[Asked]:
+    """A node in memory mode that remembers so many changes, stopped at the end."""
     features = load_all(FEATURES)
     groups = [*settings.GROUPS, *(each.config for each in features if each.config is not None)]
     config = load(groups, environ=environ)
-    kernel = Kernel(Engine(Options(data_dir=str(data_dir), backend="memory")), config, features)
+    options = Options(data_dir=str(data_dir), backend="memory", watch_ring_entries=ring_entries)
+    kernel = Kernel(Engine(options), config, features)
     await kernel.start()
     try:
         yield Asked(kernel)

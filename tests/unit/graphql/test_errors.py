@@ -13,7 +13,7 @@ from konsul.doors.graphql import failures
 from konsul.kernel.command import AnyVerb
 from konsul.kernel.context import Context
 from konsul.kernel.pipeline import Identity
-from konsul.kernel.reading import Reading, ReadFailed
+from konsul.kernel.reading import ReadFailed, Reading
 from konsul.kernel.writing import Elsewhere
 from tests.unit.graphql.asked import Asked, node, schema, story
 

@@ -14,6 +14,7 @@ from konsul.features.catalog.graphql_types import (
     Info,
     ServiceChangeEvent,
     ServiceEventType,
+    Told,
     check_of,
     service_of,
 )
@@ -67,9 +68,12 @@ def _told(event: Event, resume: int) -> Iterable[ServiceChangeEvent]:
     found: dict[str, Any] = orjson.loads(event.payload)
     kind = ServiceEventType(found["type"])
     at = Time(found["timestamp"] * 1_000)
+    is_gone = kind in _GONE
+    # Registered or renewed, its lease began anew.
+    left_ms = 0 if is_gone else found["service"].get("ttl_ms", 0)
     yield ServiceChangeEvent(
         type=kind,
-        service=service_of(found["service"], at if kind in _GONE else None),
+        service=service_of(found["service"], Told(Time(at + left_ms), is_gone)),
         timestamp=at,
         modify_index=Long(event.index),
         resume_index=Long(resume),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -98,6 +99,14 @@ async def load_services(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event knows of its service's lease, whatever has become of it since."""
+
+    expires_at: Time
+    is_gone: bool
+
+
 @strawberry.federation.type(keys=["name"])
 class Service:
     """An instance of a service, alive as long as its lease."""
@@ -110,24 +119,21 @@ class Service:
     meta: JsonObject = strawberry.field(description="The metadata as one object.")
     checks: list[HealthCheck]
     ttl: Duration | None = strawberry.field(description="How long the lease is from each heartbeat on.")
-    gone_at: strawberry.Private[Time | None] = None
+    told: strawberry.Private[Told | None] = None
 
     @strawberry.field(description="The metadata as a list, by key.")
     def metadata(self) -> list[MetadataEntry]:
         return [MetadataEntry(key=key, value=value) for key, value in sorted(self.meta.items())]
 
-    @strawberry.field(
-        description="EXPIRED only of one that is told of as it goes: an expired instance is deleted."
-    )
+    @strawberry.field(description="EXPIRED only of one that is told of as it goes: what expires is deleted.")
     async def status(self, info: Info) -> ServiceStatus:
-        if self.gone_at is not None or await self._left_ms(info) == 0:
-            return ServiceStatus.EXPIRED
-        return ServiceStatus.ACTIVE
+        is_gone = await self._left_ms(info) == 0 if self.told is None else self.told.is_gone
+        return ServiceStatus.EXPIRED if is_gone else ServiceStatus.ACTIVE
 
     @strawberry.field(description="When its lease ends, or ended, unless a heartbeat comes.")
     async def expires_at(self, info: Info) -> Time:
-        if self.gone_at is not None:
-            return self.gone_at
+        if self.told is not None:
+            return self.told.expires_at
         left = await self._left_ms(info)
         if left is None:
             raise NoLeader(f"the leader does not say now when the lease of {self.name} ends: try again")
@@ -142,7 +148,7 @@ class Service:
         return await info.context.load(load_leases, instance_key(self.name, self.id))
 
 
-def service_of(members: Mapping[str, Any], gone_at: Time | None = None) -> Service:
+def service_of(members: Mapping[str, Any], told: Told | None = None) -> Service:
     """From the members of a service's JSON form; what is empty may be missing."""
     name = members["name"]
     ttl_ms = members.get("ttl_ms")
@@ -155,7 +161,7 @@ def service_of(members: Mapping[str, Any], gone_at: Time | None = None) -> Servi
         meta=JsonObject(dict(members.get("meta") or {})),
         checks=[check_of(check) for check in members.get("checks") or ()],
         ttl=None if ttl_ms is None else Duration(ttl_ms),
-        gone_at=gone_at,
+        told=told,
     )
 
 
