@@ -72,7 +72,7 @@ async def take_in(leader: Engine, fresh: Engine) -> None:
         "http_address": "",
         "zone": "",
         "version": fresh.options.version,
-        "log_version": 2,
+        "log_version": 3,
         "read_only": False,
     }
     await fresh.adopt(leader.cluster()["cluster_id"], LONG_MS)

@@ -13,6 +13,7 @@ use crate::completions::Completion;
 use crate::driver::{Broken, Driver, RETRY_MS};
 use crate::inbox::Proposal;
 use crate::leases::Ended;
+use crate::members::LAPSES_FROM;
 use crate::waiting::{Waiter, Work, timed_out};
 
 /// Rows one pulse deletes at most, and leases that are ended in one turn.
@@ -210,9 +211,13 @@ impl Driver {
             self.propose_own(Work::Pulse, Kind::Pulse, entry::pulse_body(EXPIRE_MAX as u64));
         }
         let ended = self.shared.leases.lock().take_ended(now_ms, EXPIRE_MAX);
+        // While members of an older version are among us, it is a deletion like any other.
+        let members = self.group.members.list();
+        let is_known = members.iter().all(|member| member.log_version >= LAPSES_FROM);
+        let kind = if self.group.is_alone || is_known { Kind::Lapse } else { Kind::Cases };
         for ended in ended {
             let cases = delete_at(&ended);
-            self.propose_own(Work::LeaseEnd(Box::new(ended)), Kind::Cases, cases);
+            self.propose_own(Work::LeaseEnd(Box::new(ended)), kind, cases);
         }
     }
 

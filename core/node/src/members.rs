@@ -11,7 +11,9 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState};
 use crate::code;
 
 /// The newest kind of log this build understands; a member that understands less is not taken in.
-pub const LOG_VERSION: u32 = 2;
+pub const LOG_VERSION: u32 = 3;
+/// From this version on an ended lease has its own kind of entry.
+pub(crate) const LAPSES_FROM: u32 = 3;
 /// Ids are drawn below this, so that they survive a trip through JSON.
 pub(crate) const RAFT_ID_END: u64 = 1 << 48;
 /// Most members of a group: 7 voters, and those who only listen.
