@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from konsul.client import AsyncClient, Client, GraphQLAnswer, Policy, Settings
-from konsul.client.graphql_calls import only_reads
+from konsul.client.graphql_calls import kind_of, only_reads, operations
 from konsul.errors import Forbidden, Invalid, RateLimited, Unauthenticated, Unreachable
 from tests.client.played import Played, ok, run
 from tests.client.played_streams import CUT, HEAR, HOLD, Event, Farewell, Refusal, Streams
@@ -96,6 +96,35 @@ def test_only_what_reads_is_sent_again(both: str, query: str, attempts: int) -> 
 )
 def test_what_only_reads(query: str, reads: bool) -> None:
     assert only_reads(query) is reads
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("{ a { b } } ", [("query", "")]),
+        ("query { mutation }", [("query", "")]),
+        ('query Q($a: [String!] = ["}"]) @d(x: "{") { a } # mutation', [("query", "Q")]),
+        ("query ($a: Int) @d { a }", [("query", "")]),
+        (
+            '"""about\nmutation {""" query A { a } subscription B { b }',
+            [("query", "A"), ("subscription", "B")],
+        ),
+        ("fragment query on mutation { a } mutation M { a }", [("mutation", "M")]),
+        ("} nonsense { {", []),
+    ],
+)
+def test_the_operations_of_a_document(query: str, found: list[tuple[str, str]]) -> None:
+    assert operations(query) == found
+
+
+def test_the_operation_that_is_named() -> None:
+    two = "query A { a } subscription B { b }"
+    assert [kind_of(two, name) for name in (None, "A", "B", "C")] == [
+        "query",
+        "query",
+        "subscription",
+        "query",
+    ]
 
 
 @BOTH

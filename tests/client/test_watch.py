@@ -132,7 +132,7 @@ def test_services_with_their_filters(both: str, transport: str) -> None:
 def test_the_cluster(both: str, transport: str) -> None:
     leader = {"type": "leader", "leader": "n2", "term": 3}
     with Streams([leader, HOLD]) as server:
-        told = taken(both, server.base_url, lambda c: c.cluster.watch(transport=transport), 2)
+        told = taken(both, server.base_url, lambda c: c.cluster.watch(transport=transport, notices=True), 2)
     assert told == [Connected(server.base_url, 0), ClusterChange("leader", leader)]
     assert server.streams[0].line == "GET /cluster/watch HTTP/1.1"
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from konsul.cli.command import Group, Single
 
 OWN = {
+    "graphql": "konsul.cli.graphql_group",
     "version": "konsul.cli.version",
     "profile": "konsul.cli.profile_group",
     "tls": "konsul.cli.tls_group",

@@ -42,7 +42,8 @@ class ServiceChange:
 
 @dataclass(frozen=True, slots=True)
 class ClusterChange:
-    """The node that is asked sees another leader, or other members; `document` holds everything it sent."""
+    """The leader, or the members, as the server asked sees them: at first, after each reconnect, and when
+    they change. `document` holds everything it sent."""
 
     type: str
     document: Mapping[str, Any] = field(default_factory=dict)

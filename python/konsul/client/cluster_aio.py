@@ -88,9 +88,8 @@ class AsyncCluster:
         return await self._client.call(cluster_calls.delete_join_token(token_id))
 
     def watch(
-        self, *, transport: Transport = "sse", reconnect: bool = True, notices: bool = True
+        self, *, transport: Transport = "sse", reconnect: bool = True, notices: bool = False
     ) -> AsyncWatch[ClusterEvent]:
-        """New leaders and members, as the server asked sees them; what changed while it did not run is not
-        told: see the notices."""
+        """The leader and the members as the server asked sees them, now and whenever they change."""
         wishes = Wishes(transport=transport, reconnect=reconnect, notices=notices)
         return self._client._watch(watch_calls.cluster_plan(), wishes)

@@ -14,7 +14,12 @@ from konsul.client.request import JSON, Answer, Call, Request
 
 REFUSED = frozenset({400, 401, 403, 406, 413, 422, 429})
 """Statuses under which a server may still say, in `errors`, what it did not like."""
-IGNORED = re.compile(r"(?:[\s,]|#[^\n]*)*")
+KINDS = frozenset({"query", "mutation", "subscription"})
+OPENING, CLOSING = frozenset("{(["), frozenset("})]")
+WORD = re.compile(
+    r'"""(?:\\"""|[^"]|"(?!""))*"""|"(?:\\.|[^"\\\n])*"|#[^\n]*|[{}()\[\]]|[_A-Za-z][_0-9A-Za-z]*'
+)
+"""Strings, comments, brackets and names (GraphQL, section 2.1): enough to see where operations begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,39 @@ def execute(
 
 def only_reads(query: str) -> bool:
     """Whether a document has queries and fragments only, so that it may be sent twice."""
-    start = query[IGNORED.match(query).end() :]  # type: ignore[union-attr]
-    return start.startswith(("{", "query", "fragment")) and "mutation" not in query
+    return all(kind == "query" for kind, _ in operations(query))
+
+
+def kind_of(query: str, operation_name: str | None) -> str:
+    """`query`, `mutation` or `subscription`: the one of that name, or the first. The server says what else is
+    wrong with a document."""
+    found = operations(query)
+    named = [kind for kind, name in found if operation_name in (None, name)]
+    return named[0] if named else "query"
+
+
+def operations(query: str) -> list[tuple[str, str]]:
+    """Kind and name of every operation of a document; without a name it is empty."""
+    found: list[tuple[str, str]] = []
+    depth = 0
+    begins, may_name = True, False
+    for word in WORD.findall(query):
+        if word in OPENING:
+            if word == "{" and begins and depth == 0:
+                found.append(("query", ""))
+            depth += 1
+            begins = may_name = False
+        elif word in CLOSING:
+            depth -= 1
+            begins = word == "}" and depth <= 0
+        elif depth <= 0 and word[0] not in '"#':
+            if may_name:
+                found[-1] = (found[-1][0], word)
+            may_name = begins and word in KINDS
+            if may_name:
+                found.append((word, ""))
+            begins = False
+    return found
 
 
 def answer_of(document: Mapping[str, Any]) -> GraphQLAnswer:

@@ -63,8 +63,8 @@ def services_plan(name: str | None, tags: Sequence[str], heartbeats: bool) -> Pl
 
 
 def cluster_plan() -> Plan:
-    """The leader and the members as one node sees them. These have no past: what changed while the watch did
-    not run is not told."""
+    """The leader and the members as one node sees them. These have no past: each connection begins with how
+    it is."""
     return Plan(
         path="/cluster/watch",
         route="GET /cluster/watch",

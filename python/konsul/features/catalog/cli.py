@@ -10,6 +10,7 @@ import typer
 from konsul.cli.command import Group, doing
 from konsul.cli.output import Table
 from konsul.errors import Invalid
+from konsul.features.catalog import cli_watch
 
 if TYPE_CHECKING:
     from konsul.client import Check, Service, ServiceInstance
@@ -130,6 +131,9 @@ def heartbeat(ctx: typer.Context, name: Name, id: Id = None) -> None:
     with doing(ctx, "sending heartbeat") as session:
         session.client.services.heartbeat(name, instance=id)
         session.out.done(f"Successfully sent heartbeat for service: {name}", {"name": name, "id": id or name})
+
+
+service.action("watch")(cli_watch.watch)
 
 
 def port_of(text: str) -> int:

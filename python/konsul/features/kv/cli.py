@@ -12,6 +12,7 @@ from konsul.cli.command import Group, doing
 from konsul.cli.options import Form
 from konsul.cli.output import Table
 from konsul.errors import Invalid
+from konsul.features.kv import cli_watch
 
 if TYPE_CHECKING:
     from konsul.cli.session import Session
@@ -157,6 +158,9 @@ def import_(
         items = [values.Item(prefix + one.key, one.value, one.flags) for one in values.items(source)]
         count = _write(session, items, "importing")
         session.out.done(f"Successfully imported {count} keys", {"count": count})
+
+
+kv.action("watch")(cli_watch.watch)
 
 
 @batch.action("get")

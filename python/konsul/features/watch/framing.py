@@ -100,13 +100,17 @@ class StreamFraming:
 
 
 class SocketFraming:
-    """One JSON text per message, ended by a line feed. `progress`: signs of life say how far it is."""
+    """One JSON text per message, ended by a line feed.
+
+    `progress`: signs of life say how far it is, and the last change of an index is marked `complete`. That is
+    what the id says in an event stream: a reconnect may go on from this index.
+    """
 
     joins = False
 
     def __init__(self, *, progress: bool = False) -> None:
         self._progress = progress
-        self._made: tuple[bytes, bytes] = (b"", b"")
+        self._made: tuple[bytes, bool, bytes] = (b"", False, b"")
 
     def opened(self, position: int | None) -> bytes:
         """Nothing, or the first progress."""
@@ -114,9 +118,11 @@ class SocketFraming:
 
     def change(self, index: int, payload: bytes, *, is_last: bool) -> bytes:  # noqa: ARG002 - the protocol's
         """See `Framing`."""
-        if self._made[0] is not payload:
-            self._made = (payload, payload + b"\n")
-        return self._made[1]
+        is_marked = is_last and self._progress
+        if self._made[0] is not payload or self._made[1] is not is_marked:
+            text = payload[:-1] + b',"complete":true}\n' if is_marked else payload + b"\n"
+            self._made = (payload, is_marked, text)
+        return self._made[2]
 
     def behind(self, index: int) -> bytes:
         """See `Framing`."""
