@@ -36,6 +36,13 @@ def global_flags_table() -> str:
     return "\n".join(["| flag | what |", "| --- | --- |", *_flags(parameters(hidden=False))])
 
 
+def graphql_schema() -> str:
+    # Imported here: nothing else of these pages needs the GraphQL library.
+    from konsul.doors.graphql.schema import build
+
+    return build(load_all(FEATURES)).as_str() + "\n"
+
+
 def _group(group: Group | Single) -> str:
     name = group.name
     made: Any = group.build()
@@ -84,6 +91,9 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "cli.md": {"commands": command_tables, "flags": global_flags_table},
 }
 
+WHOLE: dict[str, Callable[[], str]] = {"graphql.graphql": graphql_schema}
+"""Files that are generated from the first line to the last."""
+
 
 def marks(part: str) -> tuple[str, str]:
     return f"<!-- generated: {part} -->\n", f"\n<!-- end: {part} -->"
@@ -104,6 +114,8 @@ def main() -> None:
     for name in PARTS:
         page = REFERENCE / name
         page.write_text(renewed(page), encoding="utf-8")
+    for name, generate in WHOLE.items():
+        (REFERENCE / name).write_text(generate(), encoding="utf-8")
 
 
 if __name__ == "__main__":

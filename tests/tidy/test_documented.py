@@ -34,6 +34,11 @@ def test_the_generated_parts_are_what_the_program_says(name: str) -> None:
     assert path.read_text(encoding="utf-8") == pages.renewed(path), "run: make fix"
 
 
+@pytest.mark.parametrize("name", pages.WHOLE)
+def test_the_generated_files_are_what_the_program_says(name: str) -> None:
+    assert (pages.REFERENCE / name).read_text(encoding="utf-8") == pages.WHOLE[name](), "run: make fix"
+
+
 def test_konsul_prints_its_settings() -> None:
     command = [sys.executable, "-m", "konsul.server", "config", "reference"]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
