@@ -24,6 +24,8 @@ REQUESTS_MAX = 65_536
 Cell = Any
 Cells = list[Cell]
 Answer = tuple[int, int, int, bytes]
+Change = tuple[int, int, int, bytes, bool, bytes | None, bytes | None]
+"""Index, clock, table, key, whether time did it, the packed row before and after."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Turn:
 
 
 class Model:
-    """One replica. `apply`, `pulse` and `define` are the three kinds of entry."""
+    """One replica. `apply`, `lapse`, `pulse` and `define` are the kinds of entry."""
 
     def __init__(self, schema: bytes) -> None:
         self.tables = shape.decode(schema)
@@ -57,6 +59,8 @@ class Model:
         self.at = 0
         self.clock = 0
         self.requests: dict[bytes | None, Answer] = {}
+        self.told: list[Change] = []
+        self.lapsing = False
 
     # What `Replica` offers too.
 
@@ -70,7 +74,7 @@ class Model:
             shape.check_cases(self.tables, decoded)
         except Refused as refused:
             return refused.code, 0, 0, str(refused).encode()
-        self.clock = max(self.clock, now_ms)
+        self._begin(now_ms)
         if request_id in self.requests:
             return self.requests[request_id]
         for number, (guards, ops) in enumerate(decoded):
@@ -83,6 +87,21 @@ class Model:
         row = self.state[table].get(as_bytes(key))
         return CONFLICT, 0, row.modify if row else 0, as_bytes(key)
 
+    def lapse(self, now_ms: int, cases: bytes) -> Answer:
+        """`apply`, by a lease that ended."""
+        self.lapsing = True
+        answer = self.apply(now_ms, cases)
+        self.lapsing = False
+        return answer
+
+    def changes(self) -> list[Change]:
+        """What the last entry changed, in the order it happened."""
+        return self.told
+
+    def _begin(self, now_ms: int) -> None:
+        self.clock = max(self.clock, now_ms)
+        self.told = []
+
     def apply_once(self, now_ms: int, request_id: bytes, cases: bytes) -> Answer:
         """`apply` as the core spells it for requests."""
         return self.apply(now_ms, cases, request_id)
@@ -94,7 +113,8 @@ class Model:
 
     def pulse(self, now_ms: int, limit: int) -> int:
         """Deletes up to `limit` rows whose time has come; gives their number."""
-        self.clock = max(self.clock, now_ms)
+        self._begin(now_ms)
+        self.lapsing = True
         self.at += 1
         expired = 0
         for number in self.tables:
@@ -105,6 +125,7 @@ class Model:
                 if (time, key) in self._due(number):
                     expired += self._expire(number, key)
         self.at -= not expired
+        self.lapsing = False
         return expired
 
     def _due(self, table: int) -> list[tuple[int, bytes]]:
@@ -115,11 +136,12 @@ class Model:
         return sorted((time, key) for key, time in times.items() if time is not None and time <= self.clock)
 
     def _expire(self, table: int, key: bytes) -> int:
-        before = copy.deepcopy(self.state)
+        before, told = copy.deepcopy(self.state), len(self.told)
         try:
             self._delete(table, key, Turn())
         except Refused:
             self.state = before
+            del self.told[told:]
             return 0
         return 1
 
@@ -178,6 +200,7 @@ class Model:
                 self._op(op, Turn())
         except Refused as refused:
             self.state = before
+            self.told = []
             self.at -= 1
             return refused.code, 0, 0, str(refused).encode()
         return APPLIED, self.at, number, b""
@@ -235,6 +258,7 @@ class Model:
             return
         cells = self._cells(table, row)
         del self.state[table][key]
+        self._tell(table, key, row, None)
         for child, ref in shape.children(self.tables, table):
             self._react(child, ref, key, cells, turn)
 
@@ -246,6 +270,7 @@ class Model:
         before = self._cells(table, old) if old else self._nothing(table)
         self.state[table][key] = Row(old.create if old else self.at, self.at, cells)
         self._check_unique(table, key, cells)
+        self._tell(table, key, old, self.state[table][key])
         for child, ref in shape.children(self.tables, table):
             if ref.breaks_when is not None:
                 watched, broken = ref.breaks_when
@@ -256,6 +281,10 @@ class Model:
         while keep is not None and len(rows) > keep:
             oldest = min(rows, key=lambda each: (rows[each].create, each))
             self._op([shape.DELETE, table, oldest], Turn(turn.depth + 1))
+
+    def _tell(self, table: int, key: bytes, old: Row | None, new: Row | None) -> None:
+        rows = old.pack() if old else None, new.pack() if new else None
+        self.told.append((self.at, self.clock, table, key, self.lapsing, *rows))
 
     def _react(self, child: int, ref: shape.Ref, parent: bytes, cells: Cells, turn: Turn) -> None:
         """Rows that point at `parent` through `ref` react in key order, if they still do at their turn."""

@@ -29,12 +29,13 @@ TAGS = st.lists(st.sampled_from(["t", "u", "v"]), max_size=3)
 
 @dataclass(frozen=True)
 class Step:
-    """One entry (`cases`, perhaps of a request) or, without cases, a pulse of at most `limit` rows."""
+    """One entry (`cases`, perhaps of a request or a lapse) or, without cases, a pulse of at most `limit` rows."""
 
     now_ms: int
     cases: bytes | None
     limit: int = 0
     request_id: bytes | None = None
+    is_lapse: bool = False
 
 
 def _put(table: int, keys: st.SearchStrategy[Any], *cells: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -127,6 +128,7 @@ STEPS = st.one_of(
     st.builds(Step, SMALL, ENTRIES),
     st.builds(Step, SMALL, ENTRIES),
     st.builds(Step, SMALL, ENTRIES, request_id=REQUESTS),
+    st.builds(Step, SMALL, ENTRIES, is_lapse=st.just(True)),
     st.builds(Step, st.integers(0, 90), st.none(), st.sampled_from([1, 2, 100])),
 )
 HISTORIES = st.one_of(st.lists(STEPS, min_size=1, max_size=10), st.lists(STEPS, min_size=25, max_size=50))

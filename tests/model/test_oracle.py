@@ -23,6 +23,8 @@ def outcome(answer: m.Answer) -> tuple[int, ...] | tuple[int, int, bytes]:
 
 def answer(engine: Replica | m.Model, step: stream.Step) -> m.Answer:
     assert step.cases is not None
+    if step.is_lapse:
+        return engine.lapse(step.now_ms, step.cases)
     if step.request_id is None:
         return engine.apply(step.now_ms, step.cases)
     return engine.apply_once(step.now_ms, step.request_id, step.cases)
@@ -36,6 +38,7 @@ def feed(core: Replica, oracle: m.Model, history: list[stream.Step]) -> None:
             theirs, ours = answer(core, step), answer(oracle, step)
             assert outcome(theirs) == outcome(ours), (step, theirs, ours)
         assert core.index() == oracle.index(), step
+        assert_same_changes(core, oracle, step)
 
 
 def assert_same_tables(core: Replica, oracle: m.Model) -> None:
@@ -44,6 +47,19 @@ def assert_same_tables(core: Replica, oracle: m.Model) -> None:
         ours = [(key, *m.unpack_row(packed)) for key, packed in oracle.rows(number)]
         defaults = [column.default for column in table.columns]
         assert filled(theirs, defaults) == filled(ours, defaults), table.name
+
+
+def assert_same_changes(core: Replica, oracle: m.Model, step: stream.Step) -> None:
+    theirs, ours = core.changes(), oracle.changes()
+    assert [change[:5] for change in theirs] == [change[:5] for change in ours], step
+    for their, our in zip(theirs, ours, strict=True):
+        defaults = [column.default for column in oracle.tables[their[2]].columns]
+        for packed, model in ((their[5], our[5]), (their[6], our[6])):
+            assert unpacked(packed, defaults) == unpacked(model, defaults), step
+
+
+def unpacked(packed: bytes | None, defaults: m.Cells) -> list[tuple[bytes, int, int, m.Cells]]:
+    return [] if packed is None else filled([(b"", *m.unpack_row(packed))], defaults)
 
 
 def filled(

@@ -1,7 +1,7 @@
 //! `Replica`: the pure state machine over memory, without a log. What the model tests compare with.
 
 use konsul_node::code;
-use konsul_state::apply::{ApplyError, Outcome, Position, Tables};
+use konsul_state::apply::{ApplyError, Cause, Change, Outcome, Position, Tables};
 use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::memory::Memory;
 use konsul_state::read::{self, Query, SCAN_ROWS_MAX};
@@ -19,6 +19,8 @@ use crate::door::{error, known, read_failed, refused, store_failed};
 pub(crate) struct Replica {
     store: Memory,
     tables: Mutex<Tables>,
+    /// What the last entry changed.
+    changes: Mutex<Vec<Change>>,
 }
 
 type Answer<'py> = (u16, u64, u64, Bound<'py, PyBytes>);
@@ -34,8 +36,10 @@ impl Replica {
         let mut tables = self.tables.lock();
         let mut changed = tables.clone();
         let mut writer = self.store.write().map_err(|failure| store_failed(&failure))?;
+        let mut changes = self.changes.lock();
+        changes.clear();
         let outcome =
-            changed.apply(&mut writer, &entry, &mut Vec::new()).map_err(|failure| stopped(&failure))?;
+            changed.apply(&mut writer, &entry, &mut changes).map_err(|failure| stopped(&failure))?;
         let position = Position { index: tables.applied().index + 1, term: 1 };
         changed.finish(&mut writer, position).map_err(|failure| store_failed(&failure))?;
         writer.commit().map_err(|failure| store_failed(&failure))?;
@@ -48,6 +52,7 @@ impl Replica {
         &self,
         py: Python<'py>,
         now_ms: u64,
+        kind: Kind,
         request_id: Option<RequestId>,
         cases: &[u8],
     ) -> PyResult<Answer<'py>> {
@@ -56,7 +61,7 @@ impl Replica {
             return Ok((refusal.code, 0, 0, PyBytes::new(py, refusal.message.as_bytes())));
         }
         let outcome = match request_id {
-            None => self.enter(now_ms, Kind::Cases, cases)?,
+            None => self.enter(now_ms, kind, cases)?,
             Some(id) => self.enter(now_ms, Kind::Once, &entry::once_body(&id, cases))?,
         };
         Ok(match outcome {
@@ -71,13 +76,17 @@ impl Replica {
 impl Replica {
     #[new]
     fn new(schema: &[u8]) -> PyResult<Self> {
-        let replica = Self { store: Memory::new(), tables: Mutex::default() };
+        let replica = Self { store: Memory::new(), tables: Mutex::default(), changes: Mutex::default() };
         replica.define(schema)?;
         Ok(replica)
     }
 
     fn apply<'py>(&self, py: Python<'py>, now_ms: u64, cases: &[u8]) -> PyResult<Answer<'py>> {
-        self.submit(py, now_ms, None, cases)
+        self.submit(py, now_ms, Kind::Cases, None, cases)
+    }
+
+    fn lapse<'py>(&self, py: Python<'py>, now_ms: u64, cases: &[u8]) -> PyResult<Answer<'py>> {
+        self.submit(py, now_ms, Kind::Lapse, None, cases)
     }
 
     fn apply_once<'py>(
@@ -87,7 +96,7 @@ impl Replica {
         request_id: &[u8],
         cases: &[u8],
     ) -> PyResult<Answer<'py>> {
-        self.submit(py, now_ms, known(Some(request_id))?, cases)
+        self.submit(py, now_ms, Kind::Once, known(Some(request_id))?, cases)
     }
 
     fn pulse(&self, now_ms: u64, limit: u64) -> PyResult<u32> {
@@ -128,6 +137,18 @@ impl Replica {
         }
     }
 
+    fn changes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let told = PyList::empty(py);
+        let packed = |row: Option<&[u8]>| row.map(|row| PyBytes::new(py, row));
+        for change in self.changes.lock().iter() {
+            let key = PyBytes::new(py, change.key());
+            let is_lapsed = change.cause == Cause::Lapse;
+            let (before, after) = (packed(change.before()), packed(change.after()));
+            told.append((change.index, change.at_ms, change.table, key, is_lapsed, before, after))?;
+        }
+        Ok(told)
+    }
+
     fn index(&self) -> u64 {
         self.tables.lock().index()
     }
@@ -153,6 +174,6 @@ impl Replica {
         let (tables, _) = snapshot::read(snapshot, &mut writer)
             .map_err(|failure| error(code::INVALID, failure.to_string()))?;
         writer.commit().map_err(|failure| store_failed(&failure))?;
-        Ok(Self { store, tables: Mutex::new(tables) })
+        Ok(Self { store, tables: Mutex::new(tables), changes: Mutex::default() })
     }
 }

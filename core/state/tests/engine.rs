@@ -2,8 +2,9 @@
 
 mod sketch;
 
-use konsul_state::apply::{ApplyError, ChangeKind, Outcome};
+use konsul_state::apply::{ApplyError, Cause, ChangeKind, Outcome};
 use konsul_state::code;
+use konsul_state::entry::Kind;
 use konsul_state::store::Store;
 use sketch::*;
 
@@ -99,6 +100,44 @@ fn changes_tell_of_leases() {
         [ChangeKind::Put { lease_ms: Some(30) }, ChangeKind::Put { lease_ms: None }, ChangeKind::Delete]
     );
     assert!(replica.changes.iter().all(|change| change.index == 1 && change.table == 1));
+}
+
+#[test]
+fn changes_tell_the_row_before_and_after_and_when() {
+    let mut replica = Replica::new(&[kv()]);
+    let writes =
+        [vec![put(KV, "k", &["1".into()])], vec![put(KV, "k", &["2".into()])], vec![delete(KV, "k")]];
+    let mut before = None;
+    for (ops, now_ms) in writes.iter().zip([7, 5, 9]) {
+        replica.changes.clear();
+        let index = replica.must(now_ms, ops);
+        let after = replica.row(KV, "k");
+        let [change] = &replica.changes[..] else { panic!("{:?}", replica.changes) };
+        assert_eq!((change.index, change.key(), change.cause), (index, &b"k"[..], Cause::Write));
+        assert_eq!((change.before(), change.after()), (before.as_deref(), after.as_deref()));
+        assert_eq!(change.at_ms, now_ms.max(7), "the clock never runs backwards");
+        before = after;
+    }
+}
+
+#[test]
+fn what_time_took_is_told_apart() {
+    let child =
+        Tab::new(2, "children").column("parent", "text").points_at(0, KV.into(), &[delete(2, V::Myself)]);
+    let mut replica = Replica::new(&[kv(), child]);
+    let row = |until: i64| [V::Nil, V::Nil, V::Int(until)];
+    replica.must(0, &[put(KV, "a", &row(5)), put(KV, "b", &[]), put(2, "of a", &["a".into()])]);
+    replica.must(0, &[put(2, "of b", &["b".into()])]);
+    replica.changes.clear();
+    assert_eq!(replica.pulse(5, 9), 1);
+    let lapse = cases(&[(vec![at(KV, "b", 1)], vec![delete(KV, "b")])]);
+    assert!(matches!(replica.entry(6, Kind::Lapse, &lapse), Outcome::Applied { .. }));
+    assert!(matches!(replica.entry(6, Kind::Lapse, &lapse), Outcome::Conflict { .. }));
+    let told: Vec<_> = replica.changes.iter().map(|change| (change.table, change.cause)).collect();
+    let lapsed = |table| (table, Cause::Lapse);
+    assert_eq!(told, [lapsed(KV), lapsed(2), lapsed(KV), lapsed(2)], "with what hangs on it");
+    replica.must(7, &[put(KV, "a", &[])]);
+    assert_eq!(replica.changes[4].cause, Cause::Write);
 }
 
 /// A table whose rows, when one goes, take the next with them: a chain as long as there are rows.

@@ -30,8 +30,8 @@ fuzz_target!(|bytes: &[u8]| {
     while let Some((&[length, kind], after)) = rest.split_first_chunk::<2>() {
         let (body, after) = after.split_at(after.len().min(usize::from(length)));
         rest = after;
-        let kind = kind % 4;
-        let valid = kind == 0 && entry::validate(&replica.tables.schema(), body).is_ok();
+        let kind = kind % 5;
+        let valid = matches!(kind, 0 | 4) && entry::validate(&replica.tables.schema(), body).is_ok();
         let bytes = [&u64::from(length).to_be_bytes()[..], &[kind], body].concat();
         let mut w = replica.store.write().unwrap();
         let mut tables = replica.tables.clone();
