@@ -48,7 +48,8 @@ type Service {
 }
 type MetadataEntry { key: String! value: String! }
 type HealthCheck {
-  id: String! serviceId: String! name: String! type: HealthCheckType! status: HealthCheckStatus! output: String
+  id: String! serviceId: String! name: String!
+  type: HealthCheckType! status: HealthCheckStatus! output: String
   interval: Duration timeout: Duration lastChecked: Time
 }
 type ServiceChangeEvent { type: ServiceEventType! service: Service! timestamp: Time! }
