@@ -29,7 +29,7 @@ TAGS = st.lists(st.sampled_from(["t", "u", "v"]), max_size=3)
 
 @dataclass(frozen=True)
 class Step:
-    """One entry (`cases`, perhaps of a request or a lapse) or, without cases, a pulse of at most `limit` rows."""
+    """One entry (`cases`, perhaps of a request or a lapse) or, without, a pulse of at most `limit` rows."""
 
     now_ms: int
     cases: bytes | None
