@@ -49,6 +49,8 @@ PATHS = [
     b"/kv/%E2%80%A8",
     b"/kv/" + b"k" * 5000,
 ]
+STREAMS = {b"/kv/watch", b"/kv/watch/a"}
+"""Of these a GET has no end; only how it is refused can be compared."""
 BODIES = [
     b'{"value":"1"}',
     b'{"value":""}',

@@ -128,8 +128,15 @@ async def settled(
 ) -> Context:
     """The request's Context, once its read may be served. Raises as `reading_of` and `settle`."""
     min_index = request.headers.get("x-konsul-min-index")
-    await settle(ctx, reading_of(consistency, consistent, stale, max_stale, min_index))
+    reading = reading_of(consistency, consistent, stale, max_stale, min_index)
+    ctx.noted["reading"] = reading
+    await settle(ctx, reading)
     return ctx
+
+
+async def settle_again(ctx: Context) -> None:
+    """As `settle`, as the request said: after a wait, what was fresh when it began is not any more."""
+    await settle(ctx, ctx.noted["reading"])
 
 
 ReadCtx = Annotated[Context, Depends(settled)]

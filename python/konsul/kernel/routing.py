@@ -60,6 +60,12 @@ class Route(APIRoute):
         await super().handle(scope, receive, send)
 
 
+class EventStream(Response):
+    """How the answer of such a route is described; what sends it is `konsul.kernel.lines`."""
+
+    media_type = "text/event-stream"
+
+
 class StayingRoute(Route):
     """A GET whose answer stays open, and the WebSocket of the same path. HEAD is not its own: a stream has no
     end to be measured."""
@@ -112,7 +118,13 @@ class Router(APIRouter):
 
         def declare(endpoint: Endpoint) -> Endpoint:
             route = StayingRoute(
-                path, endpoint, websocket=websocket, methods=["GET"], tags=list(self.tags), **options
+                path,
+                endpoint,
+                websocket=websocket,
+                methods=["GET"],
+                tags=list(self.tags),
+                response_class=EventStream,
+                **options,
             )
             self.routes.append(route)
             return endpoint

@@ -102,7 +102,7 @@ class PlainFront:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000})
+            await self._connect(scope, receive, send)
             return
         began_s = time.perf_counter()
         headers = {name.lower(): value for name, value in reversed(scope["headers"])}
@@ -127,6 +127,26 @@ class PlainFront:
             seconds = time.perf_counter() - began_s
             self._counters.add(about["route"] or UNMATCHED, method, seen.status, seconds)
             self._log(scope, headers, about, seen, method, seconds)
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: prepared as a request is, and not counted as one."""
+        headers = {name.lower(): value for name, value in reversed(scope["headers"])}
+        client = scope.get("client")
+        if scope["type"] != "websocket" or self.draining:
+            await send({"type": "websocket.close", "code": 1012})
+            return
+        try:
+            scope["path"] = normalise(scope["raw_path"].partition(b"?")[0])
+        except ValueError:
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        scope["konsul"] = {
+            "request_id": _request_id(headers.get(b"x-request-id", b"")),
+            "identity": ANONYMOUS if self._identify is None else self._identify(scope),
+            "client": client[0] if client else "",
+            "route": None,
+        }
+        await self._app(scope, receive, send)
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: _Watched
@@ -223,7 +243,7 @@ class PlainFront:
             "Request completed",
             request_id=about["request_id"],
             method=method,
-            path=scope["raw_path"].decode("latin-1"),
+            path=scope["raw_path"].partition(b"?")[0].decode("latin-1"),
             status=seen.status,
             duration=round(seconds, 6),
             response_size=seen.size,

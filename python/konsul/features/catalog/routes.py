@@ -9,7 +9,7 @@ import orjson
 from fastapi import Query, Request, Response
 
 from konsul.errors import Invalid
-from konsul.features.catalog import batch_routes, documents
+from konsul.features.catalog import batch_routes, documents, watches
 from konsul.features.catalog.bodies import SERVICE_WITH_CAS, document, service_of
 from konsul.features.catalog.commands import deregister, deregister_all, heartbeat, register
 from konsul.features.catalog.parameters import filters_of, meta_filters
@@ -26,6 +26,7 @@ from konsul.features.catalog.queries import (
 )
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import Cas, Metadata, is_on, u64
+from konsul.kernel.polling import Polling
 from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import Ctx, Router, json_response, read_members
 
@@ -85,8 +86,9 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 
 
 @router.get("/services")
-async def list_route(ctx: ReadCtx) -> Response:
+async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
     """Lists every instance of every service, by name and id."""
+    await poll.wait(ctx, watches.of_names, "*")
     text = await ctx.run(list_services)
     return json_response(text)
 
@@ -127,10 +129,12 @@ async def query_metadata_route(ctx: ReadCtx, request: Request) -> Response:
 @router.get("/services/{name}")
 async def get_route(
     ctx: ReadCtx,
+    poll: Polling,
     name: str,
     metadata: Metadata = None,
 ) -> Response:
     """Reads a service: its instance of the same name, else the first by id."""
+    await poll.wait(ctx, watches.of_service, name)
     if metadata == "true":
         return json_response(_with_expiry(await ctx.run(get_metadata, name=name)))
     text = await ctx.run(get, name=name)
@@ -140,10 +144,12 @@ async def get_route(
 @router.get("/services/{name}/instances")
 async def instances_route(
     ctx: ReadCtx,
+    poll: Polling,
     name: str,
     metadata: Metadata = None,
 ) -> Response:
     """Lists every instance of one service, by id."""
+    await poll.wait(ctx, watches.of_service, name)
     if metadata == "true":
         known = await ctx.run(instances_metadata, name=name)
         return json_response(b"[%b]" % b",".join(map(_with_expiry, known)))

@@ -11,8 +11,8 @@ from konsul.errors import Invalid
 from konsul.kernel.settings import ServiceSettings
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-RESERVED_NAME: Final = "query"
-"""`/services/query` is a route, so a service of that name could never be read."""
+RESERVED_NAMES: Final = ("query", "watch")
+"""`/services/query` and `/services/watch` are routes, so a service of such a name could never be read."""
 ADDRESS_MAX_CHARS: Final = 255
 _TAG: Final = re.compile(r"[A-Za-z0-9_:./-]+")
 _META_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,8 +59,8 @@ def check_name(name: str) -> None:
     """Raises Invalid for a name that cannot be registered."""
     if not NAME.fullmatch(name):
         raise Invalid(f"invalid service name: {name} (must match ^{NAME.pattern}$)")
-    if name == RESERVED_NAME:
-        raise Invalid(f"service name '{RESERVED_NAME}' is reserved")
+    if name in RESERVED_NAMES:
+        raise Invalid(f"service name '{name}' is reserved")
 
 
 def check_id(instance_id: str) -> None:

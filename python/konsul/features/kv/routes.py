@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from konsul.errors import Busy, Invalid
-from konsul.features.kv import batch_routes, documents, transaction_routes
+from konsul.features.kv import batch_routes, documents, transaction_routes, watches
 from konsul.features.kv.bodies import VALUE, decode_value
 from konsul.features.kv.commands import delete, delete_prefix, set_
 from konsul.features.kv.queries import Listing, get, get_json, list_keys, list_rows
@@ -22,6 +22,7 @@ from konsul.kernel.parameters import (
     positive_duration_ms,
     u64,
 )
+from konsul.kernel.polling import Polling
 from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import (
     JSON,
@@ -65,6 +66,7 @@ router.include_router(transaction_routes.router)
 @router.get("/kv")
 async def list_route(
     ctx: ReadCtx,
+    poll: Polling,
     prefix: Prefix = "",
     keys: Keys = None,
     recurse: Recurse = None,
@@ -74,12 +76,14 @@ async def list_route(
 ) -> Response:
     """Lists keys, or with `recurse` keys with their values, in byte order of the keys."""
     del keys
+    await poll.wait(ctx, watches.below, prefix)
     return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
 
 
 @router.get("/kv/{key:path}")
 async def get_route(
     ctx: ReadCtx,
+    poll: Polling,
     request: Request,
     key: str,
     metadata: Metadata = None,
@@ -92,7 +96,10 @@ async def get_route(
 ) -> Response:
     """Reads one key; with `recurse`, `keys` or `separator` lists the keys that start with it."""
     if is_on(recurse) or is_on(keys) or separator:
-        return await _listing(ctx, _as_prefix(request, key), is_on(recurse), separator, after, limit)
+        prefix = _as_prefix(request, key)
+        await poll.wait(ctx, watches.below, prefix)
+        return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
+    await poll.wait(ctx, watches.one, key)
     if is_on(raw):
         row = await ctx.run(get, key=key)
         headers = {"X-Content-Type-Options": "nosniff", "X-Konsul-Index": str(row.modify_index)}

@@ -133,10 +133,10 @@ class Updates(LineUser):
     def _names(self, asked: dict[str, Any]) -> tuple[str, ...] | None:
         """The channels a message names, each once; None, and said so, if one is not known."""
         names = asked.get("channels")
-        if not isinstance(names, list) or not names or not all(name in CHANNELS for name in names[:64]):
+        if not isinstance(names, list) or not 1 <= len(names) <= 16 or not all(n in CHANNELS for n in names):
             self._error("channels is a list of some of: " + ", ".join(CHANNELS))
             return None
-        return tuple(dict.fromkeys(names[:64]))
+        return tuple(dict.fromkeys(names))
 
     def _follow(self, name: str) -> bool:
         line = self._line

@@ -11,9 +11,10 @@ from prometheus_client.metrics_core import Metric as Family
 from konsul.kernel.metrics import Metric, Source
 
 _RING_HELP: Final[Mapping[str, tuple[str, str]]] = {
-    "ring_len": ("konsul_watch_ring_entries", "Changes kept for those who come back."),
+    "ring_entries": ("konsul_watch_ring_entries", "Changes kept for those who come back."),
     "ring_bytes": ("konsul_watch_ring_bytes", "Memory of those changes."),
-    "floor": ("konsul_watch_ring_floor", "Who comes back with a lower index is told to list again."),
+    "held_bytes": ("konsul_watch_held_bytes", "Memory of what waits to be told."),
+    "ring_floor": ("konsul_watch_ring_floor", "Who comes back with a lower index is told to list again."),
 }
 
 

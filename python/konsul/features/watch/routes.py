@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from konsul.errors import Forbidden, Invalid, TooMany, Unsupported
+from konsul.features.cluster.routes import NOT_ENABLED
 from konsul.features.watch import health, sources
 from konsul.features.watch.asked import (
     OFF,
@@ -43,7 +44,6 @@ _KEYS: Final = StreamFraming("kv-change")
 _SERVICES: Final = StreamFraming("service-change")
 _CLUSTER: Final = StreamFraming("cluster-change", has_ids=False)
 _HEALTH: Final = StreamFraming("health-change", has_ids=False)
-_NO_CLUSTER: Final = "clustering not enabled: this is a single node"
 _NO_PAST: Final = "since has no meaning here: what is told has no past"
 
 Key = Annotated[str | None, Query(description="The pattern, unless the path has it; `*` without either.")]
@@ -130,8 +130,6 @@ def _begin_services(connection: HTTPConnection, framing: Framing) -> Teller:
 
 def _begin_cluster(connection: HTTPConnection, framing: Framing) -> Teller:
     kernel, context = kernel_of(connection), _without_past(connection)
-    if not kernel.config.of(ClusterSettings).enabled:
-        raise Unsupported(_NO_CLUSTER)
     teller = Teller(kernel.lines, framing)
     watch = kernel.watching.open(context, sources.cluster(), teller, transport=_transport(connection))
     teller.begin(watch)
@@ -168,7 +166,14 @@ async def _services_socket(websocket: WebSocket) -> None:
 
 
 async def _cluster_socket(websocket: WebSocket) -> None:
+    if _is_single(websocket):
+        await websocket.send_denial_response(json_response(NOT_ENABLED, 503))
+        return
     await _websocket(websocket, _begin_cluster)
+
+
+def _is_single(connection: HTTPConnection) -> bool:
+    return not kernel_of(connection).config.of(ClusterSettings).enabled
 
 
 async def _health_socket(websocket: WebSocket) -> None:
@@ -219,6 +224,8 @@ async def watch_services(
 async def watch_cluster(request: Request, token: Token = None) -> Response:
     """Tells who leads and who is a member, now and whenever it changes: `cluster-change` events."""
     del token
+    if _is_single(request):
+        return json_response(NOT_ENABLED, 503)
     return await _stream(request, _CLUSTER, _begin_cluster)
 
 
