@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,6 +67,7 @@ class Browser:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
+        self._stack = ExitStack()
         self.events: list[dict[str, Any]] = []
         """What it told unasked."""
 
@@ -87,15 +89,14 @@ class Browser:
         )
         assert not self._gone(), (self._folder / "chromium.log").read_text(errors="replace")[-2000:]
         port, path = door.read_text().split()
-        self._connection: ClientConnection = connect(
-            f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None
-        )
+        dialing = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None)
+        self._connection: ClientConnection = self._stack.enter_context(dialing)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._stack.close()
         self._process.kill()
         self._process.wait(WITHIN_S)
 

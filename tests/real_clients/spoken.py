@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 WITHIN_S = 30.0
+LINES_MAX = 100
+"""Lines passed over while one is waited for: keep-alives come for ever."""
 
 
 class Spoken:
@@ -69,14 +71,15 @@ class Spoken:
 
     def until(self, holds: Callable[[str], bool]) -> str:
         """The next line for which that holds; those before it are left out."""
-        while not holds(line := self.line()):
-            pass
-        return line
+        for _ in range(LINES_MAX):
+            if holds(line := self.line()):
+                return line
+        raise AssertionError(f"{self._command[0]} says much, but not that: {self.heard[-20:]}")
 
     def hear(self, what: str) -> Any:
         """The content of the next line of JSON `{"what":what,"content":..}`; an "error" or words that are no
         JSON are not passed over."""
-        while True:
+        for _ in range(LINES_MAX):
             line = self.line()
             try:
                 said = json.loads(line)
@@ -85,7 +88,13 @@ class Spoken:
             if said["what"] == what:
                 return said.get("content")
             assert said["what"] != "error", self.heard
+        raise AssertionError(f"{self._command[0]} tells of no {what}: {self.heard[-20:]}")
 
-    def quiet(self) -> bool:
-        """Whether it has said nothing that was not taken yet."""
-        return self._lines.empty()
+    def heard_of(self, what: str) -> bool:
+        """Whether the next line not taken yet is of that kind; takes what it said before and is not."""
+        while not self._lines.empty():
+            line = self._lines.queue[0]
+            if line is None or json.loads(line)["what"] in (what, "error"):
+                return True
+            self.line()
+        return False

@@ -11,6 +11,8 @@ from tests.ask import ask, put
 from tests.conftest import LiveServer
 from tests.real_clients.spoken import Spoken
 
+COMMENTS_MAX = 20
+"""One each second: an event that comes later than so many is late."""
 HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache",
@@ -34,14 +36,15 @@ def head(stream: Spoken) -> dict[str, str]:
 
 
 def event(stream: Spoken) -> dict[str, Any]:
-    """The next event: its fields, the data read as JSON. Comments are left out, and ids that stand alone."""
-    while True:
+    """The next event: its fields, the data read as JSON. Comments and lone ids are left out."""
+    for _ in range(COMMENTS_MAX):
         fields: dict[str, Any] = {}
         while line := stream.line():
             name, _, value = line.partition(": ")
             fields[name] = value
         if "data" in fields:
             return fields | {"data": json.loads(fields["data"])}
+    raise AssertionError(f"no event among {stream.heard}")
 
 
 def index_of(server: LiveServer, key: str) -> int:

@@ -71,6 +71,7 @@ async def watched(server: LiveServer, protocol: list[Any]) -> None:
         await asyncio.to_thread(until, lambda: len(seen) >= 3 or listening.done(), "three changes")
     finally:
         listening.cancel()
+        await asyncio.wait([listening])
     assert seen == [
         {"type": "SET", "key": f"{prefix}key", "value": "one", "oldValue": None},
         {"type": "SET", "key": f"{prefix}key", "value": "two", "oldValue": "one"},

@@ -6,6 +6,7 @@ import { CHANGES, GET, fail, say, webSocketUrl, words } from './say.mjs';
 const client = createClient({
   url: webSocketUrl,
   webSocketImpl: WebSocket,
+  lazy: false,
   retryAttempts: 100,
   shouldRetry: () => true,
   retryWait: () => new Promise((done) => setTimeout(done, 100)),
@@ -20,7 +21,11 @@ const client = createClient({
 for await (const answer of client.iterate({ query: GET, variables: { key: `${words[0]}before` } })) {
   say('answer', answer);
 }
-for await (const answer of client.iterate({ query: '{ nobodyKnowsThis }' })) say('refused', answer);
+try {
+  for await (const answer of client.iterate({ query: '{ nobodyKnowsThis }' })) say('answered', answer);
+} catch (errors) {
+  say('refused', errors);
+}
 client.subscribe(
   { query: CHANGES, variables: { prefix: words[0] } },
   { next: (change) => say('change', change), error: fail, complete: () => say('complete') },
