@@ -14,9 +14,9 @@ from tests.cli.console import Console
 
 NOWHERE = "http://127.0.0.1:1"
 GROUPS = {
-    "kv": ["get", "set", "delete", "list", "export", "import"],
+    "kv": ["get", "set", "delete", "list", "export", "import", "watch"],
     "batch": ["get", "set", "delete"],
-    "service": ["register", "list", "get", "instances", "query", "deregister", "heartbeat"],
+    "service": ["register", "list", "get", "instances", "query", "deregister", "heartbeat", "watch"],
     "health": ["status", "live", "ready"],
     "profile": ["add", "list", "use", "remove"],
 }

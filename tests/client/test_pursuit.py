@@ -256,6 +256,9 @@ def test_nobody_from_the_begin_is_an_error_after_all_were_asked_some_times() -> 
         Walk([Unsent("refused")] * 100, Wishes(since=1))
     with pytest.raises(errors.NoLeader):
         Walk([], Wishes(), [errors.NoLeader("no leader")])
+    assert len(Walk([Unsent("refused")] * 100, Wishes()).opened) == 101, (
+        "the listing was answered: it was there"
+    )
 
 
 @pytest.mark.parametrize("script", [[Opened(), CUT], [Unsent("refused")], [refusal(503, "later")]])

@@ -163,7 +163,7 @@ class Tracker:
         self._seen = Seen(wishes.since or 0)
         self._address = course.address
         self._failures = 0
-        self._has_run = False
+        self._was_answered = False
 
     @property
     def index(self) -> int:
@@ -179,7 +179,7 @@ class Tracker:
         while True:
             reply = yield Open(f"{self._address}{self._plan.path}", self._request(), wishes.transport)
             if isinstance(reply, Opened):
-                self._has_run = True
+                self._was_answered = True
                 self._seen.reconnected()
                 yield from self._told(Connected(self._address, self._seen.floor))
                 error = yield from self._follow()
@@ -225,7 +225,9 @@ class Tracker:
         elif kind == "progress":
             self._seen.passed(int(document["modify_index"]))
         elif document:
-            yield from self._change(document)
+            has_place = yield from self._change(document)
+            if not has_place:
+                return None
             if document.get("complete"):
                 self._seen.passed(int(document["modify_index"]))
         # The id of all but the last change of an entry is the index before it: docs/concepts/watches.md.
@@ -233,14 +235,16 @@ class Tracker:
             self._seen.passed(int(heard.id))
         return None
 
-    def _change(self, document: Mapping[str, Any]) -> Generator[Effect, Reaction, None]:
+    def _change(self, document: Mapping[str, Any]) -> Generator[Effect, Reaction, bool]:
+        """Whether it has a place among the indices; heartbeats and the cluster have none."""
         key = self._plan.key_of(document)
-        index = int(document.get("modify_index", 0))
         if key is not None:
+            index = int(document["modify_index"])
             if not self._seen.is_new(index, key):
-                return
+                return True
             self._course.reached(index)
         yield Tell(self._plan.read(document))
+        return key is not None
 
     def _compacted(self, index: int) -> Generator[Effect, Reaction, None]:
         since = self._seen.floor
@@ -258,10 +262,11 @@ class Tracker:
         while not isinstance(listing, Listing):
             listing = yield Ask(listed(rows, at_least))
             if isinstance(listing, errors.KonsulError):
-                if not self._has_run:
+                if not self._was_answered:
                     # The calls of the listing had retries of their own: nobody is there.
                     raise listing
                 yield from self._again(listing)
+        self._was_answered = True
         self._seen.relisted(listing.index, listing.newer)
         if rows:
             yield Tell(Relisted(reason, listing.index, listing.rows))
@@ -280,7 +285,7 @@ class Tracker:
         self._failures += 1
         if not isinstance(error, PASSING) or isinstance(error, errors.Unsupported):
             raise error
-        if not self._has_run and self._failures > self._policy.retries * len(self._course.addresses):
+        if not self._was_answered and self._failures > self._policy.retries * len(self._course.addresses):
             raise error
         left, self._address = self._address, self._course.leave(self._address)
         pause_s = self._policy.pause_s(self._failures, self._jitter())
