@@ -85,6 +85,7 @@ class Door:
             page_max=self.settings.max_page_size,
             reading=reading,
             transport=transport,
+            buffer=self.settings.event_buffer_size,
         )
 
     def refused(self, refused: Refused, label: str = "") -> None:
