@@ -23,6 +23,7 @@ from konsul.kernel.feature import load_all
 from konsul.kernel.node import Kernel
 from konsul.kernel.pipeline import ANONYMOUS, Identity
 from konsul.kernel.writing import PLAIN_TERMS, Terms
+from tests.waiting import until_async
 
 DEADLINE_S = 30
 
@@ -85,8 +86,9 @@ class Asked:
         before = sum(opened.values())
         live.begin()
         try:
-            while sum(opened.values()) == before and not live.is_answered():  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0)
+            await until_async(
+                lambda: sum(opened.values()) > before or live.is_answered(), "the subscription to open"
+            )
             yield live
         finally:
             live.give_up()
