@@ -15,6 +15,9 @@ HEAVY = (
     "yaml",
     "pydantic",
     "msgpack",
+    "websockets",
+    "strawberry",
+    "graphql",
     "fastapi",
     "click",
     "konsul.engine",
@@ -46,6 +49,8 @@ def last_words(source: str, home: Path) -> str:
         (["kv"], 1),
         (["kv", "--help"], 0),
         (["service", "register", "-h"], 0),
+        (["service", "watch", "-h"], 0),
+        (["graphql", "-h"], 0),
         (["cluster", "token", "create", "-h"], 0),
         (["tls", "cert", "create", "-h"], 0),
         (["completion", "bash"], 0),
@@ -58,7 +63,7 @@ def test_starting_loads_nothing_heavy(args: list[str], code: int, tmp_path: Path
 
 def test_a_real_call_loads_httpx_without_its_command_line(tmp_path: Path) -> None:
     args = ["health", "live", "--server", "http://127.0.0.1:1", "--timeout", "1s"]
-    source = SOURCE.format(args=args, heavy=("rich", "pygments", "pydantic", "yaml"))
+    source = SOURCE.format(args=args, heavy=("rich", "pygments", "pydantic", "yaml", "websockets", "graphql"))
     assert last_words(source, tmp_path) == "5 []"
 
 
