@@ -94,8 +94,8 @@ class Core:
         """Opens a watch. `spec`: a msgpack map of `table` (65534: the cluster, which has no `form` and no
         `since`), `separator` (one byte's number), `pattern`, `where` (`[[column, value]]`, all of one row),
         `renewals`, `coalesce`, `buffer` (events). `since`: tells first what has changed above that index.
-        CoreError 3 for a pattern or member that cannot be understood, 12 for an unknown table or column, 19
-        with `watchers_max` open watches."""
+        CoreError 3 for what cannot be watched, 19 with `watchers_max` open watches. What no row can match is
+        no error: it is told nothing."""
     def unwatch(self, watch: int) -> None:
         """Ends one. Nothing more of it is handed out. Does nothing if there is none."""
     def pause_watch(self, watch: int) -> None:

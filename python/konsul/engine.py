@@ -275,7 +275,7 @@ class Engine:
         """Opens a watch, see `Core.watch`; what it sees goes to `on_watched`. `core` has the other verbs.
 
         Raises:
-            Invalid: the specification cannot be understood. Unsupported, TooMany, Stopping.
+            Invalid: this cannot be watched. TooMany: as many are open as may be. Stopping.
         """
         with _DOOR:
             return self.core.watch(form, spec, since)

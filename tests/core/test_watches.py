@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from pathlib import Path
 
 import msgpack
@@ -169,6 +170,24 @@ def test_a_slow_reader_is_told_so_and_then_everything(tmp_path: Path) -> None:
             await watcher.settled(slow)
             assert [index for index, _ in watcher.events(slow)] == indexes
             assert engine.metrics()["watch"]["behind"] == 1
+
+    story(told)
+
+
+def test_a_paused_watch_wakes_nobody(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with running(tmp_path, backend="memory") as engine:
+            watcher = Watcher(engine)
+            watch, late = watcher.open("a/*"), watcher.open("a/*", buffer=1)
+            engine.core.pause_watch(watch)
+            engine.core.pause_watch(late)
+            for number in range(5):
+                await put(engine, f"a/{number}")
+            await watcher.until(late, 1)
+            assert engine.core.reap(10) == []
+            assert select.select([engine.core.fileno()], [], [], 0)[0] == []
+            assert engine.core.watched(10) == []
+            assert watcher.told[watch] == []
 
     story(told)
 

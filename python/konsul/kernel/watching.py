@@ -122,7 +122,7 @@ class Watching:
         Raises:
             Forbidden, Unauthenticated: the caller may not read that pattern.
             TooMany: as many are open as may be, of this client or in total.
-            Invalid: the pattern cannot be understood. Unsupported, Stopping.
+            Invalid: the pattern is empty or too long. Stopping.
         """
         if self._pipeline.authorise is not None:
             resource = spec.resource_of(spec.pattern.encode())
