@@ -73,7 +73,8 @@ def test_both_doors_refuse_a_service_with_the_same_words(
     bad = {"name": space, "address": "h", "port": 1} | change
     rest = http.put("/register", json=bad)
     assert rest.status_code == 400
-    meta = bad.pop("meta", {})
+    meta: dict[str, str] = change.get("meta", {})
+    bad.pop("meta", None)
     given = bad | {"metadata": [{"key": key, "value": value} for key, value in meta.items()]}
     status, body = asks(
         "mutation($i: RegisterServiceInput!) { registerService(input: $i) { id } }", {"i": given}

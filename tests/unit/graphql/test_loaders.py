@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from konsul.features.kv.batch import set_many
+from konsul.kernel.graph import TURN
 from tests.unit.graphql.asked import Asked, node, story
 
 
@@ -102,5 +104,29 @@ def test_each_mutation_of_an_operation_reads_what_is_there_then(tmp_path: Path) 
             )
             assert (data["a"]["flags"], data["b"]["flags"], data["c"], data["d"]["flags"]) == (1, 1, True, 0)
             assert data["d"]["createIndex"] == data["d"]["modifyIndex"] > data["a"]["createIndex"]
+
+    story(told)
+
+
+def test_a_long_list_gives_the_loop_back_and_may_be_read_twice(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with node(tmp_path) as ask:
+            context = ask.asking().context
+            keys = [f"k/{n:03}" for n in range(500)]
+            await context.run(set_many, items=dict.fromkeys(keys, b"v"))
+            turns = 0
+
+            async def beside() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            other = asyncio.ensure_future(beside())
+            data = await ask("{ kvList { a: items { key flags } b: items { key } } }")
+            other.cancel()
+            assert [one["key"] for one in data["kvList"]["a"]] == keys
+            assert [one["key"] for one in data["kvList"]["b"]] == keys
+            assert turns >= len(keys) // TURN
 
     story(told)

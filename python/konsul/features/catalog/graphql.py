@@ -19,7 +19,7 @@ from konsul.features.catalog.graphql_types import service_of as shown
 from konsul.features.catalog.paging import Page, count, instance, instances_page, page
 from konsul.features.catalog.queries import QueryType
 from konsul.kernel.asking import Asking
-from konsul.kernel.graph import Parts
+from konsul.kernel.graph import Parts, in_turns
 from konsul.kernel.settings import ServiceSettings
 
 
@@ -176,7 +176,7 @@ def _list(asking: Asking, found: Page, limit: int | None) -> list[Service]:
     """Raises Invalid for a list that was not to be cut and had to be: its client would not know."""
     if found.more and not isinstance(limit, int):
         raise Invalid(f"more than {asking.page_max} services: ask for pages with limit and offset")
-    return [service_of_row(row) for _, row in found.rows]
+    return in_turns(found.rows, lambda one: service_of_row(one[1]))
 
 
 parts = Parts(queries=(Queries,), mutations=(Mutations,), subscriptions=(Subscriptions,))

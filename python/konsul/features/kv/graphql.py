@@ -20,9 +20,9 @@ from konsul.features.kv.graphql_types import (
     pair,
     pair_of,
 )
-from konsul.features.kv.paging import delete_tree, page
+from konsul.features.kv.paging import Page, delete_tree, page
 from konsul.kernel.asking import Asking
-from konsul.kernel.graph import Duration, Long, Parts
+from konsul.kernel.graph import Duration, Long, Parts, in_turns
 
 Encoding = Annotated[
     str | None,
@@ -50,8 +50,7 @@ class Queries:
     ) -> KvList:
         start, most = info.context.window(limit, offset)
         found = await info.context.read(page, prefix=prefix or "", offset=start, limit=most)
-        items = [pair(key, row) for key, row in found.rows]
-        return KvList(items=items, has_more=found.more, prefix=prefix or "")
+        return KvList(items=_pairs(found), has_more=found.more, prefix=prefix or "")
 
     @strawberry.field(
         description="All keys that start with a prefix, in byte order; an error if one list cannot hold them."
@@ -61,7 +60,7 @@ class Queries:
         found = await info.context.read(page, prefix=prefix, offset=0, limit=most)
         if found.more:
             raise Invalid(f"more than {most} keys start with '{prefix}': ask for pages with kvList")
-        return [pair(key, row) for key, row in found.rows]
+        return _pairs(found)
 
 
 @strawberry.type
@@ -131,6 +130,10 @@ class Mutations:
     async def kv_delete_tree(self, info: Info, prefix: str) -> KvDeleteTreeResult:
         keys = await info.context.write(delete_tree, prefix=prefix)
         return KvDeleteTreeResult(deleted=len(keys), keys=keys)
+
+
+def _pairs(found: Page) -> list[KvPair]:
+    return in_turns(found.rows, lambda one: pair(*one))
 
 
 async def _set(
