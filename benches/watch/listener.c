@@ -6,7 +6,6 @@
  * It prints "ready OPEN REFUSED" when every connection is answered, and then obeys standard input:
  *   wait N       prints "reached N" as soon as N events have come in, of all watchers together
  *   unstick      the stuck ones read from now on
- *   closed N     prints "closed N" as soon as N connections have ended
  *   dump FILE    one line for each thing told: watcher, type, modify_index, nanoseconds, key, separated by
  *                tabs; prints "dumped RECORDS". "eof" is an ended connection, "close" a close frame
  *                (its index is the code, its key the reason)
@@ -60,7 +59,7 @@ static struct watcher *watchers;
 static struct record *records;
 static struct text keys;
 static size_t watcher_count, record_count, record_room;
-static size_t answered, open_count, refused, events, ended, wait_for, wait_closed, next_to_open;
+static size_t answered, open_count, refused, events, wait_for, next_to_open;
 static int poller, port;
 static char request[8192];
 
@@ -164,7 +163,6 @@ static void end_of(struct watcher *w) {
         refused++;
     }
     w->stage = ENDED;
-    ended++;
     note(w, "eof", 3);
     close(w->fd);
 }
@@ -338,7 +336,6 @@ static int obeyed(void) {
         *end = 0;
         length -= (size_t)(end + 1 - line);
         if (!strncmp(line, "wait ", 5)) wait_for = strtoull(line + 5, NULL, 10);
-        if (!strncmp(line, "closed ", 7)) wait_closed = strtoull(line + 7, NULL, 10);
         if (!strncmp(line, "dump ", 5)) dump(line + 5);
         if (!strcmp(line, "unstick")) unstick();
         if (!strcmp(line, "stop")) return 0;
@@ -365,7 +362,6 @@ static void report(void) {
     static int is_ready;
     if (!is_ready && answered == watcher_count) is_ready = printf("ready %zu %zu\n", open_count, refused);
     if (wait_for && events >= wait_for) printf("reached %zu\n", wait_for), wait_for = 0;
-    if (wait_closed && ended >= wait_closed) printf("closed %zu\n", ended), wait_closed = 0;
     fflush(stdout);
 }
 

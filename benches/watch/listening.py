@@ -93,10 +93,6 @@ class Listener:
         """Waits until all watchers together, but the stuck ones, were told `events` things."""
         self._ask(f"wait {events}", within_s)
 
-    def closed(self, connections: int, within_s: float = 60.0) -> None:
-        """Waits until so many connections have ended."""
-        self._ask(f"closed {connections}", within_s)
-
     def unstick(self) -> None:
         """Lets the stuck readers read from now on."""
         self._say("unstick")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ STUCK = ("stuck-sse", "stuck-ws", "stuck-sse", "stuck-ws")
 FLOOD = 400
 VALUE_BYTES = 32_768
 """Together less than the change ring holds, and far more than sockets and queues do."""
-ENDED_MAX_S = 90.0
+ENDED_MAX_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,16 @@ async def measure(folder: Path, served: Served, url: str, watchers: int, writes:
         most_mb = await flooding
         await left_alone(url, watchers)
         listener.unstick()
-        await asyncio.to_thread(listener.closed, len(STUCK), ENDED_MAX_S)
-        told = listener.told()
+        told = await told_when(listener, range(watchers, watchers + len(STUCK)), is_ended)
         beside = spread(acked, told, range(watchers))
         ended = [end_of(told, watchers + number) for number in range(len(STUCK))]
     with Listener(folder, url, [f"{kind} /kv/watch/flood/**" for kind in STUCK]) as listener:
         most_mb = max(most_mb, await flood(url, served))
         listener.unstick()
-        told = await all_told(listener)
+        told = await told_when(listener, range(len(STUCK)), is_settled)
     outcomes = [resumed(told, number) for number in range(len(STUCK))]
-    lost = sum("LOST" in one for one in outcomes)
-    return Stuck(alone, beside, before_mb, most_mb, ended, outcomes, alone.wrong + beside.wrong + lost)
+    wrong = sum("LOST" in one or "LEFT OPEN" in one for one in (*ended, *outcomes))
+    return Stuck(alone, beside, before_mb, most_mb, ended, outcomes, alone.wrong + beside.wrong + wrong)
 
 
 async def flood(url: str, served: Served) -> float:
@@ -98,20 +97,25 @@ def active(url: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("konsul_watchers_active{"))
 
 
-async def all_told(listener: Listener) -> list[Told]:
-    """Waits until each stuck one has the flood's last key, was told that it is not all, or has ended."""
+async def told_when(listener: Listener, watchers: Sequence[int], holds: Callable[[Told], bool]) -> list[Told]:
+    """Waits until each of the watchers was told something for which that holds, or ENDED_MAX_S."""
     end = time.monotonic() + ENDED_MAX_S
     while True:
         told = await asyncio.to_thread(listener.told)
-        done = {one.watcher for one in told if one.type in ("eof", "compacted") or one.key == last_key()}
-        if len(done) == len(STUCK) or time.monotonic() > end:
+        done = {one.watcher for one in told if one.watcher in watchers and holds(one)}
+        if len(done) == len(watchers) or time.monotonic() > end:
             return told
         await asyncio.sleep(0.2)
 
 
-def last_key() -> str:
-    """What the flood writes last."""
-    return f"flood/{FLOOD - 1:04}"
+def is_ended(one: Told) -> bool:
+    """Whether the connection is closed."""
+    return one.type == "eof"
+
+
+def is_settled(one: Told) -> bool:
+    """Whether it has the flood's last key, was told that it is not all, or its connection is closed."""
+    return one.type in ("eof", "compacted") or one.key == f"flood/{FLOOD - 1:04}"
 
 
 def of(told: Iterable[Told], watcher: int) -> list[Told]:
@@ -124,7 +128,8 @@ def end_of(told: Iterable[Told], watcher: int) -> str:
     kind = STUCK[watcher % len(STUCK)].removeprefix("stuck-")
     got = of(told, watcher)
     words = [f"{one.type} {one.index or ''} {one.key}".strip() for one in got[-3:] if one.type != "set"]
-    return f"{kind} after {sum(one.type == 'set' for one in got)} events: {', '.join(words) or 'nothing'}"
+    verdict = ", ".join(words) if any(map(is_ended, got)) else "LEFT OPEN"
+    return f"{kind} after {sum(one.type == 'set' for one in got)} events: {verdict}"
 
 
 def resumed(told: Iterable[Told], watcher: int) -> str:
