@@ -14,6 +14,8 @@ mod ring;
 mod segments;
 mod spec;
 mod trie;
+#[cfg(test)]
+mod trie_tests;
 mod watcher;
 
 pub use form::{Form, Member};

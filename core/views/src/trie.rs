@@ -146,6 +146,8 @@ pub(crate) struct Walk {
     /// The step in which a node last entered the set.
     marks: Vec<u64>,
     step: u64,
+    #[cfg(test)]
+    entered: u64,
 }
 
 impl Walk {
@@ -154,9 +156,19 @@ impl Walk {
         while node != NONE && self.marks[node as usize] != self.step {
             self.marks[node as usize] = self.step;
             self.next.push(node);
+            #[cfg(test)]
+            {
+                self.entered += 1;
+            }
             // A `**` may stand for nothing.
             node = nodes[node as usize].wild.as_ref().map_or(NONE, |wild| wild.deep);
         }
+    }
+
+    /// How many nodes entered the set since this was last asked.
+    #[cfg(test)]
+    pub(crate) fn entered(&mut self) -> u64 {
+        std::mem::take(&mut self.entered)
     }
 
     fn turn(&mut self) {
@@ -191,6 +203,12 @@ impl Trie {
     #[cfg(test)]
     pub(crate) fn nodes(&self) -> usize {
         self.nodes.len() - self.free.len()
+    }
+
+    /// Keys that somebody watches by name.
+    #[cfg(test)]
+    pub(crate) fn exact_keys(&self) -> usize {
+        self.exact.len()
     }
 
     pub(crate) fn add(&mut self, path: &Path, first: First<'_>, slot: u32) {

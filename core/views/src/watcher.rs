@@ -179,7 +179,7 @@ impl Watcher {
                     Lag::Lost { .. } => {
                         self.caught_up();
                         flow.counted.compacted += 1;
-                        self.notice(ItemKind::Compacted, flow.index, &mut told, visit);
+                        self.notice(ItemKind::Compacted, flow.index.max(self.after), &mut told, visit);
                     }
                     Lag::Missed { number, .. } if told.scanned < TURN_SCAN => {
                         self.catch_up(number, flow, &mut told);
