@@ -1,7 +1,7 @@
 """What an operation costs: 1 for each field, and what is inside a list once per item it may answer.
 
 A list has as many items as its `limit` says, as many as `representations` has entries, and else a fixed
-number (`KONSUL_GRAPHQL_LIST_SIZE`). Introspection answers what is fixed by the schema: its lists count once.
+number (`KONSUL_GRAPHQL_LIST_SIZE`). Introspection answers what the schema fixes, and has a bound of its own.
 """
 
 from __future__ import annotations
@@ -29,12 +29,23 @@ from graphql import (
 )
 
 from konsul.doors.graphql.limits import INTROSPECTION
-from konsul.doors.graphql.refusals import over
+from konsul.doors.graphql.refusals import Refused, over
 from konsul.kernel.graphql_settings import GraphqlSettings
 
 _PAGES: Final = ("limit", "first", "last")
 _EACH: Final = "representations"
 _ITEMS: Final = frozenset(("items", "edges", "nodes"))
+_INTROSPECTED: Final = {
+    "fields": 8,
+    "inputFields": 4,
+    "args": 2,
+    "enumValues": 3,
+    "possibleTypes": 2,
+    "directives": 8,
+}
+_INTROSPECTION_MAX: Final = 100_000
+"""The usual introspection query is far below it; what nests types in types in types is above."""
+_OF_SCHEMA: Final = -1
 _TOO_MUCH: Final = 10**12
 """Larger costs are all the same, and are refused before they become long numbers."""
 
@@ -54,6 +65,7 @@ class Costing:
         self._variables: Mapping[str, Any] = {}
         self._defaults: dict[str, ValueNode] = {}
         self._known: dict[tuple[str, int | None], int] = {}
+        self._introspected = 0
 
     def of(self, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
         """The cost. Raises Refused when it, or a page, is larger than it may be."""
@@ -64,6 +76,7 @@ class Costing:
             if one.default_value is not None
         }
         self._known = {}
+        self._introspected = 0
         root = self._schema.get_root_type(operation.operation)
         cost = self._of_set(operation.selection_set, root, None) if root is not None else 0
         limit = self._settings.max_complexity
@@ -96,7 +109,11 @@ class Costing:
     def _of_field(self, node: FieldNode, parent: object, page: int | None) -> int:
         name = node.name.value
         if name in INTROSPECTION:
-            return 1 + _fields_in(node.selection_set)
+            self._introspected += self._of_introspection(node.selection_set)
+            if self._introspected > _INTROSPECTION_MAX:
+                text = f"introspection answers more than some {_INTROSPECTION_MAX} fields"
+                raise Refused("COMPLEXITY_LIMIT_EXCEEDED", text, limit=_INTROSPECTION_MAX)
+            return 1
         is_composite = isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
         field: GraphQLField | None = parent.fields.get(name) if is_composite else None  # type: ignore[attr-defined]
         if field is None:
@@ -113,6 +130,25 @@ class Costing:
             return min(1 + inside, _TOO_MUCH)
         size = asked if asked is not None else page if page is not None and name in _ITEMS else None
         return min(1 + inside * (self._settings.list_size if size is None else size), _TOO_MUCH)
+
+    def _of_introspection(self, selections: SelectionSetNode | None) -> int:
+        """About how many fields it answers: the schema's own lists, of the sizes they usually have."""
+        count = 0
+        for one in selections.selections if selections is not None else ():
+            if isinstance(one, FieldNode):
+                name = one.name.value
+                size = len(self._schema.type_map) if name == "types" else _INTROSPECTED.get(name, 1)
+                count += 1 + size * self._of_introspection(one.selection_set)
+            elif isinstance(one, FragmentSpreadNode):
+                name = one.name.value
+                known = self._known.get((name, _OF_SCHEMA))
+                if known is None:
+                    known = self._of_introspection(self._fragments[name].selection_set)
+                    self._known[name, _OF_SCHEMA] = known
+                count += known
+            elif isinstance(one, InlineFragmentNode):
+                count += self._of_introspection(one.selection_set)
+        return min(count, _TOO_MUCH)
 
     def _page(self, node: FieldNode, field: GraphQLField) -> int | None:
         """How many items the field was asked for. Raises Refused for more than a page."""
@@ -150,11 +186,3 @@ class Costing:
         if isinstance(found, ListValueNode):
             return len(found.values)
         return len(found) if isinstance(found, list) else None
-
-
-def _fields_in(selections: SelectionSetNode | None) -> int:
-    """Fields of introspection, which fragments make no deeper than the depth limit allows."""
-    return sum(
-        1 + _fields_in(getattr(one, "selection_set", None))
-        for one in (selections.selections if selections is not None else ())
-    )

@@ -105,12 +105,18 @@ async def _one(door: Door, request: Request, within: Context, asked: Asked, read
     if request.method == "GET" and prepared.kind == MUTATION:
         text = "GET requests only allow query operations"
         raise Refused("METHOD_NOT_ALLOWED", text, status=NOT_ACCEPTABLE)
-    if EVENTS in request.headers.get("accept", ""):
+    if _wants_events(request, prepared.kind):
         return await _stream(door, request, prepared, door.operation(within, "graphql", reading))
     if prepared.kind == SUBSCRIPTION:
         raise _needs_line()
     operation = door.operation(within, "graphql", reading)
     return _response(*await execution.answer(door, prepared, operation))
+
+
+def _wants_events(request: Request, kind: str) -> bool:
+    """Clients that can read both name both: then only a subscription needs the stream."""
+    accept = request.headers.get("accept", "")
+    return EVENTS in accept and (kind == SUBSCRIPTION or not (JSON in accept or "*/*" in accept))
 
 
 async def _stream(door: Door, request: Request, prepared: Prepared, operation: Operation) -> Response:

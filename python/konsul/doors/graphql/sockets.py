@@ -10,14 +10,24 @@ from starlette.websockets import WebSocket
 from konsul.doors.graphql.dialects import BAD_SUBPROTOCOL, INIT_TIMEOUT, pick
 from konsul.doors.graphql.socket import Socket
 from konsul.kernel import settings
-from konsul.kernel.lines import GOING_AWAY, REFUSED, WRITE_TIMEOUT, Line, LineUser, open_websocket
+from konsul.kernel.lines import GOING_AWAY, REFUSED, STOPPING, WRITE_TIMEOUT, Line, LineUser, open_websocket
 from konsul.kernel.pipeline import Headers, Identity, nobody
 
 if TYPE_CHECKING:
     from konsul.doors.graphql.door import Door
 
 _TRY_LATER: Final = 1013
-_KNOWN_REASONS: Final = frozenset((WRITE_TIMEOUT, "goodbye", "idle", "init timeout"))
+_REASONS: Final = {
+    "": "closed",
+    "the client has gone": "client",
+    STOPPING: "stopping",
+    WRITE_TIMEOUT: "write_timeout",
+    "goodbye": "client",
+    "idle": "idle",
+    "connection initialisation timeout": "init_timeout",
+    "unauthorized": "unauthorized",
+    "too many initialisation requests": "protocol",
+}
 _TICK_MAX_S: Final = 1.0
 
 
@@ -137,7 +147,4 @@ def _kept(headers: list[tuple[bytes, bytes]], door: Door) -> Headers:
 
 def _label(reason: str) -> str:
     """A reason as a label: few, whatever clients write into their close frames."""
-    word = reason.partition(":")[0].lower()
-    if word.startswith("connection init"):
-        word = "init timeout"
-    return word if word in _KNOWN_REASONS else "other" if word else "closed"
+    return _REASONS.get(reason.partition(":")[0].lower(), "other")
