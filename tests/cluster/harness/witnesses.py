@@ -6,7 +6,7 @@ import bisect
 import itertools
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -148,38 +148,47 @@ class Witness:
         assert self._failed == [], (self.name, self._failed)
 
     def check(self, writer: Writer) -> None:
-        """Raises AssertionError unless it was told every acknowledged change exactly once and in order, but
-        for those that a listing stands for, and the listings are right."""
-        told: Counter[tuple[int, str]] = Counter()
-        covered: set[tuple[int, str]] = set()
-        after = self._since
-        for event in self.events:
-            if isinstance(event, Relisted):
-                covered |= _covered(event, writer, self.name)
-                after = event.index
-                continue
-            place = (event.modify_index, event.key)
-            assert event.modify_index >= after, f"{self.name}: {place} came after {after}"
-            assert place not in covered, f"{self.name}: {place} came after a listing that had it"
-            after = event.modify_index
-            told[place] += 1
-            expected = (event.key, None if event.value is None else event.text)
-            assert expected in writer.entries.get(place[0], []), f"{self.name}: {event} was never written"
-        assert [place for place, count in told.items() if count > 1] == [], f"{self.name}: told twice"
-        missing = [
-            (index, key)
-            for index, changes in writer.entries.items()
-            for key, _ in changes
-            if index > self._since and (index, key) not in told and (index, key) not in covered
-        ]
-        assert missing == [], f"{self.name}: never told"
+        """Raises AssertionError for anything missing, twice, out of order, or wrong in a listing."""
+        compare(self.name, self.events, self._since, writer.entries)
 
 
-def _covered(listing: Relisted[Any], writer: Writer, name: str) -> set[tuple[int, str]]:
+def compare(
+    name: str, events: Sequence[KvChange | Relisted[Any]], since: int, entries: Mapping[int, Sequence[Change]]
+) -> None:
+    """Raises AssertionError unless `events` are every change after `since` exactly once and in order, but for
+    those that a listing stands for, and the listings are right."""
+    told: Counter[tuple[int, str]] = Counter()
+    covered: set[tuple[int, str]] = set()
+    after = since
+    for event in events:
+        if isinstance(event, Relisted):
+            covered |= _covered(event, entries, name)
+            after = event.index
+            continue
+        place = (event.modify_index, event.key)
+        assert event.modify_index >= after, f"{name}: {place} came after {after}"
+        assert place not in covered, f"{name}: {place} came after a listing that had it"
+        after = event.modify_index
+        told[place] += 1
+        expected = (event.key, None if event.value is None else event.text)
+        assert expected in entries.get(place[0], ()), f"{name}: {event} was never written"
+    assert [place for place, count in told.items() if count > 1] == [], f"{name}: told twice"
+    missing = [
+        (index, key)
+        for index, changes in entries.items()
+        for key, _ in changes
+        if index > since and (index, key) not in told and (index, key) not in covered
+    ]
+    assert missing == [], f"{name}: never told"
+
+
+def _covered(
+    listing: Relisted[Any], entries: Mapping[int, Sequence[Change]], name: str
+) -> set[tuple[int, str]]:
     """What a listing stands for. Raises AssertionError when a row is not what was there."""
     history: dict[str, list[tuple[int, str | None]]] = defaultdict(list)
-    for index in sorted(writer.entries):
-        for key, value in writer.entries[index]:
+    for index in sorted(entries):
+        for key, value in entries[index]:
             history[key].append((index, value))
     rows = {row.key: row for row in listing.rows}
     covered = set()
