@@ -206,3 +206,20 @@ def test_reads_are_as_fresh_as_the_request_wants(tmp_path: Path) -> None:
             assert late.errors[0].extensions == {"code": "BUSY"}
 
     story(told)
+
+
+def test_a_lost_compare_and_set_is_told_to_who_may_not_read(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with node(tmp_path) as ask:
+
+            def writes_only(identity: Identity, needs: str, resource: str) -> None:
+                if needs != "kv:write":
+                    raise errors.Forbidden("no")
+
+            ask.kernel.pipeline.authorise = writes_only
+            cas = 'mutation { kvSetCAS(key: "k", value: "v", modifyIndex: 9) { success kvPair { value } } }'
+            data, (found,) = await ask.both(cas)
+            assert data == {"kvSetCAS": {"success": False, "kvPair": None}}
+            assert found["path"] == ["kvSetCAS", "kvPair"]
+
+    story(told)

@@ -1,4 +1,4 @@
-"""What the GraphQL door's settings refuse before anything starts, and registered documents that cannot be read."""
+"""What the GraphQL door's settings refuse at the start, and registered documents that cannot be read."""
 
 from __future__ import annotations
 

@@ -41,22 +41,11 @@ def _time_text(at_ms: int) -> str:
     return (_EPOCH + timedelta(seconds=at_ms // 1_000)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _time(value: object) -> int:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise GraphQLError("Time cannot represent this: expected a string in the form of RFC 3339")
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
 SCALARS: Final[dict[object, ScalarDefinition]] = {
     Time: strawberry.scalar(
         name="Time",
         description="A moment: RFC 3339 in UTC with whole seconds.",
         serialize=_time_text,
-        parse_value=_time,
     ),
     Duration: strawberry.scalar(
         name="Duration",

@@ -113,8 +113,8 @@ class Mutations:
         try:
             written = await _set(info.context, key, value, modify_index, flags, ttl, encoding)
         except (Conflict, NotFound):
-            return KvSetCasResult(success=False, kv_pair=await pair_of(info.context, key))
-        return KvSetCasResult(success=True, kv_pair=written)
+            return KvSetCasResult(success=False, key=key)
+        return KvSetCasResult(success=True, key=key, written=written)
 
     @strawberry.mutation(
         name="kvDeleteCAS",

@@ -120,9 +120,14 @@ class KvSetCasResult:
     """What became of a compare-and-set."""
 
     success: bool
-    kv_pair: KvPair | None = strawberry.field(
+    key: strawberry.Private[str]
+    written: strawberry.Private[KvPair | None] = None
+
+    @strawberry.field(
         description="The key as it is now: as written, or what is there instead; null when it is absent."
     )
+    async def kv_pair(self, info: Info) -> KvPair | None:
+        return self.written or await pair_of(info.context, self.key)
 
 
 @strawberry.type(name="KVDeleteTreeResult")
