@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import Final, Protocol
 
@@ -11,6 +10,8 @@ from starlette.types import Message, Receive, Send
 
 LINGER_S: Final = 5.0
 """How long what waits may still be written after `close`."""
+GOODBYE_S: Final = 1.0
+"""How long a client has to answer the close of a WebSocket."""
 _BATCH_BYTES: Final = 64 << 10
 _GONE: Final = "the client has gone"
 _TOO_BIG: Final = 1009
@@ -76,17 +77,26 @@ class AsgiLine:
         """Writes and reads until either side ends the connection. `head`: of an event stream."""
         reading = asyncio.create_task(self._read(receive), name="line reader")
         self._task = asyncio.create_task(self._write(send, head), name="line writer")
-        reason = _GONE
         try:
             await asyncio.wait((reading, self._task), return_when=asyncio.FIRST_COMPLETED)
+            # A server may hold the connection's lock while it is read: a close would wait for the client.
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            if self._closing is not None and self._task.done() and not self._task.cancelled():
+                async with asyncio.timeout(GOODBYE_S):
+                    await send(self._last(*self._closing))
+                    while not self._is_stream and (await receive())["type"] != "websocket.disconnect":
+                        pass
+        except Exception:  # noqa: S110 - whatever fails now: the connection is over, which is what was wanted
+            pass
         finally:
             for task in (reading, self._task):
                 task.cancel()
             await asyncio.gather(reading, self._task, return_exceptions=True)
             self._waiting.clear()
             self._queued_bytes = 0
-            self._closing = self._closing or (1000, reason)
-            self._user.closed(reason)
+            self._closing = self._closing or (1000, _GONE)
+            self._user.closed(_GONE)
 
     async def _read(self, receive: Receive) -> None:
         while True:
@@ -116,8 +126,6 @@ class AsgiLine:
                 await send(message)
                 self._wrote(size)
             if self._closing is not None:
-                with contextlib.suppress(Exception):
-                    await send(self._last(*self._closing))
                 return
             self._wake.clear()
             await self._wake.wait()
