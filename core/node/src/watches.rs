@@ -203,3 +203,94 @@ fn filter_bit(table: u16) -> u64 {
 fn filter(tables: &BTreeSet<u16>) -> u64 {
     tables.iter().fold(0, |bits, table| bits | filter_bit(*table))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::completions::WATCH_WAITS;
+    use crate::members::tests::member;
+    use crate::options::tests::memory;
+
+    fn watches() -> (Watches, Arc<Completions>) {
+        let completions = Arc::new(Completions::new().unwrap());
+        (Watches::new(&memory(), 7, completions.clone()), completions)
+    }
+
+    fn spec(table: u16, pattern: &str) -> Spec {
+        Spec {
+            table,
+            separator: b'/',
+            pattern: pattern.into(),
+            wheres: Vec::new(),
+            renewals: table != CLUSTER,
+            coalesce: false,
+            buffer: 10,
+        }
+    }
+
+    fn form(table: u16) -> Option<Arc<Form>> {
+        Some(Arc::new(Form::new(table, ["put", "put", "gone", "gone", "beat"], &[], &[], "").unwrap()))
+    }
+
+    #[test]
+    fn what_many_saw_is_taken_once_and_the_rest_rings_again() {
+        let (watches, completions) = watches();
+        let ids: Vec<u64> = (0..3).map(|_| watches.watch(spec(CLUSTER, "*"), None, None).unwrap()).collect();
+        let members = Members::founded(9, member(1), 1);
+        watches.note_leader(&members, 1, 4);
+        watches.note_leader(&members, 5, 5);
+        watches.note_leader(&members, 0, 6);
+        assert_eq!(completions.take(9), [crate::Completion::refused(0, WATCH_WAITS, "")]);
+        let first = watches.take(4);
+        assert_eq!(completions.take(9).len(), 1, "there is more");
+        let rest = watches.take(9);
+        assert_eq!(completions.take(9), []);
+        assert_eq!(first.items.len() + rest.items.len(), 9);
+        assert!(first.changes.len() <= 3 && rest.changes.len() <= 3);
+        let told = |watch: u64| -> Vec<String> {
+            let of = |seen: &Seen| -> Vec<String> {
+                let mine = seen.items.iter().filter(|item| item.0 == watch);
+                mine.map(|item| String::from_utf8(seen.changes[item.3].1.to_vec()).unwrap()).collect()
+            };
+            [of(&first), of(&rest)].concat()
+        };
+        for id in ids {
+            let leaders = [
+                r#"{"type":"leader","leader":"n1","raft_id":1,"term":4}"#,
+                r#"{"type":"leader","leader":"5","raft_id":5,"term":5}"#,
+                r#"{"type":"leader","leader":null,"raft_id":0,"term":6}"#,
+            ];
+            assert_eq!(told(id), leaders);
+        }
+    }
+
+    #[test]
+    fn rows_of_renewed_leases_are_read_only_while_somebody_asks() {
+        let (watches, _) = watches();
+        let reads = std::cell::Cell::new(0);
+        let renew = |table| {
+            watches.renewed(table, b"k", 1, || {
+                reads.set(reads.get() + 1);
+                None
+            });
+            reads.get()
+        };
+        assert_eq!(renew(2), 0);
+        let both: Vec<u64> = (0..2).map(|_| watches.watch(spec(2, "**"), form(2), None).unwrap()).collect();
+        assert_eq!((renew(2), renew(3)), (1, 1));
+        watches.unwatch(both[0]);
+        assert_eq!(renew(2), 2);
+        watches.unwatch(both[1]);
+        assert_eq!(renew(2), 2);
+    }
+
+    #[test]
+    fn a_refusal_says_whether_there_are_too_many_or_it_makes_no_sense() {
+        let (watches, _) = watches();
+        assert_eq!(watches.watch(spec(2, "**"), None, None).unwrap_err().code, code::INVALID);
+        for _ in 0..memory().watchers_max {
+            watches.watch(spec(2, "**"), form(2), None).unwrap();
+        }
+        assert_eq!(watches.watch(spec(2, "**"), form(2), None).unwrap_err().code, code::TOO_MANY);
+    }
+}
