@@ -3,6 +3,10 @@
 
 mod core;
 mod door;
+mod http;
+mod http_line;
+mod http_loop;
+mod http_request;
 mod limit;
 mod options;
 mod reads;
@@ -20,6 +24,9 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     m.add("CoreError", m.py().get_type::<door::CoreError>())?;
     m.add_class::<core::Core>()?;
+    m.add_class::<http::HttpListener>()?;
+    m.add_class::<http_line::HttpLine>()?;
+    m.add_class::<http_request::HttpRequest>()?;
     m.add_class::<limit::Limiter>()?;
     m.add_class::<reads::Shape>()?;
     m.add_class::<watches::Form>()?;

@@ -1,0 +1,109 @@
+//! One client's connection: hyper reads and writes it until its end, or until a line takes it over.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use crate::io::{Clock, Io};
+use crate::line::Line;
+use crate::line_task::LineTask;
+use crate::server::Shared;
+use crate::serving::Requests;
+
+/// What others know of a connection.
+pub(crate) struct Conn {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) client: SocketAddr,
+    /// A line that wants the socket.
+    pub(crate) taken: Mutex<Option<Arc<Line>>>,
+    task: Mutex<Option<Waker>>,
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl Conn {
+    pub(crate) fn new(shared: Arc<Shared>, client: SocketAddr) -> Self {
+        Self { shared, client, taken: Mutex::new(None), task: Mutex::new(None) }
+    }
+
+    /// Has the connection's task polled.
+    pub(crate) fn wake(&self) {
+        if let Some(task) = self.task.lock().clone() {
+            self.shared.wakes.push(task);
+        }
+    }
+
+    pub(crate) fn set_task(&self, cx: &Context<'_>) {
+        let mut task = self.task.lock();
+        if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+
+    pub(crate) fn is_task(&self, cx: &Context<'_>) -> bool {
+        self.task.lock().as_ref().is_some_and(|known| known.will_wake(cx.waker()))
+    }
+}
+
+/// Serves a connection until its end.
+pub(crate) async fn serve(stream: TcpStream, conn: Arc<Conn>) {
+    let shared = conn.shared.clone();
+    let slot = shared.connections.add(conn.clone());
+    // hyper's state is large: not part of this future, so that what follows is small.
+    let taken = Box::pin(drive(stream, conn.clone())).await;
+    shared.connections.remove(slot);
+    let line = conn.taken.lock().take();
+    match (taken, line) {
+        (Some((stream, ahead)), Some(line)) => {
+            tokio::spawn(LineTask::new(stream, line, ahead));
+        }
+        (None, Some(line)) => line.never_opened(),
+        (_, None) => {}
+    }
+}
+
+/// hyper's part. Returns the socket and what was read of it too much, if a line takes over.
+async fn drive(stream: TcpStream, conn: Arc<Conn>) -> Option<(TcpStream, Bytes)> {
+    let is_blocked = Arc::new(AtomicBool::new(false));
+    let options = &conn.shared.options;
+    let io = Io { stream, is_blocked: is_blocked.clone() };
+    let mut http = http1::Builder::new()
+        .timer(Clock)
+        .header_read_timeout(options.head_timeout)
+        .max_buf_size(options.head_max_bytes)
+        .serve_connection(io, Requests(conn.clone()));
+    let mut is_stopping = false;
+    let taken = poll_fn(|cx| {
+        conn.set_task(cx);
+        if !is_stopping && conn.shared.is_stopping.load(Ordering::Relaxed) {
+            is_stopping = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        if Pin::new(&mut http).poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        // hyper flushes before it returns: if the socket took everything, nothing of an earlier answer is left.
+        if conn.taken.lock().is_some() && !is_blocked.load(Ordering::Relaxed) {
+            return Poll::Ready(true);
+        }
+        Poll::Pending
+    })
+    .await;
+    if !taken {
+        return None;
+    }
+    let parts = http.into_parts();
+    Some((parts.io.stream, parts.read_buf))
+}
