@@ -12,11 +12,11 @@ from typing import Any
 
 import strawberry
 
-from konsul.doors.graphql.asking import Asking
 from konsul.doors.graphql.schema import build
 from konsul.engine import Engine, Options
 from konsul.features import FEATURES
 from konsul.kernel import settings
+from konsul.kernel.asking import Asking
 from konsul.kernel.config import load
 from konsul.kernel.context import Context
 from konsul.kernel.feature import load_all
