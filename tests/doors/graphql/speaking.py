@@ -24,13 +24,16 @@ def code_of(body: Any) -> str:
 class Speaker:
     """A client in one of the dialects; `dialect` may be any text, or empty for none."""
 
-    def __init__(self, port: int, dialect: str = TRANSPORT, **options: Any) -> None:
+    def __init__(
+        self, port: int, dialect: str = TRANSPORT, offers: list[str] | None = None, **options: Any
+    ) -> None:
         self.dialect = dialect
+        offered = offers or ([dialect] if dialect else [])
         self._held = ExitStack()
         self.socket: ClientConnection = self._held.enter_context(
             connect(
                 f"ws://127.0.0.1:{port}/graphql",
-                subprotocols=[Subprotocol(dialect)] if dialect else None,
+                subprotocols=[Subprotocol(name) for name in offered] or None,
                 proxy=None,
                 **options,
             )
