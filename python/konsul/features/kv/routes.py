@@ -102,7 +102,10 @@ async def get_route(
     await poll.wait(ctx, watches.one, key)
     if is_on(raw):
         row = await ctx.run(get, key=key)
-        headers = {"X-Content-Type-Options": "nosniff", "X-Konsul-Index": str(row.modify_index)}
+        headers = {"X-Content-Type-Options": "nosniff"}
+        if poll.index is None:
+            # Who polls needs an index that moves on with the node, as with every other read.
+            headers["X-Konsul-Index"] = str(row.modify_index)
         return Response(row.cells[0], headers=headers, media_type="application/octet-stream")
     text = await ctx.run(get_json, key=key, metadata=metadata == "true")
     return json_response(text)
