@@ -130,3 +130,17 @@ def test_a_long_list_gives_the_loop_back_and_may_be_read_twice(tmp_path: Path) -
             assert turns >= len(keys) // TURN
 
     story(told)
+
+
+def test_a_prefix_is_counted_once_however_often_it_is_asked(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with node(tmp_path) as ask:
+            await ask('mutation { kvSet(key: "p/a", value: "v") { key } }')
+            counts(ask)
+            fields = " ".join(f'a{n}: kvList(prefix: "p/", limit: {n}) {{ total }}' for n in range(20))
+            data = await ask("{ " + fields + ' b: kvList(prefix: "q") { total } }')
+            assert [data[f"a{n}"]["total"] for n in range(20)] == [1] * 20
+            assert data["b"]["total"] == 0
+            assert counts(ask) == {"kv.page": 21, "kv.count": 2}
+
+    story(told)

@@ -41,6 +41,17 @@ async def load_rows(asking: Asking, keys: Sequence[str]) -> Sequence[Row | BaseE
     return [await _load_row(asking, key) for key in keys]
 
 
+async def load_counts(asking: Asking, prefixes: Sequence[str]) -> Sequence[int | BaseException]:
+    """How many keys start with each: a prefix is walked once, under however many names it is asked for."""
+    found: list[int | BaseException] = []
+    for prefix in prefixes:
+        try:
+            found.append(await asking.run(count, prefix=prefix))
+        except KonsulError as error:
+            found.append(error)
+    return found
+
+
 async def _load_row(asking: Asking, key: str) -> Row | BaseException | None:
     try:
         return await asking.run(get, key=key)
@@ -112,7 +123,7 @@ class KvList:
 
     @strawberry.field(description="How many keys start with the prefix. They are counted only when asked.")
     async def total(self, info: Info) -> int:
-        return await info.context.read(count, prefix=self.prefix)
+        return await info.context.load(load_counts, self.prefix)
 
 
 @strawberry.type(name="KVSetCASResult")

@@ -40,6 +40,8 @@ async def page(ctx: Context, *, prefix: str = "", offset: int = 0, limit: int) -
     if offset < 0 or limit < 0:
         raise Invalid(f"{'offset' if offset < 0 else 'limit'} must not be negative")
     stored = check_prefix(prefix)
+    if offset >= max(1, ctx.engine.count(Entry.table_id)):
+        return Page([], False)
     after, skipped = await _walk(ctx, stored, offset)
     if skipped < offset or (offset and after is None):
         return Page([], False)
