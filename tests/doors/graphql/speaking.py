@@ -35,6 +35,7 @@ class Speaker:
                 f"ws://127.0.0.1:{port}/graphql",
                 subprotocols=[Subprotocol(name) for name in offered] or None,
                 proxy=None,
+                close_timeout=2,
                 **options,
             )
         )
@@ -79,6 +80,19 @@ class Speaker:
         try:
             while True:
                 self.socket.recv(timeout=WAIT_S)
+        except ConnectionClosed as closed:
+            return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd is not None else (1006, "")
+
+    def sign_of_life(self) -> str:
+        """The type of the next message, whatever it is."""
+        return str(json.loads(self.socket.recv(timeout=WAIT_S))["type"])
+
+    def answering_pings(self) -> tuple[int, str]:
+        """Answers pings, and does nothing else, until the server closes; with what."""
+        try:
+            while True:
+                if self.sign_of_life() == "ping":
+                    self.say("pong")
         except ConnectionClosed as closed:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd is not None else (1006, "")
 

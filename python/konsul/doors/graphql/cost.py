@@ -13,6 +13,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLArgument,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLList,
@@ -157,8 +158,8 @@ class Costing:
             if name not in field.args:
                 continue
             size = self._int(given.get(name))
-            if size is None and isinstance(field.args[name].default_value, int):
-                size = field.args[name].default_value
+            if size is None:
+                size = _default(field.args[name])
             if size is not None:
                 limit = self._settings.max_page_size
                 if size > limit:
@@ -186,3 +187,13 @@ class Costing:
         if isinstance(found, ListValueNode):
             return len(found.values)
         return len(found) if isinstance(found, list) else None
+
+
+def _default(argument: GraphQLArgument) -> int | None:
+    """What counts when an argument is not given: of a schema in Python a value, of one in text a node."""
+    found = argument.default_value
+    if argument.default is not None:
+        found = argument.default.literal or argument.default.value
+    if isinstance(found, IntValueNode):
+        return int(found.value)
+    return found if type(found) is int else None

@@ -1,0 +1,111 @@
+"""Who a WebSocket's client is: its headers, or what it sends as it begins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+
+from konsul.doors.graphql.dialects import LEGACY_WS, TRANSPORT_WS, Dialect
+from konsul.doors.graphql.socket import Socket
+from konsul.doors.graphql.sockets import Sockets
+from konsul.errors import Unauthenticated
+from konsul.kernel.lines import Line
+from konsul.kernel.pipeline import Headers, Identity
+
+GOOD = b"Bearer good"
+
+
+class PlayedLine:
+    """A connection that only remembers."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.closed: tuple[int, str] | None = None
+        self.queued_bytes = 0
+
+    def send(self, data: bytes) -> bool:
+        self.sent.append(json.loads(data))
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+
+
+class PlayedSockets:
+    """Lets in who brings the right token, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[Headers] = []
+
+    def add(self, socket: Socket) -> None:
+        pass
+
+    def identify(self, headers: Headers, address: str) -> Identity:
+        self.shown.append(headers)
+        if headers.get(b"authorization") != GOOD:
+            raise Unauthenticated("no")
+        return Identity("user", "u1", address)
+
+
+def begun(dialect: Dialect, headers: Headers, payload: object) -> tuple[PlayedLine, PlayedSockets]:
+    """What became of a connection that begins with these headers and this payload."""
+
+    async def run() -> tuple[PlayedLine, PlayedSockets]:
+        line, sockets = PlayedLine(), PlayedSockets()
+        socket = Socket(cast(Sockets, sockets), dialect, headers, "10.0.0.1")
+        socket.opened(cast(Line, line))
+        socket.message(json.dumps({"type": "connection_init", "payload": payload}))
+        return line, sockets
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("dialect", [TRANSPORT_WS, LEGACY_WS], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    ("headers", "payload"),
+    [
+        ({b"authorization": GOOD}, None),
+        ({b"authorization": GOOD}, {"other": 7}),
+        ({}, {"authorization": "Bearer good"}),
+        ({}, {"Authorization": "Bearer good"}),
+        ({}, {"token": "good"}),
+        ({b"authorization": b"Bearer bad"}, {"token": "good"}),
+    ],
+)
+def test_credentials_come_from_either(dialect: Dialect, headers: Headers, payload: object) -> None:
+    line, _ = begun(dialect, headers, payload)
+    assert line.closed is None
+    assert line.sent[0] == {"type": "connection_ack"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload"),
+    [({}, None), ({}, {"token": "bad"}), ({}, {"token": 7}), ({b"authorization": GOOD}, {"token": "bad"})],
+)
+def test_without_them_the_connection_ends(headers: Headers, payload: object) -> None:
+    line, _ = begun(TRANSPORT_WS, headers, payload)
+    assert line.closed == (4401, "Unauthorized")
+    assert line.sent == []
+
+
+def test_the_older_dialect_is_told_why() -> None:
+    line, _ = begun(LEGACY_WS, {}, None)
+    assert line.closed == (4401, "Unauthorized")
+    assert [one["type"] for one in line.sent] == ["connection_error"]
+    assert line.sent[0]["payload"]["extensions"]["code"] == "UNAUTHORIZED"
+
+
+def test_the_other_headers_are_shown_as_they_came() -> None:
+    _, sockets = begun(TRANSPORT_WS, {b"x-api-key": b"k"}, {"token": "Basic x"})
+    assert sockets.shown == [{b"x-api-key": b"k", b"authorization": b"Basic x"}]
+
+
+@pytest.mark.parametrize("payload", ["text", 7, []])
+def test_parameters_are_an_object(payload: object) -> None:
+    line, sockets = begun(TRANSPORT_WS, {b"authorization": GOOD}, payload)
+    assert line.closed is not None
+    assert line.closed[0] == 4400
+    assert sockets.shown == []
