@@ -17,6 +17,7 @@ from benches.watch.writing import Writer
 
 STUCK = ("stuck-sse", "stuck-ws", "stuck-sse", "stuck-ws")
 FLOOD = 400
+AGAIN = "again"
 VALUE_BYTES = 32_768
 """Together less than the change ring holds, and far more than sockets and queues do."""
 ENDED_MAX_S = 30.0
@@ -54,7 +55,7 @@ async def measure(folder: Path, served: Served, url: str, watchers: int, writes:
     before_mb = served.rss_mb()
     plan = [*calm, *(f"{kind} /kv/watch/**" for kind in STUCK)]
     with Listener(folder, url, plan) as listener:
-        flooding = asyncio.create_task(flood(url, served))
+        flooding = asyncio.create_task(flood(url, served, "first"))
         acked = await written(listener, url, watchers, writes, "calm/key")
         most_mb = await flooding
         await left_alone(url, watchers)
@@ -62,8 +63,8 @@ async def measure(folder: Path, served: Served, url: str, watchers: int, writes:
         told = await told_when(listener, range(watchers, watchers + len(STUCK)), is_ended)
         beside = spread(acked, told, range(watchers))
         ended = [end_of(told, watchers + number) for number in range(len(STUCK))]
-    with Listener(folder, url, [f"{kind} /kv/watch/flood/**" for kind in STUCK]) as listener:
-        most_mb = max(most_mb, await flood(url, served))
+    with Listener(folder, url, [f"{kind} /kv/watch/{AGAIN}/**" for kind in STUCK]) as listener:
+        most_mb = max(most_mb, await flood(url, served, AGAIN))
         listener.unstick()
         told = await told_when(listener, range(len(STUCK)), is_settled)
     outcomes = [resumed(told, number) for number in range(len(STUCK))]
@@ -71,11 +72,12 @@ async def measure(folder: Path, served: Served, url: str, watchers: int, writes:
     return Stuck(alone, beside, before_mb, most_mb, ended, outcomes, alone.wrong + beside.wrong + wrong)
 
 
-async def flood(url: str, served: Served) -> float:
-    """Many large values; returns the most memory the server had meanwhile, in MB."""
+async def flood(url: str, served: Served, prefix: str) -> float:
+    """Many large values, each of a key of its own: the ring holds old values too. Returns the most memory the
+    server had meanwhile, in MB."""
     writer, most_mb = await Writer.to(url), served.rss_mb()
     for number in range(FLOOD):
-        await writer.put(f"flood/{number:04}", "f" * VALUE_BYTES)
+        await writer.put(f"{prefix}/{number:04}", "f" * VALUE_BYTES)
         most_mb = max(most_mb, served.rss_mb())
     writer.close()
     return most_mb
@@ -115,7 +117,7 @@ def is_ended(one: Told) -> bool:
 
 def is_settled(one: Told) -> bool:
     """Whether it has the flood's last key, was told that it is not all, or its connection is closed."""
-    return one.type in ("eof", "compacted") or one.key == f"flood/{FLOOD - 1:04}"
+    return one.type in ("eof", "compacted") or one.key == f"{AGAIN}/{FLOOD - 1:04}"
 
 
 def of(told: Iterable[Told], watcher: int) -> list[Told]:
@@ -137,7 +139,7 @@ def resumed(told: Iterable[Told], watcher: int) -> str:
     got = of(told, watcher)
     keys = [one.key for one in got if one.type == "set"]
     notices = [one.type for one in got if one.type != "set"]
-    whole = keys == [f"flood/{number:04}" for number in range(FLOOD)]
+    whole = keys == [f"{AGAIN}/{number:04}" for number in range(FLOOD)]
     said = "compacted" in notices or "close" in notices
     verdict = "all in order" if whole else "said that it is not all" if said else "LOST without a word"
     return f"{STUCK[watcher].removeprefix('stuck-')} {len(keys)} of {FLOOD} ({', '.join(notices)}): {verdict}"

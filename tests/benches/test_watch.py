@@ -12,7 +12,7 @@ import pytest
 from benches.watch.exact import KEYS_EACH, WRITERS, compared, key, matches, pattern
 from benches.watch.fanout import spread
 from benches.watch.listening import Told
-from benches.watch.stuck import FLOOD, end_of, resumed
+from benches.watch.stuck import AGAIN, FLOOD, end_of, resumed
 from benches.watch.writing import Acked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_a_write_that_misses_a_watcher_or_comes_twice_is_counted() -> None:
 
 
 def test_what_a_stuck_reader_missed_is_lost_unless_it_was_told() -> None:
-    flood = [told(0, number, f"flood/{number:04}") for number in range(FLOOD)]
+    flood = [told(0, number, f"{AGAIN}/{number:04}") for number in range(FLOOD)]
     assert resumed([*flood[:9], told(0, 9, "", "behind"), *flood[9:]], 0).endswith("all in order")
     assert "LOST" in resumed(flood[:-1], 0)
     assert "LOST" in resumed([*flood[1:], flood[0]], 0)
