@@ -134,3 +134,20 @@ def test_after_a_restart_what_is_not_remembered_is_said(
             assert heard["payload"]["data"] == {"kvChanged": {"value": "2", "modifyIndex": written}}
         finally:
             speaker.hang_up()
+
+
+def test_what_graphql_does_is_counted_with_what_every_door_does(asks: Asks, http: httpx.Client) -> None:
+    def counted(series: str) -> float:
+        lines = http.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith(f"konsul_{series} ")]
+        return float(found[0].split()[-1]) if found else 0.0
+
+    batch = 'kv_operations_total{operation="batch_get",status="success"}'
+    sets = 'kv_operations_total{operation="set",status="success"}'
+    missed = 'kv_operations_total{operation="delete",status="not_found"}'
+    tagged = 'service_query_total{query_type="tags",status="success"}'
+    before = [counted(series) for series in (batch, sets, missed, tagged)]
+    asks('{ a: kv(key: "counted") { key } b: kv(key: "other") { key } servicesByTags(tags: ["t"]) { id } }')
+    asks('mutation { kvSet(key: "counted", value: "v") { key } kvDelete(key: "never") }')
+    after = [counted(series) for series in (batch, sets, missed, tagged)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1, 1]

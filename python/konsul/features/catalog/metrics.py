@@ -48,6 +48,8 @@ METRICS: Final[tuple[Metric, ...]] = (
             "service.deregister_all": "deregister",
             "service.get": "get",
             "service.get_metadata": "get",
+            "service.instance": "get",
+            "service.rows": "batch_get",
             "service.batch_register": "batch_register",
             "service.batch_deregister": "batch_deregister",
             "service.batch_get": "batch_get",
