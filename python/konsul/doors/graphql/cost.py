@@ -115,8 +115,9 @@ class Costing:
                 text = f"introspection answers more than some {_INTROSPECTION_MAX} fields"
                 raise Refused("COMPLEXITY_LIMIT_EXCEEDED", text, limit=_INTROSPECTION_MAX)
             return 1
-        is_composite = isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
-        field: GraphQLField | None = parent.fields.get(name) if is_composite else None  # type: ignore[attr-defined]
+        # Fields of a union are `__typename` and such: they count as one.
+        fields = parent.fields if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else {}
+        field: GraphQLField | None = fields.get(name)
         if field is None:
             return 1
         kind: Any = field.type

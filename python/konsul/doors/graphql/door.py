@@ -116,4 +116,5 @@ class Door:
             if error is not None:
                 from konsul.doors.graphql.failures import CODES, INTERNAL
 
-                metering.mutation_errors.labels(name, CODES.get(type(error), INTERNAL)).inc()  # type: ignore[arg-type]
+                code = CODES.get(type(error), INTERNAL) if isinstance(error, Exception) else INTERNAL
+                metering.mutation_errors.labels(name, code).inc()
