@@ -86,6 +86,7 @@ class Door:
             reading=reading,
             transport=transport,
             buffer=self.settings.event_buffer_size,
+            buffer=self.settings.event_buffer_size,
         )
 
     def refused(self, refused: Refused, label: str = "") -> None:

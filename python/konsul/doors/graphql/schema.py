@@ -22,7 +22,7 @@ def build(
     *,
     extensions: Sequence[type[SchemaExtension] | Callable[[], SchemaExtension]] = (),
 ) -> strawberry.Schema:
-    """The schema of all features that have a part in it. Takes a second and imports much: call it in a thread.
+    """The schema of all features that have a part in it. Slow the first time: call it in a thread.
 
     Raises:
         TypeError: a feature's module holds no parts, or two features bring a field of the same name.
