@@ -86,7 +86,6 @@ class Door:
             reading=reading,
             transport=transport,
             buffer=self.settings.event_buffer_size,
-            buffer=self.settings.event_buffer_size,
         )
 
     def refused(self, refused: Refused, label: str = "") -> None:
