@@ -261,6 +261,12 @@ def test_nobody_from_the_begin_is_an_error_after_all_were_asked_some_times() -> 
     )
 
 
+def test_a_limit_that_is_told_inside_the_stream_from_the_begin_is_an_error_too() -> None:
+    full = notice(error="failed to add watcher", message="too many watchers for this client")
+    with pytest.raises(errors.RateLimited):
+        Walk([Opened(), (full,)] * 100, Wishes(since=1))
+
+
 @pytest.mark.parametrize("script", [[Opened(), CUT], [Unsent("refused")], [refusal(503, "later")]])
 def test_without_reconnect_the_first_end_is_the_end(script: list[Any]) -> None:
     with pytest.raises((errors.Unreachable, errors.Busy)):

@@ -47,10 +47,12 @@ def execute(
     request = posted(payload(query, variables, operation_name), repeatable=only_reads(query))
 
     def read(answer: Answer) -> GraphQLAnswer:
-        document = object_of(answer.body)
-        if not isinstance(document.get("errors"), list) and answer.status >= 300:
-            raise error_of(answer, request)
-        return answer_of(document)
+        if answer.status >= 300:
+            refused = answer_in(answer)
+            if refused is None:
+                raise error_of(answer, request)
+            return refused
+        return answer_of(object_of(answer.body))
 
     return Call(request, read, accepts=REFUSED)
 
@@ -90,6 +92,16 @@ def operations(query: str) -> list[tuple[str, str]]:
                 found.append((word, ""))
             begins = False
     return found
+
+
+def answer_in(answer: Answer) -> GraphQLAnswer | None:
+    """What a refusal says in GraphQL's own words; None when it has none."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        return None
+    speaks = isinstance(document, dict) and isinstance(document.get("errors"), list)
+    return answer_of(document) if speaks else None
 
 
 def answer_of(document: Mapping[str, Any]) -> GraphQLAnswer:

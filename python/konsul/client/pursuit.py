@@ -179,7 +179,6 @@ class Tracker:
         while True:
             reply = yield Open(f"{self._address}{self._plan.path}", self._request(), wishes.transport)
             if isinstance(reply, Opened):
-                self._was_answered = True
                 self._seen.reconnected()
                 yield from self._told(Connected(self._address, self._seen.floor))
                 error = yield from self._follow()
@@ -206,10 +205,10 @@ class Tracker:
             if not isinstance(heard, tuple):
                 return unreachable(heard if isinstance(heard, Lost) else None, self._address)
             for one in heard:
-                self._failures = 0
                 error = yield from self._understand(one)
                 if error is not None:
                     return error
+                self._failures, self._was_answered = 0, True
 
     def _understand(self, heard: Heard) -> Generator[Effect, Reaction, errors.KonsulError | None]:
         document = _document(heard)

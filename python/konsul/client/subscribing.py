@@ -13,7 +13,7 @@ from konsul import errors
 from konsul.client.course import Course
 from konsul.client.exchange import Lost, Policy, Unsent, unreachable
 from konsul.client.failure import error_of
-from konsul.client.graphql_calls import GraphQLAnswer, answer_of, object_of, payload, posted
+from konsul.client.graphql_calls import GraphQLAnswer, answer_in, answer_of, object_of, payload, posted
 from konsul.client.pursuit import (
     PASSING,
     Effect,
@@ -70,7 +70,8 @@ class Subscribing:
 
     def steps(self) -> Pursuit:
         """The effects. Raises the error of `konsul.errors` that ended it; ends when the server says so."""
-        yield from self._connect()
+        if (yield from self._connect()):
+            return
         if self._transport == "websocket":
             yield Speak(INIT)
         while True:
@@ -81,7 +82,8 @@ class Subscribing:
                 if (yield from self._understand(one)):
                     return
 
-    def _connect(self) -> Generator[Effect, Reaction, None]:
+    def _connect(self) -> Generator[Effect, Reaction, bool]:
+        """True when the operation was answered at once, with what is wrong with it."""
         if self._transport == "websocket":
             request, subprotocol = Request("GET", "/graphql", "GET /graphql"), SUBPROTOCOL
         else:
@@ -90,7 +92,11 @@ class Subscribing:
         while True:
             reply = yield Open(f"{self._address}{request.path}", request, self._transport, subprotocol)
             if isinstance(reply, Opened):
-                return
+                return False
+            refused = answer_in(reply) if isinstance(reply, Answer) else None
+            if refused is not None:
+                yield Tell(refused)
+                return True
             error = error_of(reply, request) if isinstance(reply, Answer) else self._ended(reply)
             attempt += 1
             if not isinstance(error, PASSING) or attempt > self._policy.retries * len(self._course.addresses):
