@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from benches.watch.fanout import settled
 from benches.watch.listening import NOTICES, Listener, Told, mixed
 from benches.watch.writing import Acked, Writer
 
@@ -91,7 +90,7 @@ async def measure(folder: Path, url: str, watchers: int, rate: int, seconds: int
         total = sum(len(one) for one in expected)
         await asyncio.to_thread(listener.reached, total, DRAIN_MAX_S)
         # Whatever is told beyond that is wrong too: it gets the time to come.
-        settled(2.0)
+        await asyncio.sleep(2.0)
         told = listener.told()
     got = compared(expected, told)
     notices = sum(one.type in NOTICES for one in told)

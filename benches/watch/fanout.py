@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,8 +90,3 @@ def spread(acked: Sequence[Acked], told: Sequence[Told], watchers: Sequence[int]
         statistics.median((one.answered_ns - one.sent_ns) / 1e6 for one in acked),
         wrong,
     )
-
-
-def settled(seconds: float) -> None:
-    """Lets what the handshakes left behind come to rest before something is measured."""
-    time.sleep(seconds)
