@@ -20,7 +20,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_RATE_LIMIT_",
     "KONSUL_AUDIT_",
     "KONSUL_ADMIN_UI_",
-    "KONSUL_WATCH_",
     "KONSUL_MQTT_",
 )
 LATER: Final = frozenset(
