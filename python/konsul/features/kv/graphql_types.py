@@ -46,7 +46,8 @@ async def load_counts(asking: Asking, prefixes: Sequence[str]) -> Sequence[int |
     found: list[int | BaseException] = []
     for prefix in prefixes:
         try:
-            found.append(await asking.run(count, prefix=prefix))
+            number = await asking.run(count, prefix=prefix)
+            found.append(number)
         except KonsulError as error:
             found.append(error)
     return found
