@@ -144,7 +144,7 @@ class Line:
             self._lines.drained(self)
             self.user.drained()
 
-    def closed(self, reason: str) -> None:
+    def closed(self, reason: str, sent_bytes: int = 0) -> None:  # noqa: ARG002 - some listeners count
         """See `LineUser`."""
         if self._raw is not None:
             self._end(reason)
