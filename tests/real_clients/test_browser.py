@@ -92,8 +92,14 @@ def test_a_page_of_another_site_cannot_open_a_websocket(
 
 
 def test_the_playground_asks_and_loads_from_nowhere_else(browser: Browser, server: LiveServer) -> None:
+    put(server.port, "playground/key", "found by hand")
     page = browser.page()
     page.go(f"{server.base_url}/graphql/playground")
-    until(lambda: page.value("document.querySelector('.graphiql-container') !== null"), "GraphiQL", WITHIN_S)
+    until(lambda: page.value("document.querySelector('.graphiql-query-editor .CodeMirror') !== null"), "it")
+    query = '{ kv(key: "playground/key") { value } }'
+    page.value(f"document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue({query!r})")
+    page.value("document.querySelector('.graphiql-execute-button').click()")
+    result = "document.querySelector('.result-window').innerText"
+    until(lambda: "found by hand" in page.value(result), "the answer", WITHIN_S)
     hosts = {urlsplit(url).netloc for url in page.asked_for() if url.startswith("http")}
     assert hosts == {f"127.0.0.1:{server.port}"}
