@@ -22,6 +22,7 @@ from konsul.client import (
     ServiceChange,
     Settings,
 )
+from konsul.client.pursuit import Transport
 from konsul.errors import Forbidden, Unreachable
 from tests.client.played_streams import CUT, HOLD, Event, Farewell, Refusal, Streams
 from tests.process import free_port
@@ -58,7 +59,7 @@ def taken(both: str, address: str, make: Make, count: int, **changes: Any) -> li
 
 @BOTH
 @TRANSPORTS
-def test_changes_come_typed_and_a_cut_is_mended(both: str, transport: str) -> None:
+def test_changes_come_typed_and_a_cut_is_mended(both: str, transport: Transport) -> None:
     base64 = {"value": "AP8=", "encoding": "base64", "old_value": "/w==", "old_value_encoding": "base64"}
     gone = {"type": "delete", "key": "a", "old_value": "v", "timestamp": 6, "modify_index": 13}
     first = [said("a", 11), said("b", 11), CUT]
@@ -78,7 +79,7 @@ def test_changes_come_typed_and_a_cut_is_mended(both: str, transport: str) -> No
 
 @BOTH
 @TRANSPORTS
-def test_a_bookmark_is_where_it_goes_on(both: str, transport: str) -> None:
+def test_a_bookmark_is_where_it_goes_on(both: str, transport: Transport) -> None:
     with Streams([said("a", 11), 40, CUT], [said("a", 41), HOLD]) as server:
         taken(both, server.base_url, lambda c: c.kv.watch("a", since=3, transport=transport), 2)
     assert [one.line.split()[1] for one in server.streams] == [
@@ -90,7 +91,7 @@ def test_a_bookmark_is_where_it_goes_on(both: str, transport: str) -> None:
 
 @BOTH
 @TRANSPORTS
-def test_compacted_is_a_listing(both: str, transport: str) -> None:
+def test_compacted_is_a_listing(both: str, transport: Transport) -> None:
     rows = [{"key": f"app/{n}", "value": "v", "modify_index": n} for n in (3, 61)]
     compacted = {"type": "compacted", "modify_index": 50, "message": "list again"}
     turn = [Event("compacted", compacted) if transport == "sse" else compacted, said("app/61", 61), HOLD]
@@ -105,7 +106,7 @@ def test_compacted_is_a_listing(both: str, transport: str) -> None:
 
 @BOTH
 @TRANSPORTS
-def test_services_with_their_filters(both: str, transport: str) -> None:
+def test_services_with_their_filters(both: str, transport: Transport) -> None:
     web = {"name": "web", "address": "h", "port": 1, "tags": ["v2"]}
     events: list[dict[str, Any]] = [
         {"type": kind, "service": web, "timestamp": 5, "modify_index": index}
@@ -129,7 +130,7 @@ def test_services_with_their_filters(both: str, transport: str) -> None:
 
 @BOTH
 @TRANSPORTS
-def test_the_cluster(both: str, transport: str) -> None:
+def test_the_cluster(both: str, transport: Transport) -> None:
     leader = {"type": "leader", "leader": "n2", "term": 3}
     with Streams([leader, HOLD]) as server:
         told = taken(both, server.base_url, lambda c: c.cluster.watch(transport=transport, notices=True), 2)
@@ -148,7 +149,7 @@ def test_the_cluster(both: str, transport: str) -> None:
         ("50%25", "/kv/watch/?key=50%2525&"),
     ],
 )
-def test_awkward_patterns_arrive(both: str, transport: str, pattern: str, path: str) -> None:
+def test_awkward_patterns_arrive(both: str, transport: Transport, pattern: str, path: str) -> None:
     with Streams([said("a", 11), HOLD]) as server:
         taken(both, server.base_url, lambda c: c.kv.watch(pattern, since=1, transport=transport), 1)
     assert server.streams[0].line.split()[1].startswith(path)
@@ -156,7 +157,7 @@ def test_awkward_patterns_arrive(both: str, transport: str, pattern: str, path: 
 
 @BOTH
 @TRANSPORTS
-def test_a_refusal_is_its_error(both: str, transport: str) -> None:
+def test_a_refusal_is_its_error(both: str, transport: Transport) -> None:
     refused = Refusal(403, {"error": "forbidden", "message": "not yours"})
     with Streams(refused) as server, pytest.raises(Forbidden, match="not yours"):
         taken(both, server.base_url, lambda c: c.kv.watch("a", transport=transport), 1)
@@ -173,7 +174,7 @@ def test_a_farewell_has_its_words(both: str) -> None:
 
 @BOTH
 @TRANSPORTS
-def test_another_server_is_asked_when_one_is_not_there(both: str, transport: str) -> None:
+def test_another_server_is_asked_when_one_is_not_there(both: str, transport: Transport) -> None:
     with Streams([said("a", 11), HOLD]) as server:
         address = f"http://127.0.0.1:{free_port()},{server.base_url}"
         assert taken(both, address, lambda c: c.kv.watch("a", since=1, transport=transport), 1) == [
@@ -183,7 +184,7 @@ def test_another_server_is_asked_when_one_is_not_there(both: str, transport: str
 
 @BOTH
 @TRANSPORTS
-def test_nobody_there_is_an_error(both: str, transport: str) -> None:
+def test_nobody_there_is_an_error(both: str, transport: Transport) -> None:
     with pytest.raises(Unreachable, match="cannot connect"):
         taken(
             both,
@@ -202,11 +203,11 @@ def test_silence_is_a_dead_connection(both: str) -> None:
 
 @TRANSPORTS
 @pytest.mark.parametrize("closed_by", ["watch", "client"])
-def test_another_thread_ends_it(transport: str, closed_by: str) -> None:
+def test_another_thread_ends_it(transport: Transport, closed_by: str) -> None:
     told: list[Any] = []
     with Streams([said("a", 11), HOLD]) as server:
         client = Client(server.base_url)
-        watch = client.kv.watch("a", transport=transport)  # type: ignore[arg-type]
+        watch = client.kv.watch("a", transport=transport)
         thread = threading.Thread(target=lambda: told.extend(watch))
         thread.start()
         until(lambda: told, "the first change")
@@ -231,11 +232,11 @@ def test_another_thread_ends_a_pause() -> None:
 
 
 @TRANSPORTS
-def test_another_task_ends_it(transport: str) -> None:
+def test_another_task_ends_it(transport: Transport) -> None:
     async def story(address: str) -> list[Any]:
         async with AsyncClient(address) as client:
             told: list[Any] = []
-            watch = client.kv.watch("a", transport=transport)  # type: ignore[arg-type]
+            watch = client.kv.watch("a", transport=transport)
 
             async def reader() -> None:
                 async for one in watch:
@@ -254,11 +255,11 @@ def test_another_task_ends_it(transport: str) -> None:
 
 
 @TRANSPORTS
-def test_who_stops_waiting_loses_nothing(transport: str) -> None:
+def test_who_stops_waiting_loses_nothing(transport: Transport) -> None:
     go_on = threading.Event()
 
     async def story(client: AsyncClient) -> Any:
-        async with client, client.kv.watch("a", since=1, transport=transport) as watch:  # type: ignore[arg-type]
+        async with client, client.kv.watch("a", since=1, transport=transport) as watch:
             first = await anext(watch)
             for _ in range(3):
                 waiting = asyncio.create_task(watch.__anext__())

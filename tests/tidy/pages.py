@@ -67,7 +67,7 @@ def _actions(words: str, made: Any) -> Iterator[tuple[str, Any]]:
 def _command(words: str, command: Any) -> Iterator[str]:
     arguments = [one.metavar for one in command.params if one.param_type_name == "argument"]
     usage = " ".join(["konsulctl", words, *filter(None, arguments)])
-    yield f"| `{usage}` | {_first_line(command.help)} |"
+    yield f"| `{_escaped(usage)}` | {_first_line(command.help)} |"
     options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
     yield from _flags(options)
 
