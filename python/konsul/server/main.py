@@ -106,7 +106,8 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
         probe_address(host, http.port)
         kernel = Kernel(Engine(engine_options(config)), config, features)
         app = create_app(kernel)
-        app.router.routes.extend(graphql_routes(kernel))
+        # Before the features': one comparison, where each of theirs is a pattern to try.
+        app.router.routes[:0] = graphql_routes(kernel)
         await kernel.start()
         for note in kernel.engine.status()["notes"]:
             logging.logger().warning("recovered", note=note)
