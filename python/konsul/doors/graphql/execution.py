@@ -13,10 +13,11 @@ from graphql import GraphQLError, GraphQLSyntaxError, execute_root_selection_set
 
 from konsul.doors.graphql.documents import Broken, root_fields
 from konsul.doors.graphql.failures import INTERNAL, PARSE_FAILED, VALIDATION_FAILED, tell
-from konsul.doors.graphql.operation import MUTATION, QUERY, Asked, Operation, Prepared
+from konsul.doors.graphql.operation import MUTATION, QUERY, SUBSCRIPTION, Asked, Operation, Prepared
 from konsul.doors.graphql.persisted import hash_in
 from konsul.doors.graphql.refusals import OK, UNPROCESSABLE, Refused, not_valid, over, rate_limited
 from konsul.kernel.context import Context
+from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watching import client_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ async def prepare(door: Door, asked: Asked) -> Prepared:
     document = await ready.documents.prepare(query)
     definition = document.pick(asked.operation_name)
     kind = definition.operation.value
+    if kind == SUBSCRIPTION and not door.kernel.config.of(WatchSettings).enabled:
+        raise Refused("SUBSCRIPTIONS_DISABLED", "subscriptions are switched off (KONSUL_WATCH_ENABLED)")
     cost = ready.documents.cost(document, definition, asked.variables)
     door.persisted.learn(query, wanted)
     name = definition.name.value if definition.name else ""
