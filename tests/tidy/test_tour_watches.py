@@ -6,8 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from tests.ask import ask
 from tests.doors.streams import Stream
 from tests.process import Server
@@ -39,7 +37,6 @@ def heard(stream: Stream, count: int) -> list[bytes]:
     return found
 
 
-@pytest.mark.filterwarnings("error")
 def test_the_shown_streams_say_what_is_shown(tmp_path: Path) -> None:
     compared = 0
     with Server(tmp_path / "data") as server:
