@@ -44,7 +44,9 @@ pub(crate) enum Path {
 /// A segment with wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Glob {
-    /// What follows the literal prefix.
+    /// The characters it begins with.
+    prefix: Box<str>,
+    /// What follows them.
     tokens: Box<[Token]>,
 }
 
@@ -112,23 +114,24 @@ fn cut(tokens: Vec<Token>, separator: char) -> (Vec<Step>, End) {
 
 fn step(tokens: &[Token]) -> Step {
     let prefix = literal_prefix(tokens);
-    match tokens {
-        [Token::Star] => Step::Star,
-        _ if prefix.chars().count() == tokens.len() => Step::Literal(prefix.into()),
-        _ => Step::Glob(Glob { tokens: tokens.into() }),
+    let after = &tokens[prefix.chars().count()..];
+    match (tokens, after) {
+        ([Token::Star], _) => Step::Star,
+        (_, []) => Step::Literal(prefix.into()),
+        _ => Step::Glob(Glob { prefix: prefix.into(), tokens: after.into() }),
     }
 }
 
 impl Glob {
     /// The characters it begins with.
-    pub(crate) fn prefix(&self) -> String {
-        literal_prefix(&self.tokens)
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    /// True if a whole segment is like this. Greedy, with a way back to the last star only: a later star can
+    /// True if a whole segment is like this, given that it begins like it. Greedy, with a way back to the last star only: a later star can
     /// do whatever an earlier one could. Time is at most pattern length times segment length.
     pub(crate) fn matches(&self, segment: &str) -> bool {
-        let mut rest = segment.chars();
+        let mut rest = segment[self.prefix.len()..].chars();
         let mut at = 0;
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
         loop {

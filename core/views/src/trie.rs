@@ -30,8 +30,9 @@ struct Node {
 struct Wild {
     star: u32,
     deep: u32,
-    /// By literal prefix, so that a segment meets only globs that begin like it.
-    globs: BTreeMap<Box<str>, Vec<(Glob, u32)>>,
+    /// Sorted by literal prefix, so that a segment meets only globs that begin like it. No map: most nodes
+    /// have one at most, for which a map's first block is too large.
+    globs: Vec<(Glob, u32)>,
     /// Patterns that end with `**` after this node.
     rest: Lane,
     odd: Vec<(Pattern, Lane)>,
@@ -39,11 +40,17 @@ struct Wild {
 
 impl Default for Wild {
     fn default() -> Self {
-        Self { star: NONE, deep: NONE, globs: BTreeMap::new(), rest: Lane::default(), odd: Vec::new() }
+        Self { star: NONE, deep: NONE, globs: Vec::new(), rest: Lane::default(), odd: Vec::new() }
     }
 }
 
 impl Wild {
+    /// The globs whose literal prefix is `prefix`.
+    fn begin_with<'w>(&'w self, prefix: &'w str) -> impl Iterator<Item = &'w (Glob, u32)> {
+        let start = self.globs.partition_point(|(each, _)| each.prefix() < prefix);
+        self.globs[start..].iter().take_while(move |(each, _)| each.prefix() == prefix)
+    }
+
     fn is_empty(&self) -> bool {
         self.star == NONE
             && self.deep == NONE
@@ -65,8 +72,7 @@ impl Node {
             Step::Star => wild.map(|wild| wild.star).filter(|node| *node != NONE),
             Step::Deep => wild.map(|wild| wild.deep).filter(|node| *node != NONE),
             Step::Glob(glob) => {
-                let alike = wild?.globs.get(glob.prefix().as_str())?;
-                alike.iter().find(|(each, _)| each == glob).map(|(_, node)| *node)
+                wild?.begin_with(glob.prefix()).find(|(each, _)| each == glob).map(|(_, node)| *node)
             }
         }
     }
@@ -80,7 +86,11 @@ impl Node {
             Step::Deep => self.wild.get_or_insert_default().deep = node,
             Step::Glob(glob) => {
                 let globs = &mut self.wild.get_or_insert_default().globs;
-                globs.entry(glob.prefix().into()).or_default().push((glob.clone(), node));
+                let at = globs.partition_point(|(each, _)| each.prefix() < glob.prefix());
+                if globs.is_empty() {
+                    globs.reserve_exact(1);
+                }
+                globs.insert(at, (glob.clone(), node));
             }
         }
     }
@@ -95,12 +105,9 @@ impl Node {
             Step::Star => wild.star = NONE,
             Step::Deep => wild.deep = NONE,
             Step::Glob(glob) => {
-                let prefix = glob.prefix();
-                if let Some(alike) = wild.globs.get_mut(prefix.as_str()) {
-                    alike.retain(|(each, _)| each != glob);
-                    if alike.is_empty() {
-                        wild.globs.remove(prefix.as_str());
-                    }
+                wild.globs.retain(|(each, _)| each != glob);
+                if wild.globs.len() < wild.globs.capacity() / 4 {
+                    wild.globs.shrink_to(wild.globs.len() * 2);
                 }
             }
             Step::Literal(_) => {}
@@ -335,7 +342,7 @@ impl Trie {
             return;
         }
         for (end, _) in segment.char_indices().chain([(segment.len(), ' ')]) {
-            for (glob, child) in wild.globs.get(&segment[..end]).into_iter().flatten() {
+            for (glob, child) in wild.begin_with(&segment[..end]) {
                 if glob.matches(segment) {
                     walk.enter(&self.nodes, *child);
                 }
