@@ -77,6 +77,14 @@ def test_variables_that_nest_without_end(http: httpx.Client) -> None:
     assert (answer.status_code, code_of(answer.json())) == (422, "GRAPHQL_VALIDATION_FAILED")
 
 
+def test_errors_that_quote_what_was_sent_stay_short(http: httpx.Client) -> None:
+    members = " ".join(f"n{number}: 1" for number in range(1_000))
+    query = "mutation { registerService(input: {" + members + "}) { name } }"
+    answer = http.post("/graphql", json={"query": query})
+    assert answer.status_code == 422
+    assert len(answer.content) < 5 * len(query)
+
+
 def test_a_batch_of_ten_thousand(http: httpx.Client) -> None:
     answer = http.post("/graphql", json=[{"query": "{ __typename }"}] * 10_000)
     assert (answer.status_code, code_of(answer.json())) == (422, "BATCH_LIMIT_EXCEEDED")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 _DEEPEST_VARIABLE: Final = 64
+_MESSAGE_CHARS: Final = 1_000
 
 
 async def prepare(door: Door, asked: Asked) -> Prepared:
@@ -141,7 +142,11 @@ def told(errors: Iterable[GraphQLError], operation: Operation | None) -> list[Bo
             code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else VALIDATION_FAILED
             error.extensions = {**(error.extensions or {}), "code": code}
         tell(error, operation)
-        found.append(dict(error.formatted))
+        body: Body = dict(error.formatted)
+        if len(error.message) > _MESSAGE_CHARS:
+            # Some messages quote what was sent, and a document may have many errors.
+            body["message"] = error.message[:_MESSAGE_CHARS] + "..."
+        found.append(body)
     return found
 
 
