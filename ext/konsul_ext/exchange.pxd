@@ -9,10 +9,9 @@ ctypedef int (*Then)(Exchange ex, tuple completion) except -1
 
 cdef class Exchange:
     cdef Site site
-    # Who asks: the ASGI scope; `proto` and `watcher` are the server's when it drives the front directly,
-    # else None
+    # Who asks: the ASGI scope; `proto` is the listener's request when it drives the front directly, else None
     cdef dict scope
-    cdef object proto, watcher, future
+    cdef object proto, future
     # What its head said
     cdef str method_name, client
     cdef int method
@@ -25,7 +24,6 @@ cdef class Exchange:
     # Its body
     cdef bytes body
     cdef list chunks
-    cdef object awaited  # the piece asked for
     cdef Py_ssize_t received, held
     cdef Step step
     # Its terms
@@ -40,7 +38,8 @@ cdef class Exchange:
     cdef uint64_t expected
     cdef int route, verb
     cdef int64_t begun_ns, reading_since_ns
-    cdef bint answered, fell, finished
+    cdef bint answered, fell, finished, left
+    cdef object user  # of the line that has taken the connection over
     cdef dict start, tail
     cdef int status
     cdef int64_t size
@@ -48,6 +47,7 @@ cdef class Exchange:
     cdef int need_body(self, Step step) except -1
     cdef int receive(self) except -1
     cdef int take(self, dict message) except -1
+    cdef int take_piece(self, bytes piece, bint more) except -1
     cdef int body_done(self) except -1
     cdef int _hold(self, bytes piece) except -1
     cdef int wait_for(self, object ticket, Then then) except -1
@@ -60,5 +60,7 @@ cdef class Exchange:
     cdef int refuse_with(self, object error) except -1
     cdef int count(self, int outcome) except -1
     cdef int crash(self, object error) except -1
+    cdef int take_over(self, int status, object user) except -1
+    cdef int leave(self) except -1
     cdef int finish(self) except -1
     cdef list own_headers(self, list given)

@@ -1,7 +1,7 @@
 """One request between its first byte and its last: body, wait for the log, answer, and what is noted about
 it.
 
-Driven from two sides: directly by the HTTP server's callbacks (`proto` set), or by an ASGI coroutine in
+Driven from two sides: directly by the listener's answering thread (`proto` set), or by an ASGI coroutine in
 `front`. Every entry point catches: whatever goes wrong becomes an answer.
 """
 
@@ -32,7 +32,8 @@ cdef str BODY = "http.response.body"
 
 
 cdef class Exchange:
-    """See the module. `set_result` and `done` make it what the engine expects of a future."""
+    """See the module. `set_result` and `done` make it what the engine expects of a future; `message`,
+    `drained` and `closed` make it the user of the line that its connection became."""
 
     # Body
 
@@ -44,6 +45,10 @@ cdef class Exchange:
         if self.declared == 0:
             self.body = b""
             return step(self)
+        if self.proto is not None:
+            whole = self.proto.take_body()
+            if whole is not None:
+                return self.take_piece(whole, False)
         self.reading_since_ns = monotonic_ns()
         if self.proto is None:
             return 0
@@ -51,29 +56,29 @@ cdef class Exchange:
         return self.receive()
 
     cdef int receive(self) except -1:
-        self.awaited = self.proto.receive()
-        self.awaited.add_done_callback(self)
+        self.proto.read(self)
         return 0
 
-    def __call__(self, future):
-        """The server has the next piece of the body."""
-        self.awaited = None
+    def __call__(self, piece, more):
+        """The listener has the next piece of the body; None if there will be none."""
         try:
             if not self.answered:
-                self.take(future.result())
+                self.take_piece(piece, more)
         except Exception as error:
             self.crash(error)
 
     cdef int take(self, dict message) except -1:
-        """One ASGI message: asks for more, or goes on when the body is whole."""
-        cdef bytes piece
-        cdef bint more
+        """One ASGI message."""
         if message["type"] != "http.request":
+            return self.take_piece(None, False)
+        return self.take_piece(message.get("body", b""), message.get("more_body", False))
+
+    cdef int take_piece(self, bytes piece, bint more) except -1:
+        """Asks for more, or goes on when the body is whole."""
+        if piece is None:
             # The client is gone, or framed the body wrongly and still reads: the server does not say which.
             self.close = True
             return self.refuse(400, b"the request body is not whole")
-        piece = message.get("body", b"")
-        more = message.get("more_body", False)
         self.received += len(piece)
         if self.received > self.site.max_body_bytes:
             self.close = True
@@ -112,10 +117,8 @@ cdef class Exchange:
         """The body took too long."""
         self.close = True
         self.refuse(408, b"the request body did not arrive in time")
-        if self.awaited is not None:
-            # While the server waits for the body it keeps the connection, whatever the answer said.
-            awaited, self.awaited = self.awaited, None
-            awaited.cancel()
+        if self.proto is not None:
+            self.proto.give_up()
 
     # The log's answer
 
@@ -216,15 +219,12 @@ cdef class Exchange:
             headers.append((b"content-length", b"%d" % self.size))
             body = b""
             self.size = 0
-        cdef dict start = {"type": START, "status": status, "headers": headers}
-        cdef dict tail = {"type": BODY, "body": body}
         self.finish()
         if self.proto is not None:
-            self.proto.send(start)
-            self.proto.send(tail)
+            self.proto.answer(status, headers, body)
             return 0
-        self.start = start
-        self.tail = tail
+        self.start = {"type": START, "status": status, "headers": headers}
+        self.tail = {"type": BODY, "body": body}
         if self.future is not None and not self.future.done():
             self.future.set_result(None)
         return 0
@@ -244,6 +244,50 @@ cdef class Exchange:
             self.refuse(500, b"Internal server error")
         return 0
 
+    # As the user of a line
+
+    cdef int take_over(self, int status, object user) except -1:
+        """The connection is a line's now. The request is over, but noted when the line is closed; what it was
+        made of is let go."""
+        route = self.scope["konsul"]["route"]
+        if route is not None:
+            self.route = self.site.series.route(route.replace(":path}", "}"))
+        self.answered = True
+        self.status = status
+        self.user = user
+        self.scope = None
+        self.proto = None
+        self.body = None
+        return self.leave()
+
+    def message(self, data):
+        """Of the client, on a WebSocket."""
+        self.user.message(data)
+
+    def drained(self):
+        """The client has read."""
+        self.user.drained()
+
+    def closed(self, reason, sent):
+        """The line is over."""
+        user, self.user = self.user, None
+        self.size = sent
+        self.finish()
+        user.closed(reason)
+
+    # The end
+
+    cdef int leave(self) except -1:
+        """Is no longer in flight."""
+        cdef Site site = self.site
+        if self.left:
+            return 0
+        self.left = True
+        site.in_flight -= 1
+        if site.in_flight == 0 and site.when_idle is not None:
+            site.loop.call_soon_threadsafe(site.when_idle)
+        return 0
+
     cdef int finish(self) except -1:
         """Notes the finished request: metrics, access log, in flight."""
         cdef Site site = self.site
@@ -259,7 +303,4 @@ cdef class Exchange:
             site.series.observe(self.route, self.method, self.status, took_ns)
         site.log.line(self.request_id, self.method_name, self.raw_path, self.status, took_ns, self.size,
                       self.client, self.user_agent)
-        site.in_flight -= 1
-        if site.in_flight == 0 and site.when_idle is not None:
-            site.loop.call_soon_threadsafe(site.when_idle)
-        return 0
+        return self.leave()

@@ -10,8 +10,7 @@ cdef class Front:
     cdef int _kv, _service, _heartbeat, _deregister, _batch_get, _batch_set, _batch_delete, _unmatched
     cdef bint _guarded
 
-    cdef int serve(self, dict scope, object proto, object watcher) except -1
-    cdef Exchange _open(self, dict scope, object proto, object watcher)
+    cdef Exchange _open(self, dict scope, object proto)
     cdef int _begin(self, Exchange ex) except -1
     cdef int _admit(self, Exchange ex) except -1
     cdef int _dispatch(self, Exchange ex) except -1

@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, final
 
-from konsul_ext.contract import App, Completion, Headers, NativeCore, Receive, Scope, Send, Snapshot, Tally
+from konsul_ext.contract import App, Completion, Headers, NativeCore, NativeRequest, Receive, Scope, Send, Snapshot, Tally
 
 @final
 class Front:
-    """The callable given to the HTTP server, as ASGI or through `direct`.
+    """What answers every request: as an ASGI application, or given to the listener as its `answer`.
 
     Every request gets an id, limits on head and body, CORS, a decoded path, the slots `identify` and
     `limit`, a line in the access log and a count. Plain cases of the data plane are answered here with one
     call into `core`; everything else goes to `app`, which finds the body whole, `scope["path"]` decoded
     once without `/v1` and trailing slashes, and `scope["konsul"]`: request_id, client, identity (if there
-    is a slot for it), and route, which `app` sets to the template that matched.
+    is a slot for it), route, which `app` sets to the template that matched, and behind the listener lines,
+    which makes the connection a line (`konsul.kernel.lines`).
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Front:
         """
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serves one ASGI request or WebSocket."""
-    def direct(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """For `granian_worker`: takes requests from granian's callback thread, poses as its event loop."""
+    def answer(self, scope: Scope, request: NativeRequest) -> None:
+        """Answers a request of the listener, on whatever thread has it. Returns at once."""
     def start(self) -> None:
         """Starts the log's writer thread and the sweep that ends slow bodies. Needs a running loop."""
     def snapshot(self) -> Snapshot:

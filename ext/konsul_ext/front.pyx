@@ -10,12 +10,13 @@ from konsul_ext.batch cimport batch_delete, batch_get, batch_set
 from konsul_ext.head cimport BAD_PATH, BODY_TOO_LARGE, PREFLIGHT, TOO_LONG, read_head, read_path
 from konsul_ext.kv cimport kv_delete, kv_get, kv_put
 from konsul_ext.moment cimport monotonic_ns
+from konsul_ext.lines cimport Lines
 from konsul_ext.outgoing cimport Incoming, Outgoing, Watched
 from konsul_ext.series cimport Series
 from konsul_ext.services cimport service_deregister, service_get, service_heartbeat
 from konsul_ext.site cimport DELETE, GET, HEAD, POST, PUT
 
-from konsul_ext.direct import Direct
+from konsul_ext.socket import Socket
 
 cdef list PREFLIGHT_HEADERS = [
     (b"access-control-allow-origin", b"*"),
@@ -105,11 +106,6 @@ cdef class Front:
         site.when_idle = None
         return site.in_flight
 
-    def direct(self, loop):
-        """See front.pyi."""
-        self.site.loop = loop
-        return Direct(self, loop)
-
     def snapshot(self):
         """See front.pyi."""
         cdef Site site = self.site
@@ -132,7 +128,7 @@ cdef class Front:
             ex.expire()
         self._sweeper = self.site.loop.call_later(self._sweep_s, self._sweep)
 
-    # In: from an ASGI server, or straight from the server's callbacks (Direct)
+    # In: from an ASGI server, or straight from the listener's answering thread
 
     def __call__(self, dict scope, receive, send):
         """Serves one request or connection."""
@@ -140,17 +136,16 @@ cdef class Front:
             return self._serve_asgi(scope, receive, send)
         return self._serve_websocket(scope, receive, send)
 
-    cdef int serve(self, dict scope, object proto, object watcher) except -1:
-        """Serves one request whose answer goes to `proto`. Returns at once."""
-        cdef Exchange ex = self._open(scope, proto, watcher)
+    def answer(self, dict scope, request):
+        """See front.pyi."""
+        cdef Exchange ex = self._open(scope, request)
         try:
             self._begin(ex)
         except Exception as error:
             ex.crash(error)
-        return 0
 
     async def _serve_asgi(self, dict scope, receive, send):
-        cdef Exchange ex = self._open(scope, None, None)
+        cdef Exchange ex = self._open(scope, None)
         try:
             self._begin(ex)
             async with asyncio.timeout(self.site.body_timeout_ns / 1e9 if ex.reading_since_ns else None):
@@ -173,13 +168,12 @@ cdef class Front:
         elif not ex.answered:
             await self._run_app(ex, receive, send)
 
-    cdef Exchange _open(self, dict scope, object proto, object watcher):
+    cdef Exchange _open(self, dict scope, object proto):
         cdef Exchange ex = Exchange.__new__(Exchange)
         ex.begun_ns = monotonic_ns()
         ex.site = self.site
         ex.scope = scope
         ex.proto = proto
-        ex.watcher = watcher
         ex.raw_path, ex.method_name, ex.client = b"", "", ""
         ex.route = self._unmatched
         self.site.in_flight += 1
@@ -206,6 +200,8 @@ cdef class Front:
         if self._guarded and not self._admit(ex):
             return 0
         ex.dispatched = True
+        if ex.proto is not None and ex.scope["type"] == "websocket":
+            return ex.fall()
         return self._dispatch(ex)
 
     cdef int _admit(self, Exchange ex) except -1:
@@ -275,8 +271,13 @@ cdef class Front:
             self.site.loop.call_soon_threadsafe(self._spawn, ex)
 
     def _spawn(self, Exchange ex):
-        task = self.site.loop.create_task(
-            self._run_app(ex, Incoming(self.site.loop, ex.proto), Outgoing(self.site.loop, ex.proto)))
+        cdef object loop = self.site.loop
+        if ex.scope["type"] == "websocket":
+            socket = Socket(ex, loop)
+            run = self._run_app(ex, socket.receive, socket.send)
+        else:
+            run = self._run_app(ex, Incoming(loop, ex.proto), Outgoing(loop, ex.proto))
+        task = loop.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -287,26 +288,35 @@ cdef class Front:
 
     async def _run_app(self, Exchange ex, receive, send):
         cdef dict about = self._about(ex)
+        cdef object proto = ex.proto
         scope = ex.scope
         if ex.identity is None:
             del about["identity"]
+        if proto is not None:
+            about["lines"] = Lines(ex)
         scope["konsul"] = about
         scope["path"] = ex.path.decode()
         scope.setdefault("root_path", "")
         scope.setdefault("state", {})
-        watched = Watched(ex, receive, send)
         try:
-            await self.app(scope, watched.incoming, watched.outgoing)
+            if scope["type"] == "websocket":
+                await self.app(scope, receive, send)
+            else:
+                watched = Watched(ex, receive, send)
+                await self.app(scope, watched.incoming, watched.outgoing)
         except Exception:
             # The application has logged it. With its answer begun, only a cut connection tells the client.
-            if ex.proto is None:
+            if proto is None:
                 raise
         finally:
-            if about["route"] is not None:
-                ex.route = self.site.series.route(about["route"].replace(":path}", "}"))
-            if ex.proto is not None:
-                ex.watcher.done()
-            ex.finish()
+            if ex.user is None and not ex.finished:
+                if about["route"] is not None:
+                    ex.route = self.site.series.route(about["route"].replace(":path}", "}"))
+                if proto is not None:
+                    if not ex.answered:
+                        ex.status = 500
+                    proto.finish()
+                ex.finish()
 
     async def _serve_websocket(self, dict scope, receive, send):
         """Connections that stay: the application's, with the same preparation as a request."""
@@ -314,7 +324,7 @@ cdef class Front:
             await send({"type": "websocket.close", "code": 1012})
             return
         scope["method"] = "GET"
-        cdef Exchange ex = self._open(scope, None, None)
+        cdef Exchange ex = self._open(scope, None)
         try:
             read_head(ex)
             if read_path(ex) == BAD_PATH:

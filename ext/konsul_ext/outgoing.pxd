@@ -4,7 +4,9 @@ cdef class Incoming:
     cdef object loop, proto
 
 cdef class Outgoing:
-    cdef object loop, proto
+    cdef object loop, proto, headers
+    cdef int status
+    cdef bint begun
 
 cdef class Watched:
     cdef Exchange ex

@@ -1,10 +1,4 @@
-"""The application's `receive` and `send`: over the server's protocol object, and watched by the front.
-
-The server's own awaitables belong to `Direct` and not to the application's loop, so a task could not await
-them.
-"""
-
-import asyncio
+"""The application's `receive` and `send`: over the listener's request object, and watched by the front."""
 
 from konsul_ext.exchange cimport Exchange
 from konsul_ext.site cimport HEAD
@@ -18,52 +12,71 @@ cdef class Incoming:
         self.proto = proto
 
     def __call__(self):
-        return _of_loop(self.loop, self.proto.receive())
+        future = self.loop.create_future()
+        self.proto.wait(Arrival(future))
+        return future
+
+
+cdef class Arrival:
+    """Turns a piece of a body into an ASGI message."""
+
+    cdef object future
+
+    def __init__(self, future):
+        self.future = future
+
+    def __call__(self, piece, more):
+        if self.future.done():
+            return
+        if piece is None:
+            self.future.set_result({"type": "http.disconnect"})
+        else:
+            self.future.set_result({"type": "http.request", "body": piece, "more_body": more})
 
 
 cdef class Outgoing:
-    """ASGI send."""
+    """ASGI send. An answer whose body is one message leaves whole, any other piece by piece."""
 
     def __init__(self, loop, proto):
         self.loop = loop
         self.proto = proto
 
     def __call__(self, dict message):
-        return _of_loop(self.loop, self.proto.send(message))
+        cdef bytes body
+        cdef bint more
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+            return _now(None)
+        if message["type"] != "http.response.body" or self.headers is None:
+            return _now(None)
+        body = bytes(message.get("body", b""))
+        more = message.get("more_body", False)
+        if not self.begun:
+            self.begun = True
+            if not more:
+                self.proto.answer(self.status, self.headers, body)
+                return _now(None)
+            self.proto.begin(self.status, self.headers)
+        future = self.loop.create_future()
+        if self.proto.push(body, Room(future)):
+            future.set_result(None)
+        if not more:
+            self.proto.end()
+        return future
 
 
-cdef object _of_loop(loop, awaitable):
-    """The server's awaitable itself if it is done, else a future of `loop` that follows it."""
-    if not hasattr(awaitable, "add_done_callback"):
-        return awaitable
-    future = loop.create_future()
-    follower = Follower.__new__(Follower)
-    (<Follower>follower).future = future
-    (<Follower>follower).source = awaitable
-    awaitable.add_done_callback(follower)
-    future.add_done_callback((<Follower>follower).give_up)
-    return future
+cdef class Room:
+    """Lets the application go on."""
 
+    cdef object future
 
-cdef class Follower:
-    """Copies what the server's awaitable ends with into a future of the loop."""
+    def __init__(self, future):
+        self.future = future
 
-    cdef object future, source
-
-    def __call__(self, source):
-        if self.future.done():
-            return
-        try:
-            self.future.set_result(source.result())
-        except asyncio.CancelledError:
-            self.future.cancel()
-        except Exception as error:
-            self.future.set_exception(error)
-
-    def give_up(self, future):
-        """Nobody waits any more: the server may stop as well."""
-        if future.cancelled():
-            self.source.cancel()
+    def __call__(self, _piece, _more):
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 cdef class Watched:

@@ -1,9 +1,10 @@
 """The Rust core as Python sees it: bytes and tickets, never objects. `konsul.engine` is its only importer."""
 
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
 
-__all__ = ["ABI", "VERSION", "Core", "CoreError", "Form", "Limiter", "Replica", "Shape"]
+__all__ = ["ABI", "VERSION", "Core", "CoreError", "Form", "HttpLine", "HttpListener", "HttpRequest"]
+__all__ += ["Limiter", "Replica", "Shape"]
 
 ABI: Final[int]
 """Raised by one whenever this file changes meaning; `konsul.engine` refuses a core with another number."""
@@ -172,6 +173,86 @@ class Form:
         renewed lease; empty: not told. `row` and `old`: fields as in `Shape`, of the new row and of the one
         before it (its empty ones omitted). Of a row that went only the key's fields are told, or with `wrap`
         all, from the old row. `wrap`: the name of the member that holds the `row` fields."""
+
+@final
+class HttpListener:
+    """The HTTP/1.1 listener. Requests are answered on one thread of its own, which takes the GIL once for all
+    that wait."""
+
+    def __new__(
+        cls,
+        *,
+        head_timeout_ms: int,
+        head_max_bytes: int,
+        connections_max: int,
+        ping_interval_ms: int,
+        pong_timeout_ms: int,
+    ) -> HttpListener:
+        """`head_timeout_ms`: from the moment the connection could have sent a head until it is whole; idle
+        connections end after it. `head_max_bytes`: at least 8192; 431 beyond it. `connections_max`: 503
+        beyond it. `ping_interval_ms`, `pong_timeout_ms`: of WebSockets."""
+    def start(
+        self,
+        fd: int,
+        answer: Callable[[dict[str, Any], HttpRequest], object],
+        call_soon: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """Serves the listening socket `fd`, which belongs to it from now on. `answer(scope, request)`: on its
+        thread, must not wait; `scope` is ASGI's without `path`. `call_soon(callback)`: has `callback()`
+        called on the event loop's thread."""
+    def stop(self, grace_ms: int) -> None:
+        """Accepts no more, ends idle connections, gives others `grace_ms`, cuts the rest. Waits for that,
+        without the GIL; every line's user is told."""
+    def stats(self) -> tuple[int, int, int, int, int, int]:
+        """(open connections, open lines, accepted, refused because there were too many, failed accepts, lines
+        closed because too much waited)."""
+
+@final
+class HttpRequest:
+    """One request: its body, and where its answer goes. For any thread. A `callback` is called once with a
+    piece of the body, or None when the client is gone, and whether more follows."""
+
+    def take_body(self) -> bytes | None:
+        """The whole body, once, if it came with the head; else None: `read` it."""
+    def read(self, callback: Callable[[bytes | None, bool], object]) -> None:
+        """Asks for the next piece, on the answering thread; after the last one, for the client's end."""
+    def wait(self, callback: Callable[[bytes | None, bool], object]) -> None:
+        """As `read`, on the event loop's thread."""
+    def give_up(self) -> None:
+        """Forgets the callback of `read` or `wait`."""
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """The whole answer. False: too late, it has one or the client is gone. ValueError: what HTTP does not
+        allow in a header. `content-length` is added if missing."""
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Begins an answer whose body follows; as `answer`."""
+    def push(self, body: bytes, callback: Callable[[bytes | None, bool], object]) -> bool:
+        """Adds to the body. False: more than 64 KiB wait; `callback` is called on the event loop's thread when
+        there is room, or nobody to send to."""
+    def end(self) -> None:
+        """The body is complete."""
+    def finish(self) -> None:
+        """Whoever answers is through: without an answer the client gets 500, in the middle it is cut."""
+    def sse(self, status: int, headers: list[tuple[bytes, bytes]], user: Any) -> HttpLine:
+        """Makes the connection an event stream. `user.drained()` and `user.closed(reason, sent_bytes)` are
+        called on the event loop's thread. RuntimeError: answered already, or the client is gone."""
+    def websocket(
+        self, user: Any, subprotocol: str | None, headers: list[tuple[bytes, bytes]], max_message_bytes: int
+    ) -> HttpLine:
+        """Upgrades to a WebSocket; `user` has `message(str | bytes)` as well. A larger message closes with
+        1009. RuntimeError as for `sse`, or the client did not ask for it."""
+
+@final
+class HttpLine:
+    """An open connection that the server pushes to. For any thread; holds no more than 1 MiB."""
+
+    def send(self, data: bytes, is_binary: bool = False) -> bool:
+        """Queues bytes of an event stream, or one message. False: more than 64 KiB wait, send no more until
+        `drained`; or it is over."""
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Ends it; what waits is still written for 3 s, unless it is more than 64 KiB."""
+    @property
+    def queued_bytes(self) -> int:
+        """What the client has not been given yet."""
 
 @final
 class Limiter:

@@ -22,7 +22,7 @@ from konsul.handshake import shake_hands
 from konsul.options import Options
 
 __all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "Form", "JsonPage", "Options", "Page"]
-__all__ += ["Limiter"]
+__all__ += ["HttpLine", "HttpListener", "HttpRequest", "Limiter"]
 __all__ += ["Replica", "Row", "Shape", "Watched", "raise_for", "unpack_row"]
 
 _ABI: Final = 3
@@ -46,6 +46,9 @@ Form = _core.Form
 Shape = _core.Shape
 Replica = _core.Replica
 Limiter = _core.Limiter
+HttpListener = _core.HttpListener
+HttpRequest = _core.HttpRequest
+HttpLine = _core.HttpLine
 
 
 def _refusal(error: _core.CoreError) -> KonsulError:

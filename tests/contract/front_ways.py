@@ -1,4 +1,4 @@
-"""One request three ways: through the plain front, the compiled one as ASGI, and as granian drives that."""
+"""One request three ways: through the plain front, the compiled one as ASGI, and as the listener drives that."""
 
 from __future__ import annotations
 
@@ -132,98 +132,94 @@ class AsgiWay:
         return collected.reply()
 
 
-class Ready:
-    """An awaitable that granian hands out done."""
+class Asked:
+    """The double of the listener's request object."""
 
-    def __await__(self) -> Any:
-        return iter(())
-
-
-class Piece:
-    """A future as granian makes them: it calls back through the loop-like object it was made with."""
-
-    def __init__(self, loop: Any) -> None:
-        self._loop = loop
-        self._result: Message | None = None
-        self._callback: Callable[[Any], object] | None = None
-
-    def add_done_callback(self, callback: Callable[[Any], object], *, context: object = None) -> None:
-        self._callback = callback
-        if self._result is not None:
-            self._loop.call_soon(callback, self, context=context)
-
-    def finish(self, message: Message) -> None:
-        self._result = message
-        if self._callback is not None:
-            self._loop.call_soon_threadsafe(self._callback, self, context=None)
-
-    def result(self) -> Message | None:
-        return self._result
-
-    def cancel(self) -> bool:
-        return False
-
-
-class Watcher:
-    """The double of granian's watcher and protocol for one request."""
-
-    def __init__(self, direct: Any, call: Call) -> None:
+    def __init__(self, call: Call) -> None:
         self.scope = call.scope()
-        self.proto = self
         self.collected = Collected()
-        self.pieces = call.messages()
-        self.waiting: list[Piece] = []
-        self.finished = False
-        self._direct = direct
+        self.whole = call.body if call.pieces == 1 and call.body else None
+        self.pieces: list[Message] = [] if self.whole else call.messages()
+        self.waiting: list[Callable[[bytes | None, bool], object]] = []
+        self.has_given_up = False
+        self.has_ended = self.whole is not None
 
-    def receive(self) -> Piece:
-        """The next piece, later; the last one leaves `more_body` on, as granian's do."""
-        piece = Piece(self._direct)
+    def take_body(self) -> bytes | None:
+        whole, self.whole = self.whole, None
+        return whole
+
+    def read(self, callback: Callable[[bytes | None, bool], object]) -> None:
+        """The next piece, later; the last one leaves `more` on, as those of a body of unknown length do."""
         loop = asyncio.get_running_loop()
         if self.pieces:
             message = self.pieces.pop(0)
             if message["type"] == "http.request":
-                message = {**message, "more_body": True}
-            loop.call_soon(piece.finish, message)
-        elif not self.finished:
-            loop.call_soon(piece.finish, {"type": "http.request", "body": b"", "more_body": False})
-            self.finished = True
+                loop.call_soon(callback, message.get("body", b""), True)
+            else:
+                loop.call_soon(callback, None, False)
+        elif not self.has_ended:
+            loop.call_soon(callback, b"", False)
+            self.has_ended = True
         else:
-            self.waiting.append(piece)
-        return piece
+            self.waiting.append(callback)
 
-    def send(self, message: Message) -> Ready:
-        self.collected.keep(message)
-        return Ready()
+    wait = read
 
-    def done(self) -> None:
-        for piece in self.waiting:
-            piece.finish({"type": "http.disconnect"})
+    def give_up(self) -> None:
+        self.has_given_up = True
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        if not self.begin(status, headers):
+            return False
+        self.collected.keep({"type": "http.response.body", "body": body})
+        return True
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        if self.collected.messages:
+            return False
+        self.collected.keep({"type": "http.response.start", "status": status, "headers": headers})
+        return True
+
+    def push(self, body: bytes, _callback: Callable[[bytes | None, bool], object]) -> bool:
+        self.collected.keep({"type": "http.response.body", "body": body, "more_body": True})
+        return True
+
+    def end(self) -> None:
+        self.collected.keep({"type": "http.response.body", "body": b""})
+
+    def finish(self) -> None:
+        for callback in self.waiting:
+            callback(None, False)
         self.waiting.clear()
 
-    def err(self, error: BaseException) -> None:
-        raise error
+    def sse(self, status: int, headers: list[tuple[bytes, bytes]], user: Any) -> Any:
+        raise NotImplementedError
+
+    def websocket(
+        self, user: Any, subprotocol: str | None, headers: list[tuple[bytes, bytes]], max_message_bytes: int
+    ) -> Any:
+        raise NotImplementedError
 
 
 class DirectWay:
-    """Drives the compiled front as granian does."""
+    """Drives the compiled front as the listener does."""
 
     def __init__(self, front: Front) -> None:
-        self.door = front.direct(asyncio.get_running_loop())
+        self.front = front
 
-    def begin(self, call: Call, stalled_after: list[Message] | None = None) -> Watcher:
+    def begin(self, call: Call, stalled_after: list[Message] | None = None) -> Asked:
         """Starts a request. `stalled_after`: these messages instead of its body, and then silence."""
-        watcher = Watcher(self.door, call)
+        asked = Asked(call)
         if stalled_after is not None:
-            watcher.pieces, watcher.finished = stalled_after, True
-        self.door.schedule(watcher)
-        return watcher
+            asked.whole, asked.pieces, asked.has_ended = None, stalled_after, True
+        self.front.answer(asked.scope, asked)
+        return asked
 
     async def __call__(self, call: Call) -> Reply:
-        watcher = self.begin(call)
+        asked = self.begin(call)
         async with asyncio.timeout(ANSWER_DEADLINE_S):
-            await watcher.collected.done.wait()
-        return watcher.collected.reply()
+            await asked.collected.done.wait()
+        return asked.collected.reply()
 
 
 async def start_node(data_dir: str, environ: dict[str, str] | None = None) -> Kernel:

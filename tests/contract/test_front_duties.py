@@ -19,7 +19,7 @@ from konsul.features.kv.commands import refusal as kv_refusal
 from konsul.features.kv.tables import METADATA, PLAIN
 from konsul.kernel.node import Kernel
 from konsul_ext.front import Front
-from tests.contract.front_ways import AsgiWay, Call, DirectWay, Reply, Watcher, start_node
+from tests.contract.front_ways import AsgiWay, Asked, Call, DirectWay, Reply, start_node
 from tests.waiting import until_async
 
 JSON = (b"content-type", b"application/json")
@@ -119,8 +119,9 @@ async def test_a_late_piece_changes_nothing(folder: Path) -> None:
         watcher = on.direct.begin(Call("PUT", b"/kv/k", b"", b"", (JSON, (b"content-length", b"13"))), [])
         (piece,) = watcher.waiting
         await asyncio.wait_for(watcher.collected.done.wait(), 20)
-        piece.finish({"type": "http.request", "body": b'{"value":"v"}', "more_body": False})
+        piece(b'{"value":"v"}', False)
         assert len(watcher.collected.messages) == 2
+        assert watcher.has_given_up
         assert (await on.ask(GET)).status == 404
 
 
@@ -146,7 +147,7 @@ async def test_bodies_on_their_way_are_bounded_together(folder: Path) -> None:
         second = on.direct.begin(call, [part])
         await asyncio.wait_for(second.collected.done.wait(), 20)
         assert second.collected.reply().status == 503
-        first.waiting[0].finish({"type": "http.request", "body": b"y" * 20, "more_body": False})
+        first.waiting[0](b"y" * 20, False)
         await asyncio.wait_for(first.collected.done.wait(), 20)
         assert first.collected.reply().status == 200
         assert (await on.direct(Call("PUT", b"/kv/k", b"raw", b"z" * 90, pieces=3))).status == 200
@@ -162,9 +163,9 @@ async def test_a_broken_head_is_answered(folder: Path) -> None:
             {"query_string": 7},
             {"headers": [(b"a", None)]},
         ):
-            watcher = Watcher(on.direct.door, GET)
+            watcher = Asked(GET)
             watcher.scope |= broken
-            on.direct.door.schedule(watcher)
+            on.front.answer(watcher.scope, watcher)
             assert watcher.collected.reply().status == 500
         assert (await on.direct(GET)).status == 404
 
@@ -301,29 +302,25 @@ async def test_slots_are_asked(folder: Path) -> None:
 
 @story
 async def test_a_websocket_reaches_the_application_prepared(folder: Path) -> None:
-    """A connection that stays gets the same path and identity as a request; a path that is none is closed."""
+    """A request for a WebSocket gets the same path and identity as any; what is refused is refused as HTTP."""
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
         seen.append((scope["path"], scope["konsul"]["identity"], await receive()))
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
 
     def identify(_headers: Any, client: str) -> str:
         return f"somebody at {client}"
 
     async with bench(folder, app=app, identify=identify) as on:
         for path in (b"/v1/kv/watch/a%2Fb/", b"/%ff"):
-            watcher = Watcher(on.direct.door, Call("GET", path))
-            watcher.scope["type"] = "websocket"
-            del watcher.scope["method"]
-            watcher.pieces = [{"type": "websocket.connect"}]
-            on.direct.door.schedule(watcher)
-            sent = watcher.collected.messages
-            await until_async(sent.__len__, "an answer")
-            await until_async(lambda: on.front.snapshot()["in_flight"] == 0, "the connection to end")
-            seen.append(sent[0]["type"])
+            asked = Asked(Call("GET", path))
+            asked.scope["type"] = "websocket"
+            on.front.answer(asked.scope, asked)
+            await until_async(lambda: on.front.snapshot()["in_flight"] == 0, "the request to end")
+            seen.append(asked.collected.reply().status)
     connected = ("/kv/watch/a/b", "somebody at 192.0.2.7", {"type": "websocket.connect"})
-    assert seen == [connected, "websocket.accept", "websocket.close"]
+    assert seen == [connected, 403, 400]
 
 
 @story

@@ -1,7 +1,7 @@
 """Every request gets the same answer, byte for byte, whether the compiled front answers it or FastAPI does.
 
 Three nodes see the same requests in the same order: before one stands the plain front, which has no short
-cuts; before the others the compiled one, as ASGI and as granian drives it.
+cuts; before the others the compiled one, as ASGI and as the listener drives it.
 """
 
 from __future__ import annotations

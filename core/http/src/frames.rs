@@ -266,3 +266,104 @@ pub(crate) fn close_frame(code: u16, reason: &str) -> Bytes {
     payload.extend_from_slice(&reason.as_bytes()[..end]);
     frame(CLOSE, &payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A client's frame.
+    fn masked(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
+        let mut bytes = frame(0, payload).to_vec();
+        bytes[0] = first;
+        bytes[1] |= 0x80;
+        let head = bytes.len() - payload.len();
+        let coded: Vec<u8> = payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]).collect();
+        [&bytes[..head], &mask, &coded].concat()
+    }
+
+    fn decoded(decoder: &mut Decoder, pieces: &[&[u8]]) -> Vec<Arrived> {
+        let mut all = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            while let Some(arrived) = decoder.next(&mut piece).unwrap() {
+                all.push(arrived);
+            }
+            assert!(piece.is_empty());
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same(
+            messages in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..70_000), any::<[u8; 4]>(), 1usize..4), 1..4),
+            cuts in prop::collection::vec(1usize..5_000, 1..200),
+        ) {
+            let mut wire = Vec::new();
+            for (payload, mask, pieces) in &messages {
+                let size = payload.len().div_ceil(*pieces).max(1);
+                let chunks: Vec<&[u8]> = if payload.is_empty() { vec![&[]] } else { payload.chunks(size).collect() };
+                for (at, chunk) in chunks.iter().enumerate() {
+                    let is_last = at + 1 == chunks.len();
+                    let first = (if at == 0 { BINARY } else { CONTINUATION }) | if is_last { 0x80 } else { 0 };
+                    wire.extend(masked(first, *mask, chunk));
+                    wire.extend(masked(0x80 | PING, *mask, b"still there?"));
+                }
+            }
+            let mut rest = &wire[..];
+            let mut pieces = Vec::new();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break }
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            let mut decoder = Decoder::new(1 << 20);
+            let all = decoded(&mut decoder, &pieces);
+            let binary: Vec<&Vec<u8>> = all.iter().filter_map(|it| if let Arrived::Binary(it) = it { Some(it) } else { None }).collect();
+            let expected: Vec<&Vec<u8>> = messages.iter().map(|(payload, _, _)| payload).collect();
+            prop_assert_eq!(binary, expected);
+            prop_assert!(decoder.message.capacity() == 0 && decoder.control.capacity() == 0);
+        }
+
+        #[test]
+        fn any_bytes_are_messages_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..500), max in 0usize..200) {
+            let mut decoder = Decoder::new(max);
+            let mut rest = &bytes[..];
+            while let Ok(Some(arrived)) = decoder.next(&mut rest) {
+                match arrived {
+                    Arrived::Text(text) => prop_assert!(text.len() <= max),
+                    Arrived::Binary(bytes) => prop_assert!(bytes.len() <= max),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_fewest_bytes() {
+        for (size, head) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let bytes = frame(TEXT, &vec![b'x'; size]);
+            assert_eq!(bytes.len(), head + size);
+            let mut client = masked(0x81, [1, 2, 3, 4], &vec![b'x'; size]);
+            let arrived = decoded(&mut Decoder::new(1 << 20), &[&client]);
+            assert_eq!(arrived, [Arrived::Text("x".repeat(size))]);
+            client.truncate(1);
+        }
+    }
+
+    #[test]
+    fn what_is_announced_is_not_reserved() {
+        let mut decoder = Decoder::new(1 << 30);
+        let mut wire = &masked(0x82, [0; 4], &vec![0; 1 << 20])[..100];
+        assert_eq!(decoder.next(&mut wire).unwrap(), None);
+        assert!(decoder.message.capacity() <= 2 * GROW_MAX);
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let bytes = close_frame(1000, &"\u{e9}".repeat(100));
+        assert_eq!(bytes.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&bytes[4..]).is_ok());
+    }
+}

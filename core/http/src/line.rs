@@ -189,14 +189,12 @@ impl Line {
     }
 
     pub(crate) fn stream(conn: &Arc<Conn>, head: &Head, is_http_11: bool, user: Arc<dyn LineUser>) -> Self {
-        let mut own: Vec<(&str, &[u8])> = vec![("connection", b"close")];
-        let framing = if is_http_11 {
-            own.push(("transfer-encoding", b"chunked"));
-            Framing::Chunks
+        let (framing, own): (_, &[(&str, &[u8])]) = if is_http_11 {
+            (Framing::Chunks, &[("connection", b"keep-alive"), ("transfer-encoding", b"chunked")])
         } else {
-            Framing::Plain
+            (Framing::Plain, &[("connection", b"close")])
         };
-        Self::new(conn, framing, 0, handshake::written(head.status, &own, &head.headers), user)
+        Self::new(conn, framing, 0, handshake::written(head.status, own, &head.headers), user)
     }
 
     pub(crate) fn websocket(

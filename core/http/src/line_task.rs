@@ -60,7 +60,7 @@ struct Web {
     /// It broke the protocol. The socket stays until it has closed its side too: closing while it still sends
     /// would take the close frame from it.
     lingers: bool,
-    /// Read together with the request's head.
+    /// Read, and not dealt with yet: what came with the request's head, or more than its user can take.
     ahead: Bytes,
 }
 
@@ -191,6 +191,11 @@ impl LineTask {
         while let Some(web) = &mut self.web {
             web.unanswered = None;
             if web.said_goodbye {
+                return Ok(());
+            }
+            if !self.line.may_read() {
+                // Small messages: one read holds thousands of them. The rest is dealt with when these are.
+                web.ahead = Bytes::copy_from_slice(bytes);
                 return Ok(());
             }
             match web.decoder.next(&mut bytes) {

@@ -28,7 +28,7 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 _SHORT: Final = {"warning": "warn", "critical": "error", "exception": "error"}
-_STDLIB: Final = ("granian", "_granian", "asyncio", "konsul")
+_STDLIB: Final = ("asyncio", "konsul")
 Event = MutableMapping[str, Any]
 
 

@@ -1,50 +1,41 @@
-"""The HTTP listener: granian, embedded in our event loop."""
+"""The HTTP listener: the core's own, before the front. What is measured about it stands in
+docs/decisions/our-own-listener.md."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
-
+from konsul.engine import HttpListener, HttpRequest
 from konsul.errors import StartFailed
+from konsul.server.asgi_door import AsgiDoor
 
 _BACKLOG: Final = 2_048
 _CONNECTIONS_MAX: Final = 20_000
-_READ_BUFFER_BYTES: Final = 256 << 10
-_STOP_MAX_S: Final = 5.0
+_HEAD_MAX_BYTES: Final = 256 << 10
+_PING_INTERVAL_MS: Final = 30_000
+_PONG_TIMEOUT_MS: Final = 60_000
+_STOP_MAX_MS: Final = 5_000
 App = Callable[..., Awaitable[None]]
+Answer = Callable[[dict[str, Any], HttpRequest], None]
 
 
 class Listener:
     """Listens on one address until it is stopped."""
 
     def __init__(self, app: App, host: str, port: int, *, head_timeout_ms: int) -> None:
+        """`app`: a compiled front, or any ASGI application."""
         self.host, self.port = host, port
-        self._front = app
-        self._server = Server(
-            app,
-            address=host,
-            port=port,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
-            websockets=True,
-            runtime_threads=1,
-            backlog=_BACKLOG,
-            backpressure=_CONNECTIONS_MAX,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=head_timeout_ms, max_buffer_size=_READ_BUFFER_BYTES
-            ),
-            log_level=LogLevels.error,
+        self._app = app
+        self._native = HttpListener(
+            head_timeout_ms=head_timeout_ms,
+            head_max_bytes=_HEAD_MAX_BYTES,
+            connections_max=_CONNECTIONS_MAX,
+            ping_interval_ms=_PING_INTERVAL_MS,
+            pong_timeout_ms=_PONG_TIMEOUT_MS,
         )
-        self._serving: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -54,60 +45,40 @@ class Listener:
 
     async def start(self) -> None:
         """Binds and begins to accept. Raises StartFailed for an address that cannot be had."""
-        probe_address(self.host, self.port)
-        # The library hands out its own console handlers when constructed; its words belong into our log.
-        for name in ("_granian", "granian.access"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        # A compiled front takes requests straight from granian's callback thread; any other as ASGI.
-        spawn: Callable[..., Any] | None = None
-        if hasattr(self._front, "direct"):
-            from konsul_ext import granian_worker
-
-            spawn = granian_worker.spawn
-        self._serving = asyncio.create_task(self._server.serve(spawn), name="http listener")
-        deadline_s = asyncio.get_running_loop().time() + _STOP_MAX_S
-        while not await _accepts(self.host, self.port):
-            if self._serving.done():
-                await self._serving
-                raise StartFailed(f"the HTTP listener on {self.address} ended while starting")
-            if asyncio.get_running_loop().time() > deadline_s:
-                raise StartFailed(f"the HTTP listener on {self.address} does not accept connections")
-            await asyncio.sleep(0.005)
+        loop = asyncio.get_running_loop()
+        # A compiled front answers on the listener's own thread; any other application on the loop.
+        answer: Answer = getattr(self._app, "answer", None) or AsgiDoor(self._app, loop).answer
+        listening = bind(self.host, self.port)
+        listening.listen(_BACKLOG)
+        self._native.start(listening.detach(), answer, loop.call_soon_threadsafe)
 
     async def stop(self) -> None:
         """Closes the listener and its connections; requests in flight should have been drained before."""
-        if self._serving is None:
-            return
-        self._server.stop()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._serving, _STOP_MAX_S)
+        # In a thread: the last lines' users are told on this loop meanwhile.
+        await asyncio.to_thread(self._native.stop, _STOP_MAX_MS)
 
-
-async def _accepts(host: str, port: int) -> bool:
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    target: Any = ("::1" if host == "::" else "127.0.0.1" if host == "0.0.0.0" else host, port)  # noqa: S104
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            await loop.sock_connect(probe, target)
-        except OSError:
-            return False
-    return True
+    def stats(self) -> dict[str, int]:
+        """What is open, and what was counted since the start."""
+        names = ("connections", "lines", "accepted", "refused_full", "accept_failures", "lines_overrun")
+        return dict(zip(names, self._native.stats(), strict=True))
 
 
 def probe_address(host: str, port: int) -> None:
-    """Raises StartFailed if the address cannot be bound.
+    """Raises StartFailed if the address cannot be bound."""
+    bind(host, port).close()
 
-    The library sets SO_REUSEPORT: a second server on a taken port would start and share its clients.
-    """
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket with the address. Raises StartFailed if it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StartFailed(
-                f"cannot listen on {host} port {port}: {error.strerror}; stop what uses it or choose another "
-                "address with KONSUL_HOST and KONSUL_PORT"
-            ) from None
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise StartFailed(
+            f"cannot listen on {host} port {port}: {error.strerror}; stop what uses it or choose another "
+            "address with KONSUL_HOST and KONSUL_PORT"
+        ) from None
+    return bound

@@ -1,0 +1,4 @@
+from konsul_ext.exchange cimport Exchange
+
+cdef class Lines:
+    cdef Exchange ex
