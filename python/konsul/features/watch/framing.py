@@ -18,6 +18,8 @@ class Framing(Protocol):
 
     joins: bool
     """True if several texts may be sent as one."""
+    marks_last: bool
+    """True if the last change of an index is told from the others."""
 
     def opened(self, position: int | None) -> bytes:
         """The first thing said; empty for nothing. `position`: where a reconnect would go on."""
@@ -66,7 +68,7 @@ class StreamFraming:
 
     def __init__(self, name: str, *, has_ids: bool = True) -> None:
         self._name = name.encode()
-        self._has_ids = has_ids
+        self._has_ids = self.marks_last = has_ids
         self._made: tuple[bytes, bytes] = (b"", b"")
 
     def opened(self, position: int | None) -> bytes:
@@ -109,7 +111,7 @@ class SocketFraming:
     joins = False
 
     def __init__(self, *, progress: bool = False) -> None:
-        self._progress = progress
+        self._progress = self.marks_last = progress
         self._made: tuple[bytes, bool, bytes] = (b"", False, b"")
 
     def opened(self, position: int | None) -> bytes:
@@ -143,6 +145,7 @@ class ChannelFraming:
     """One of several kinds of changes on a WebSocket: `{"channel":..,"data":..}`."""
 
     joins = False
+    marks_last = False
 
     def __init__(self, channel: str) -> None:
         self._channel = channel.encode()

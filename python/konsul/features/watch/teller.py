@@ -130,7 +130,7 @@ class Teller(LineUser):
         last = self._last
         if last is not None:
             self._last = None
-            position = self._position()
+            position = self._position() if self._framing.marks_last else None
             is_last = position is None or position >= last[0]
             self._texts.append(self._framing.change(*last, is_last=is_last))
 
