@@ -84,8 +84,7 @@ class Served:
 
     def cpu_s(self) -> float:
         """User and system time of all its threads so far."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_s(self._pid)
 
     def rss_mb(self) -> float:
         """Resident memory, pages of mapped files among it."""
@@ -100,6 +99,12 @@ class Served:
             if line.startswith(name):
                 return int(line.split()[1]) / 1_024
         return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def free_port() -> int:

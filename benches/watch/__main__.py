@@ -66,8 +66,9 @@ class Bench:
     def _fanout(self) -> list[tuple[str, int]]:
         folder, served, url = self._served("fanout")
         with served:
-            found = asyncio.run(fanout.measure(folder, url, self._options.watchers, self._options.writes))
-        return [(str(found), found.wrong)]
+            options = self._options
+            found = asyncio.run(fanout.measure(folder, served, url, options.watchers, options.writes))
+        return [(str(found), found.spread.wrong)]
 
     def _cpu(self) -> list[tuple[str, int]]:
         wrk.need()

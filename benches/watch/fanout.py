@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches.served import Served
 from benches.watch.listening import NOTICES, Listener, Told, mixed
 from benches.watch.writing import Acked, Writer
 
+SETTLE_S = 2.0
 REST_S = 0.2
 """Between two writes: each is measured on an idle node."""
 
@@ -40,11 +42,28 @@ class Spread:
         )
 
 
-async def measure(folder: Path, url: str, watchers: int, writes: int) -> Spread:
+@dataclass(frozen=True)
+class Fanout:
+    """The spread, and the CPU in ms of one write to all, which stays the same on a shared machine."""
+
+    spread: Spread
+    server_ms: float
+    listener_ms: float
+
+    def __str__(self) -> str:
+        cpu = f"server {self.server_ms:.1f} ms, listener {self.listener_ms:.1f} ms"
+        return f"{self.spread}; CPU per write: {cpu}"
+
+
+async def measure(folder: Path, served: Served, url: str, watchers: int, writes: int) -> Fanout:
     """Opens the watchers, half SSE and half WebSocket, all on one pattern, and writes one key at a time."""
     with Listener(folder, url, mixed(watchers, lambda _: "/kv/watch/fan/**")) as listener:
+        await asyncio.sleep(SETTLE_S)
+        server_s, listener_s = served.cpu_s(), listener.cpu_s()
         acked = await written(listener, url, watchers, writes, "fan/out")
-        return spread(acked, listener.told(), range(watchers))
+        server_ms = (served.cpu_s() - server_s) * 1e3 / writes
+        listener_ms = (listener.cpu_s() - listener_s) * 1e3 / writes
+        return Fanout(spread(acked, listener.told(), range(watchers)), server_ms, listener_ms)
 
 
 async def written(

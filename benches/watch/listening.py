@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benches.served import cpu_s
+
 SOURCE = Path(__file__).with_name("listener.c")
 COMPILE_MAX_S = 60
 READY_MAX_S = 120.0
@@ -92,6 +94,10 @@ class Listener:
     def reached(self, events: int, within_s: float = 60.0) -> None:
         """Waits until all watchers together, but the stuck ones, were told `events` things."""
         self._ask(f"wait {events}", within_s)
+
+    def cpu_s(self) -> float:
+        """User and system time of the listener so far."""
+        return 0.0 if self._process is None else cpu_s(self._process.pid)
 
     def unstick(self) -> None:
         """Lets the stuck readers read from now on."""
