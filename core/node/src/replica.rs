@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use konsul_disk::wal::LogView;
+use konsul_state::Refusal;
 use konsul_state::apply::Tables;
 use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::store::Store as _;
+use konsul_views::{Form, Spec};
 
 use crate::backend::{AnyReader, AnyStore};
 use crate::code;
@@ -21,6 +23,7 @@ use crate::seams::Seams;
 use crate::shared::{GroupState, PeerView, Role};
 use crate::start;
 use crate::waiting::{Waiter, Work};
+use crate::watches::Seen;
 
 /// A node whose turns somebody else takes. Dropping it is a crash of its process.
 pub struct Replica {
@@ -155,6 +158,30 @@ impl Replica {
     /// Takes a snapshot now.
     pub fn snapshot(&mut self, timeout_ms: u64) -> Ticket {
         self.ask(timeout_ms, |ticket, deadline_ms| Event::Snapshot { ticket, deadline_ms })
+    }
+
+    /// As [`crate::Node::watch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn watch(&self, spec: Spec, form: Option<Arc<Form>>, since: Option<u64>) -> Result<u64, Refusal> {
+        self.driver.shared.watches.watch(spec, form, since)
+    }
+
+    /// Stops handing out what a watch sees, or goes on.
+    pub fn pause_watch(&self, watch: u64, is_paused: bool) {
+        let watches = &self.driver.shared.watches;
+        if is_paused { watches.pause(watch) } else { watches.resume(watch) }
+    }
+
+    /// As [`crate::Node::watch_position`].
+    pub fn watch_position(&self, watch: u64) -> Option<u64> {
+        self.driver.shared.watches.position(watch)
+    }
+
+    /// Everything that watches saw.
+    pub fn watched(&self) -> Seen {
+        self.driver.shared.watches.take_all()
     }
 
     /// Does what there is to do.

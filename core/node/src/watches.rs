@@ -172,6 +172,25 @@ impl Watches {
         seen
     }
 
+    /// Takes everything that can be taken, in as many pieces as that needs.
+    pub fn take_all(&self) -> Seen {
+        let mut all = Seen::default();
+        loop {
+            let mut piece = self.take(usize::MAX);
+            let before = all.changes.len();
+            all.changes.append(&mut piece.changes);
+            all.items.extend(
+                piece
+                    .items
+                    .into_iter()
+                    .map(|(watch, kind, index, place)| (watch, kind, index, before + place)),
+            );
+            if !self.open.lock().hub.has_ready() {
+                return all;
+            }
+        }
+    }
+
     /// A JSON object of figures.
     pub fn write_json(&self, out: &mut String) {
         let stats = self.open.lock().hub.stats();

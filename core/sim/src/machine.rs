@@ -14,6 +14,7 @@ use crate::around::{ProcessClock, SimIdentity, SimPeers, SimTasks};
 use crate::clients::{Attempt, Read};
 use crate::clocks::Clocks;
 use crate::disk::SimLog;
+use crate::invariants::Follower;
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::profile::Profile;
@@ -84,6 +85,8 @@ pub struct Machine {
     pub slow_disk: u32,
     /// How often the disk was replaced by an empty one.
     pub wiped: u64,
+    /// Clients that watch a table each and come back after every restart.
+    pub followers: BTreeMap<u16, Follower>,
 }
 
 impl Machine {
@@ -103,6 +106,7 @@ impl Machine {
             is_paused: false,
             slow_disk: 0,
             wiped: 0,
+            followers: BTreeMap::new(),
         }
     }
 
@@ -160,6 +164,12 @@ impl Machine {
             seed: self.prng.next(),
         };
         let replica = Replica::open(self.options(profile, planted), seams, &workload::schema())?;
+        for (table, spec, form) in workload::watches() {
+            let known = self.followers.get(&table).map(|follower| follower.told_to);
+            let watch = replica.watch(spec, form, known).map_err(|refusal| refusal.message)?;
+            let begins = replica.watch_position(watch).unwrap_or(0);
+            self.followers.entry(table).or_insert_with(|| Follower::new(begins)).restart(watch);
+        }
         let post = replica.post().clone();
         self.process = Some(Process {
             replica,
@@ -253,6 +263,7 @@ impl Machine {
         self.snapshots = MemorySnapshots::new();
         self.store = empty_store();
         self.identity = SimIdentity::default();
+        self.followers.clear();
         self.wiped += 1;
     }
 }

@@ -3,6 +3,7 @@
 
 use konsul_node::{Completion, code};
 use konsul_state::store::Store as _;
+use konsul_views::ItemKind;
 
 use crate::around::Sent;
 use crate::clients::Answer;
@@ -200,7 +201,33 @@ impl World {
             if is_leader(&peek) { "turn (leads)" } else { "turn" },
             [peek.term, peek.commit, peek.applied],
         );
+        if self.planted == Planted::Nothing {
+            self.follow_watches(slot, peek.applied)?;
+        }
         self.check_leases(slot, peek.has_lease)
+    }
+
+    /// What the watches on a node saw. They stop reading now and then, for a while of the log.
+    fn follow_watches(&mut self, slot: usize, applied: u64) -> Result<(), Fallen> {
+        let machine = &mut self.machines[slot];
+        let Some(process) = machine.process.as_mut() else { return Ok(()) };
+        let is_reading = self.is_calm || applied / 16 % 3 != machine.slot as u64 % 3;
+        for follower in machine.followers.values() {
+            process.replica.pause_watch(follower.watch, !is_reading);
+        }
+        let seen = process.replica.watched();
+        for (table, follower) in &mut machine.followers {
+            let position = process.replica.watch_position(follower.watch).unwrap_or(0);
+            self.promises.watches.see(slot, *table, follower, &seen, position)?;
+        }
+        for (_, kind, ..) in &seen.items {
+            self.counts.add(match kind {
+                ItemKind::Event => "watch: change told",
+                ItemKind::Behind => "watch: told behind",
+                ItemKind::Compacted => "watch: told to list again",
+            });
+        }
+        Ok(())
     }
 
     fn check_leases(&mut self, slot: usize, holds: bool) -> Result<(), Fallen> {

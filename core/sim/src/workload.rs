@@ -2,12 +2,14 @@
 //! often that request was applied.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use konsul_state::msgpack::{Cursor, write_array, write_bytes, write_map, write_text, write_unsigned};
 use konsul_state::read::{self, Query};
 use konsul_state::row::Row;
 use konsul_state::schema::Schema;
 use konsul_state::store::Read;
+use konsul_views::{Form, Spec};
 
 use crate::history::Kind;
 
@@ -52,6 +54,25 @@ pub fn schema() -> Vec<u8> {
     table(&mut out, LEDGER, "ledger", "times", "u64", false);
     table(&mut out, TIMED, "timed", "until", "u64", true);
     out
+}
+
+/// A watch of each table: its id, what is asked for, and how it reads.
+pub fn watches() -> [(u16, Spec, Option<Arc<Form>>); 3] {
+    [KV, LEDGER, TIMED].map(|table| {
+        let spec = Spec {
+            table,
+            separator: b'/',
+            pattern: "**".into(),
+            wheres: Vec::new(),
+            renewals: false,
+            coalesce: false,
+            // So few that it is often behind, and goes on from the ring.
+            buffer: 3,
+        };
+        let kinds = ["created", "updated", "deleted", "lapsed", "renewed"];
+        let form = Form::new(table, kinds, &[("key", -1, 0), ("row", 0, 0)], &[("old", 0, 0)], "");
+        (table, spec, form.ok().map(Arc::new))
+    })
 }
 
 fn table(out: &mut Vec<u8>, id: u16, name: &str, column: &str, kind: &str, expires: bool) {

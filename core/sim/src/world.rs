@@ -7,7 +7,7 @@ use crate::counts::Counts;
 use crate::faults::Ending;
 use crate::invariants::{
     AcknowledgedIsDurable, AppliedOnce, Fallen, IndexNeverReused, LeaseSafety, LinearizableClients,
-    NodeInvariants, StateMachineSafety,
+    NodeInvariants, StateMachineSafety, WatchesTellTheSame,
 };
 use crate::machine::Machine;
 use crate::network::Network;
@@ -78,6 +78,8 @@ pub struct Promises {
     pub once: AppliedOnce,
     /// Everything clients saw.
     pub clients: LinearizableClients,
+    /// What watches were told.
+    pub watches: WatchesTellTheSame,
 }
 
 /// One seed's world.

@@ -9,6 +9,7 @@ mod lease_safety;
 mod linearizable_clients;
 mod log_matching;
 mod state_machine_safety;
+mod watches_tell_the_same;
 
 use konsul_disk::wal::LogView;
 
@@ -21,6 +22,7 @@ pub use lease_safety::LeaseSafety;
 pub use linearizable_clients::LinearizableClients;
 pub use log_matching::LogMatching;
 pub use state_machine_safety::{StateMachineSafety, digest};
+pub use watches_tell_the_same::{Follower, WatchesTellTheSame};
 
 /// An invariant that fell.
 #[derive(Clone, Debug, PartialEq, Eq)]
