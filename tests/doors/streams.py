@@ -59,6 +59,10 @@ class Stream:
     ) -> None:
         self.close()
 
+    def all_of(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return self._response.msg.get_all(name, [])
+
     def close(self) -> None:
         """Hangs up."""
         self._response.close()

@@ -63,6 +63,13 @@ def test_an_event_is_written_byte_for_byte_as_the_contract_says(server: LiveServ
     assert all(type(moment) is int for moment in at)
 
 
+def test_a_page_of_another_site_may_read_a_stream_and_is_told_so_once(server: LiveServer, space: str) -> None:
+    with Stream(server.port, f"/kv/watch/{space}", {"Origin": "https://ui.example"}) as stream:
+        assert stream.all_of("access-control-allow-origin") == ["*"]
+    with Stream(server.port, f"/kv/watch/{space}") as stream:
+        assert stream.all_of("access-control-allow-origin") == ["*"]
+
+
 def test_an_empty_value_is_left_out_and_bytes_come_as_base64(server: LiveServer, space: str) -> None:
     binary = b"\xff\x00"
     with Stream(server.port, f"/kv/watch/{space}/**") as stream:

@@ -81,7 +81,7 @@ class User(LineUser):
 
 def open_one(lines: Lines, native: Native) -> tuple[User, Raw]:
     user = User()
-    lines.stream({"konsul": {"lines": native}}, user, 200, SSE_HEADERS)
+    lines.stream({"konsul": {"lines": native}, "headers": []}, user, 200, SSE_HEADERS)
     return user, native.raws[-1]
 
 

@@ -211,10 +211,10 @@ class Lines:
         """Opens an event stream; the answer is for the route to return. Raises Stopping."""
         line = self._admit(user, is_stream=True)
         native = scope.get("konsul", {}).get("lines")
+        if any(name == b"origin" for name, _ in scope["headers"]):
+            # The front allows it once more, and a browser takes two allowances for none.
+            headers = [header for header in headers if header[0] != ALLOW_ORIGIN]
         if native is None:
-            if any(name == b"origin" for name, _ in scope["headers"]):
-                # The front allows it once more, and a browser takes two allowances for none.
-                headers = [header for header in headers if header[0] != ALLOW_ORIGIN]
             raw = AsgiLine(line, is_stream=True, high_water_bytes=HIGH_WATER_BYTES)
             line.hold(raw)
             return _AsgiStream(raw, status, headers)
