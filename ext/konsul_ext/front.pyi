@@ -4,7 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, final
 
-from konsul_ext.contract import App, Completion, Headers, NativeCore, NativeRequest, Receive, Scope, Send, Snapshot, Tally
+from konsul_ext.contract import (
+    App,
+    Completion,
+    Headers,
+    NativeCore,
+    NativeRequest,
+    Receive,
+    Scope,
+    Send,
+    Snapshot,
+    Tally,
+)
 
 @final
 class Front:

@@ -1,5 +1,5 @@
-"""A request for a WebSocket, to an application: refused here, or taken over by a line (`konsul.kernel.lines`).
-"""
+"""A request for a WebSocket, to an application: refused here, or taken over by a line
+(`konsul.kernel.lines`)."""
 
 from konsul_ext.exchange cimport Exchange
 
@@ -30,6 +30,7 @@ cdef class Socket:
         elif kind == "websocket.http.response.start":
             self.start = message
         elif kind == "websocket.http.response.body" and self.start is not None:
-            self.ex.respond(self.start["status"], list(self.start.get("headers", ())), message.get("body", b""))
+            headers = list(self.start.get("headers", ()))
+            self.ex.respond(self.start["status"], headers, message.get("body", b""))
         else:
             raise RuntimeError(f"{kind} is not spoken here: open_websocket of konsul.kernel.lines upgrades")

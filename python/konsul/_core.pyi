@@ -176,8 +176,8 @@ class Form:
 
 @final
 class HttpListener:
-    """The HTTP/1.1 listener. Requests are answered on one thread of its own, which takes the GIL once for all
-    that wait."""
+    """The HTTP/1.1 listener. Requests are answered on one thread of its own, which takes the GIL once for
+    all that wait."""
 
     def __new__(
         cls,
@@ -226,8 +226,8 @@ class HttpRequest:
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
         """Begins an answer whose body follows; as `answer`."""
     def push(self, body: bytes, callback: Callable[[bytes | None, bool], object]) -> bool:
-        """Adds to the body. False: more than 64 KiB wait; `callback` is called on the event loop's thread when
-        there is room, or nobody to send to."""
+        """Adds to the body. False: more than 64 KiB wait; `callback` is called on the event loop's thread
+        when there is room, or nobody to send to."""
     def end(self) -> None:
         """The body is complete."""
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""One request three ways: through the plain front, the compiled one as ASGI, and as the listener drives that."""
+"""One request three ways: the plain front, the compiled one as ASGI, and as the listener drives it."""
 
 from __future__ import annotations
 

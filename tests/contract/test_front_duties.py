@@ -302,7 +302,7 @@ async def test_slots_are_asked(folder: Path) -> None:
 
 @story
 async def test_a_websocket_reaches_the_application_prepared(folder: Path) -> None:
-    """A request for a WebSocket gets the same path and identity as any; what is refused is refused as HTTP."""
+    """A request for a WebSocket gets path and identity as any other; refusals are plain HTTP."""
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:

@@ -94,7 +94,8 @@ async fn drive(stream: TcpStream, conn: Arc<Conn>) -> Option<(TcpStream, Bytes)>
         if Pin::new(&mut http).poll(cx).is_ready() {
             return Poll::Ready(false);
         }
-        // hyper flushes before it returns: if the socket took everything, nothing of an earlier answer is left.
+        // hyper flushes before it returns: if the socket took everything, nothing of an earlier answer is
+        // left.
         if conn.taken.lock().is_some() && !is_blocked.load(Ordering::Relaxed) {
             return Poll::Ready(true);
         }

@@ -93,8 +93,8 @@ impl Events {
         }
     }
 
-    /// For the answering thread: swaps everything there is into `taken`, which must be empty; waits until there
-    /// is something. False once the server has stopped and nothing is left.
+    /// For the answering thread: swaps everything there is into `taken`, which must be empty; waits until
+    /// there is something. False once the server has stopped and nothing is left.
     pub fn take(&self, taken: &mut Vec<Event>) -> bool {
         let mut queue = self.queue.lock();
         while queue.events.is_empty() {

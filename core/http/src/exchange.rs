@@ -70,8 +70,8 @@ impl Exchange {
 
     // For the one who answers
 
-    /// Asks for the next piece of the body; after the last one, for the news that the client is gone. The second
-    /// question before the answer to the first replaces it.
+    /// Asks for the next piece of the body; after the last one, for the news that the client is gone. The
+    /// second question before the answer to the first replaces it.
     pub fn read(&self, waiter: Waiter) {
         let mut state = self.state.lock();
         let piece = if !state.ahead.is_empty() {
@@ -120,8 +120,8 @@ impl Exchange {
         true
     }
 
-    /// Adds bytes to an answer that was begun. True if there is room for more; if not, `room` is called when there
-    /// is, or when the client is gone.
+    /// Adds bytes to an answer that was begun. True if there is room for more; if not, `room` is called when
+    /// there is, or when the client is gone.
     pub fn push(&self, bytes: Bytes, room: impl FnOnce() -> Waiter) -> bool {
         let mut state = self.state.lock();
         let Some(pieces) = state.pieces.as_mut().filter(|pieces| pieces.end == End::Open) else {
@@ -146,8 +146,8 @@ impl Exchange {
         self.end_with(End::Whole);
     }
 
-    /// Whoever should have answered is through. A request without an answer gets 500, one in the middle is cut: only
-    /// that tells the client.
+    /// Whoever should have answered is through. A request without an answer gets 500, one in the middle is
+    /// cut: only that tells the client.
     pub fn finish(&self) {
         if self.answer(Answer::whole(Head::bare(StatusCode::INTERNAL_SERVER_ERROR), Bytes::new())) {
             return;

@@ -32,8 +32,8 @@ impl rt::Read for Io {
         cx: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: tokio's buffer only ever initializes bytes, it never writes uninitialized ones; and exactly what
-        // it filled is what the cursor is advanced by.
+        // SAFETY: tokio's buffer only ever initializes bytes, it never writes uninitialized ones; and exactly
+        // what it filled is what the cursor is advanced by.
         let filled = unsafe {
             let mut buffer = ReadBuf::uninit(into.as_mut());
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {

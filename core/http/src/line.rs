@@ -224,8 +224,8 @@ impl Line {
         self.out.lock().bytes
     }
 
-    /// Queues bytes that were framed with this line's framing. False: taken, but there is more waiting than there
-    /// should be, until `Drained`; or it is over. Beyond the most that may wait the line is cut.
+    /// Queues bytes that were framed with this line's framing. False: taken, but there is more waiting than
+    /// there should be, until `Drained`; or it is over. Beyond the most that may wait the line is cut.
     pub fn send(&self, framed: Bytes) -> bool {
         let mut out = self.out.lock();
         if out.ending.is_some() || out.is_ended {
@@ -245,8 +245,8 @@ impl Line {
         has_room
     }
 
-    /// Ends it. What waits is still written for a few seconds, unless it is over the high-water mark. `code` is for
-    /// WebSockets.
+    /// Ends it. What waits is still written for a few seconds, unless it is over the high-water mark. `code`
+    /// is for WebSockets.
     pub fn close(&self, code: u16, reason: &str) {
         let mut out = self.out.lock();
         if out.ending.is_some() || out.is_ended {

@@ -1,4 +1,5 @@
-//! Drives one line's socket: writes what waits in few system calls, reads what the client says, notices its end.
+//! Drives one line's socket: writes what waits in few system calls, reads what the client says, notices its
+//! end.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -26,7 +27,8 @@ const SCRATCH_BYTES: usize = 16 << 10;
 const READS_PER_TURN: usize = 4;
 /// What waits is written, and a close frame waited for, this long after the end was decided.
 const CLOSING: Duration = Duration::from_secs(3);
-/// Every so many turns of lines the answering thread is given what waits for it, however many lines there are.
+/// Every so many turns of lines the answering thread is given what waits for it, however many lines there
+/// are.
 const TURNS_PER_FLUSH: usize = 16;
 
 thread_local! {
@@ -155,13 +157,14 @@ impl LineTask {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
-        let ahead = self.web.as_mut().map(|web| std::mem::take(&mut web.ahead)).unwrap_or_default();
-        if !ahead.is_empty() {
-            self.heard(&ahead)?;
-        }
         for _ in 0..READS_PER_TURN {
             if !self.line.may_read() {
                 return Ok(());
+            }
+            let ahead = self.web.as_mut().map(|web| std::mem::take(&mut web.ahead)).unwrap_or_default();
+            if !ahead.is_empty() {
+                self.heard(&ahead)?;
+                continue;
             }
             let heard = SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);

@@ -29,8 +29,8 @@ const FULL: &[u8] =
 /// Every limit of a listener.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A request's head must be whole this long after the connection was ready for it; so a connection that is not
-    /// used ends, too.
+    /// A request's head must be whole this long after the connection was ready for it; so a connection that
+    /// is not used ends, too.
     pub head_timeout: Duration,
     /// More than this of a head is refused with 431; at least 8 KiB.
     pub head_max_bytes: usize,
@@ -160,8 +160,8 @@ impl Server {
         }
     }
 
-    /// Accepts no more, ends idle connections, gives the others up to `grace`, then cuts them. Waits for the end;
-    /// the answering thread must go on meanwhile.
+    /// Accepts no more, ends idle connections, gives the others up to `grace`, then cuts them. Waits for the
+    /// end; the answering thread must go on meanwhile.
     pub fn stop(&self, grace: Duration) {
         let Some(thread) = self.thread.lock().take() else { return };
         *self.shared.grace.lock() = grace;

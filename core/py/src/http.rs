@@ -30,7 +30,9 @@ pub(crate) struct HttpListener {
 #[pymethods]
 impl HttpListener {
     #[new]
-    #[pyo3(signature = (*, head_timeout_ms, head_max_bytes, connections_max, ping_interval_ms, pong_timeout_ms))]
+    #[pyo3(signature = (
+        *, head_timeout_ms, head_max_bytes, connections_max, ping_interval_ms, pong_timeout_ms
+    ))]
     fn new(
         head_timeout_ms: u64,
         head_max_bytes: usize,
@@ -102,7 +104,8 @@ fn answer_all(
         Err(error) => return error.write_unraisable(py, None),
     };
     let mut taken = Vec::new();
-    // One attachment for the thread's life: making a thread state for each batch would cost more than the batch.
+    // One attachment for the thread's life: making a thread state for each batch would cost more than the
+    // batch.
     while py.detach(|| server.events().take(&mut taken)) {
         let batch = server.batch();
         for event in taken.drain(..) {

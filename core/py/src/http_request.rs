@@ -41,8 +41,8 @@ impl HttpRequest {
         self.body.lock().take().map(|body| PyBytes::new(py, &body))
     }
 
-    /// Calls `callback(bytes | None, more)` on the answering thread with the body's next piece; None: the client is
-    /// gone.
+    /// Calls `callback(bytes | None, more)` on the answering thread with the body's next piece; None: the
+    /// client is gone.
     fn read(&self, callback: Py<PyAny>) {
         self.exchange.read(Box::new(move |piece| {
             Python::attach(|py| {
@@ -64,7 +64,8 @@ impl HttpRequest {
         self.exchange.forget_reader();
     }
 
-    /// The whole answer. False if the client is gone or there was one already. ValueError: HTTP forbids a header.
+    /// The whole answer. False if the client is gone or there was one already. ValueError: HTTP forbids a
+    /// header.
     fn answer(&self, status: u16, headers: &Bound<'_, PyList>, body: &Bound<'_, PyBytes>) -> PyResult<bool> {
         Ok(self.exchange.answer(Answer::whole(head(status, headers)?, lent(body))))
     }
@@ -74,7 +75,8 @@ impl HttpRequest {
         Ok(self.exchange.begin(head(status, headers)?))
     }
 
-    /// Adds to the body. True if there is room for more; else `callback` is called as with `wait` when there is.
+    /// Adds to the body. True if there is room for more; else `callback` is called as with `wait` when there
+    /// is.
     fn push(&self, body: &Bound<'_, PyBytes>, callback: Py<PyAny>) -> bool {
         let outbox = self.outbox.clone();
         self.exchange.push(lent(body), || Box::new(move |piece| outbox.add_call(callback, piece)))

@@ -1,4 +1,4 @@
-"""Any ASGI application behind the listener: one task per request. The compiled front does not come this way."""
+"""Any ASGI application behind the listener, one task per request. The compiled front needs none of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _Exchange:
         whole = self._request.take_body()
         if whole is not None:
             return {"type": "http.request", "body": whole, "more_body": False}
-        self._request.wait(lambda piece, more: arrived.done() or arrived.set_result((piece, more)))
+        self._request.wait(lambda piece, more: _settle(arrived, (piece, more)))
         piece, more = await arrived
         if piece is None:
             return {"type": "http.disconnect"}
@@ -79,13 +79,19 @@ class _Exchange:
                 return
             self._request.begin(status, headers)
         has_room = asyncio.get_running_loop().create_future()
-        if not self._request.push(body, lambda *_: has_room.done() or has_room.set_result(None)):
+        if not self._request.push(body, lambda *_: _settle(has_room, None)):
             await has_room
         if not more:
             self._request.end()
 
     def finish(self) -> None:
         self._request.finish()
+
+
+def _settle(future: asyncio.Future[Any], result: object) -> None:
+    """Whoever waited may have been cancelled meanwhile."""
+    if not future.done():
+        future.set_result(result)
 
 
 class _Socket:
@@ -121,10 +127,10 @@ class _Socket:
         elif kind == "websocket.close" and self._line is not None:
             self._line.close(message.get("code", 1000), message.get("reason") or "")
         elif kind == "websocket.send" and self._line is not None:
-            text = message.get("text")
+            text: str | None = message.get("text")
+            data: bytes = message["bytes"] if text is None else text.encode()
             self._has_room.clear()
-            is_binary = text is None
-            if not self._line.send(message["bytes"] if is_binary else text.encode(), is_binary):
+            if not self._line.send(data, text is None):
                 await self._has_room.wait()
 
     def finish(self) -> None:

@@ -171,8 +171,9 @@ pub fn text(events: &Receiver<LineEvent>) -> String {
     }
 }
 
-pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
-    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+pub const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n\
+    connection: keep-alive, Upgrade\r\nsec-websocket-version: 13\r\n\
+    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A house and a client with an open WebSocket.
 pub fn websocket(options: Options, message_max: usize) -> (House, Client, Arc<Line>, Receiver<LineEvent>) {
