@@ -66,6 +66,12 @@ class FrontCounters(Protocol):
     def snapshot(self) -> Mapping[str, Any]: ...
 
 
+class ListenerCounters(Protocol):
+    """What the HTTP listener counted, by the names of `konsul.server.listener.Listener.stats`."""
+
+    def stats(self) -> Mapping[str, int]: ...
+
+
 class Source:
     """What declared metrics read from during one scrape."""
 
@@ -75,6 +81,7 @@ class Source:
         self.front = front
         self.watching: Watching | None = None
         self.lines: Lines | None = None
+        self.listener: Mapping[str, int] = {}
         self.native: Mapping[str, Any] = engine.metrics()
 
     def operations(self) -> dict[tuple[str, str], int]:
@@ -227,6 +234,18 @@ class _Http:
             ("log_lines_dropped", "Access log lines lost because stderr was too slow."),
         ):
             yield CounterMetricFamily(f"konsul_http_{name}", text, value=front.get(name, 0))
+        for name, text in (
+            ("accepted", "Connections accepted."),
+            ("refused_full", "Connections refused with 503 because there were too many."),
+            ("accept_failures", "Connections the system did not hand out, for want of descriptors."),
+            ("lines_overrun", "Event streams and WebSockets cut because too much waited for their client."),
+        ):
+            yield CounterMetricFamily(f"konsul_http_{name}", text, value=source.listener.get(name, 0))
+        yield GaugeMetricFamily(
+            "konsul_http_connections",
+            "Open connections, event streams and WebSockets included.",
+            value=source.listener.get("connections", 0) + source.listener.get("lines", 0),
+        )
 
 
 class _Build:
@@ -275,6 +294,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.front: FrontCounters | None = None
+        self.listener: ListenerCounters | None = None
         self.watching: Watching | None = None
         self.lines: Lines | None = None
         ProcessCollector(registry=self.registry)
@@ -298,5 +318,6 @@ class Metrics:
     def _source(self) -> Source:
         front = self.front.snapshot() if self.front is not None else {}
         source = Source(self._engine, self._tally, front)
+        source.listener = self.listener.stats() if self.listener is not None else {}
         source.watching, source.lines = self.watching, self.lines
         return source

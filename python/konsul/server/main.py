@@ -129,6 +129,7 @@ async def _serve(
     front = make_front(kernel, app)
     kernel.metrics.front = front
     listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
+    kernel.metrics.listener = listener
     snapshots = SnapshotSignal(kernel.engine)
     certificates = CertificateSignal(kernel.engine) if cluster_mode.is_secure(kernel.config) else None
     status = 0
@@ -187,6 +188,14 @@ def announce(config: Config) -> None:
         log.warning("KONSUL_SYNC_WRITES is off: a failing machine may lose writes that were answered")
     if "KONSUL_CLEANUP_INTERVAL" in config.sources:
         log.info("KONSUL_CLEANUP_INTERVAL has no effect: a service expires the moment its lease ends")
+    watch = config.of(settings.WatchSettings)
+    log.info(
+        "watches",
+        enabled=watch.enabled,
+        buffer_size=watch.buffer_size,
+        max_per_client=watch.max_per_client,
+        max_total=watch.max_total,
+    )
     cluster_mode.announce(config)
     for notice in config.notices:
         log.warning(notice)
