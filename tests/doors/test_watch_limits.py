@@ -98,6 +98,20 @@ def test_one_client_has_so_many_watches_and_no_more(tmp_path: Path) -> None:
         assert sample(server.port, "konsul_watch_refused_total", reason="client") == 6
 
 
+def test_connections_for_channels_count_before_they_watch_anything(tmp_path: Path) -> None:
+    with server_with(tmp_path, max_per_client="2") as server:
+        with socket(server.port, "/ws/updates"), socket(server.port, "/ws/updates"):
+            with pytest.raises(InvalidStatus) as refused:
+                socket(server.port, "/ws/updates")
+            assert refused.value.response.status_code == 429
+            assert json.loads(refused.value.response.body)["message"] == (
+                "too many connections of this client: KONSUL_WATCH_MAX_PER_CLIENT is 2"
+            )
+        until(lambda: sample(server.port, "konsul_lines_open") == 0, "both are closed")
+        with socket(server.port, "/ws/updates"):
+            pass
+
+
 def test_all_clients_have_so_many_watches_and_no_more(tmp_path: Path) -> None:
     with (
         server_with(tmp_path, max_total="1", max_per_client="0") as server,

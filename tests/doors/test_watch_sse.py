@@ -335,6 +335,13 @@ def test_only_a_get_is_the_watch_and_a_key_may_be_called_like_it(server: LiveSer
     assert ask(server.port, "DELETE", f"/kv/{key}").status == 200
 
 
+@pytest.mark.parametrize("path", ["/health/watch", "/cluster/watch", "/ws/updates"])
+def test_a_stream_has_no_head_and_takes_nothing(server: LiveServer, path: str) -> None:
+    for method in ("HEAD", "PUT", "POST", "DELETE"):
+        answer = ask(server.port, method, path)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET"), method
+
+
 def test_the_token_in_the_query_is_not_logged(server: LiveServer, space: str) -> None:
     with Stream(server.port, f"/kv/watch/{space}?token=s3cret-{space}") as stream:
         stream.comment()

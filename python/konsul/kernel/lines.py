@@ -9,155 +9,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from konsul.errors import Forbidden, Stopping
+from konsul.errors import Forbidden, Stopping, TooMany
 from konsul.kernel.asgi_line import AsgiLine
+from konsul.kernel.line import ALLOW_ORIGIN as ALLOW_ORIGIN
+from konsul.kernel.line import GOING_AWAY as GOING_AWAY
+from konsul.kernel.line import HIGH_WATER_BYTES as HIGH_WATER_BYTES
+from konsul.kernel.line import MESSAGE_MAX_BYTES as MESSAGE_MAX_BYTES
+from konsul.kernel.line import NORMAL as NORMAL
+from konsul.kernel.line import REFUSED as REFUSED
+from konsul.kernel.line import SERVER_ERROR as SERVER_ERROR
+from konsul.kernel.line import SSE_HEADERS as SSE_HEADERS
+from konsul.kernel.line import TOO_BIG as TOO_BIG
+from konsul.kernel.line import Headers as Headers
+from konsul.kernel.line import Line as Line
+from konsul.kernel.line import LineUser as LineUser
+from konsul.kernel.line import RawLine as RawLine
 from konsul.kernel.watch_settings import WatchSettings
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
 
-Headers = list[tuple[bytes, bytes]]
-
-HIGH_WATER_BYTES: Final = 64 << 10
-"""More than this waiting for a client makes `send` answer False."""
-MESSAGE_MAX_BYTES: Final = 64 << 10
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-REFUSED: Final = 1008
-TOO_BIG: Final = 1009
-SERVER_ERROR: Final = 1011
-ALLOW_ORIGIN: Final = b"access-control-allow-origin"
-SSE_HEADERS: Final[Headers] = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"connection", b"keep-alive"),
-    (b"x-accel-buffering", b"no"),
-    (ALLOW_ORIGIN, b"*"),
-]
-"""What every event stream is answered with."""
 STOPPING: Final = "the node is stopping"
 WRITE_TIMEOUT: Final = "write timeout"
 IDLE_TIMEOUT: Final = "idle timeout"
 _TICK_MAX_S: Final = 0.5
 _TICK_MIN_S: Final = 0.01
-
-
-class RawLine(Protocol):
-    """One connection as a listener holds it: `konsul_ext`'s native line, or an `AsgiLine`."""
-
-    def send(self, data: bytes) -> bool:
-        """Stream: the bytes as they are. WebSocket: one text frame. False: taken, but over the high water."""
-        ...
-
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Ends it; what waits is still written for a few seconds, unless it is over `HIGH_WATER_BYTES`."""
-        ...
-
-    @property
-    def queued_bytes(self) -> int:
-        """What the client has not been given yet."""
-        ...
-
-
-class LineUser:
-    """Who speaks on a line. Subclass it: what is not needed may be left out."""
-
-    def opened(self, line: Line) -> None:
-        """Called once, before anything else. It may send at once."""
-
-    def message(self, data: str | bytes) -> None:
-        """A WebSocket's client sent a text or a binary message."""
-
-    def drained(self) -> None:
-        """After a `send` that answered False: there is room again."""
-
-    def beat(self) -> None:
-        """It is time for a sign of life."""
-
-    def farewell(self, reason: str) -> bytes:
-        """The last bytes of an event stream that the server ends."""
-        return b": closed: %b\n\n" % reason.encode()
-
-    def closed(self, reason: str) -> None:
-        """Called once, at the end, whoever ended it. Nothing may be sent any more."""
-
-
-class Line:
-    """One open connection. After `close`, or once its user was told `closed`, sending does nothing."""
-
-    __slots__ = ("_lines", "_raw", "is_stream", "slot", "user")
-
-    def __init__(self, lines: Lines, user: LineUser, is_stream: bool, slot: int) -> None:
-        self._lines = lines
-        self._raw: RawLine | None = None
-        self.slot = slot
-        self.user = user
-        self.is_stream = is_stream
-
-    @property
-    def is_open(self) -> bool:
-        """False once it ended."""
-        return self._raw is not None
-
-    @property
-    def queued_bytes(self) -> int:
-        """What the client has not been given yet."""
-        return self._raw.queued_bytes if self._raw is not None else 0
-
-    def send(self, data: bytes) -> bool:
-        """Queues bytes of an event stream, or one text message. False: send no more until `drained`."""
-        raw = self._raw
-        if raw is None:
-            return False
-        has_room = raw.send(data)
-        self._lines.sent(self, has_room)
-        return has_room
-
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Ends it; the user is told before this returns. `code` is a WebSocket's close code."""
-        raw = self._raw
-        if raw is None:
-            return
-        if self.is_stream and reason:
-            raw.send(self.user.farewell(reason))
-        self._end(reason)
-        raw.close(code, reason)
-
-    # What the listener calls
-
-    def message(self, data: str | bytes) -> None:
-        """See `LineUser`."""
-        if self._raw is not None:
-            self._lines.heard(self)
-            self.user.message(data)
-
-    def drained(self) -> None:
-        """See `LineUser`."""
-        if self._raw is not None:
-            self._lines.drained(self)
-            self.user.drained()
-
-    def closed(self, reason: str, sent_bytes: int = 0) -> None:  # noqa: ARG002 - some listeners count
-        """See `LineUser`."""
-        if self._raw is not None:
-            self._end(reason)
-
-    def _end(self, reason: str) -> None:
-        self._raw = None
-        self._lines.forget(self, self.slot)
-        self.user.closed(reason)
-
-    def hold(self, raw: RawLine) -> None:
-        """Binds it to the listener's connection; from now on it is open."""
-        self._raw = raw
-        self.user.opened(self)
 
 
 class Lines:
@@ -168,6 +51,8 @@ class Lines:
         self._idle_s = settings.timeout_ms / 1_000
         self._write_s = settings.write_timeout_ms / 1_000
         self._origins = frozenset(settings.allowed_origins)
+        self._per_client = settings.max_per_client
+        self._clients: dict[str, int] = {}
         shortest_s = min(self._heartbeat_s / 8, self._write_s / 8, (self._idle_s or self._heartbeat_s) / 8)
         self._tick_s = max(_TICK_MIN_S, min(_TICK_MAX_S, shortest_s))
         # A wheel: each tick one slot beats, so that ten thousand heartbeats are not one pause of the loop.
@@ -227,11 +112,24 @@ class Lines:
         return _Held()
 
     async def websocket(
-        self, websocket: WebSocket, user: LineUser, subprotocol: str | None, max_message_bytes: int
+        self,
+        websocket: WebSocket,
+        user: LineUser,
+        subprotocol: str | None,
+        max_message_bytes: int,
+        client: str = "",
     ) -> None:
-        """Upgrades the connection. Returns at once with the native listener, else at the connection's end."""
+        """Upgrades the connection. Returns at once with the native listener, else at the connection's end.
+
+        `client`: whose it is, where the connection itself has to count against a limit.
+        """
         self.check_origin(websocket)
-        line = self._admit(user, is_stream=False)
+        if client and self._per_client and self._clients.get(client, 0) >= self._per_client:
+            raise TooMany(
+                "too many connections of this client: "
+                f"{WatchSettings.declarations['max_per_client'].env} is {self._per_client}"
+            )
+        line = self._admit(user, is_stream=False, client=client)
         native = websocket.scope.get("konsul", {}).get("lines")
         raw = AsgiLine(
             line, is_stream=False, high_water_bytes=HIGH_WATER_BYTES, max_message_bytes=max_message_bytes
@@ -290,19 +188,26 @@ class Lines:
 
     def forget(self, line: Line, slot: int) -> None:
         """It ended."""
-        if self._wheel[slot].pop(line, self) is None:
-            self._open -= 1
+        if self._wheel[slot].pop(line, self) is not None:
+            return
+        self._open -= 1
+        if line.client:
+            left = self._clients.pop(line.client) - 1
+            if left:
+                self._clients[line.client] = left
         self._slow.pop(line, None)
         self._active.pop(line, None)
         if not self._open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _admit(self, user: LineUser, *, is_stream: bool) -> Line:
+    def _admit(self, user: LineUser, *, is_stream: bool, client: str = "") -> Line:
         if self.is_stopping:
             raise Stopping(STOPPING)
         self._next_slot = (self._next_slot + 1) % len(self._wheel)
-        line = Line(self, user, is_stream, self._next_slot)
+        line = Line(self, user, is_stream, self._next_slot, client)
+        if client:
+            self._clients[client] = self._clients.get(client, 0) + 1
         self._wheel[self._next_slot][line] = None
         self._open += 1
         self.heard(line)
@@ -381,11 +286,14 @@ async def open_websocket(
     *,
     subprotocol: str | None = None,
     max_message_bytes: int = MESSAGE_MAX_BYTES,
+    client: str = "",
 ) -> None:
     """Upgrades to a WebSocket. The route has nothing to do afterwards; a larger message closes with 1009.
 
+    With `client` the connection counts as one of that client's, also before it watches anything.
+
     Raises:
-        Forbidden: another site's page asks. Stopping: the node ends its lines.
+        Forbidden: another site's page asks. TooMany: this client has as many as it may. Stopping.
     """
     kernel: Kernel = websocket.app.state.kernel
-    await kernel.lines.websocket(websocket, user, subprotocol, max_message_bytes)
+    await kernel.lines.websocket(websocket, user, subprotocol, max_message_bytes, client)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.routing import Match, websocket_session
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -37,6 +38,9 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 class Route(APIRoute):
     """One path operation. Notes its template in the scope, for metrics and logs."""
+
+    answers_head = True
+    """Wherever GET is answered, HEAD is."""
 
     def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -70,6 +74,8 @@ class StayingRoute(Route):
     """A GET whose answer stays open, and the WebSocket of the same path. HEAD is not its own: a stream has no
     end to be measured."""
 
+    answers_head = False
+
     def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
         websocket = options.pop("websocket")
         super().__init__(path, endpoint, **options)
@@ -94,6 +100,8 @@ class StayingRoute(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the endpoint of the kind."""
         if scope["type"] != "websocket":
+            if scope["method"] != "GET":
+                raise HTTPException(405)
             await super().handle(scope, receive, send)
             return
         if "konsul" in scope:

@@ -138,8 +138,8 @@ def _allowed(scope: Scope) -> list[str]:
         match, _ = route.matches({**scope, "method": ""})
         if match is not Match.NONE and route.methods:
             found |= route.methods
-    if "GET" in found:
-        found.add("HEAD")
+            if "GET" in route.methods and getattr(route, "answers_head", True):
+                found.add("HEAD")
     return [method for method in _METHODS if method in found]
 
 

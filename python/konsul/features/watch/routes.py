@@ -35,6 +35,7 @@ from konsul.kernel.context import Context
 from konsul.kernel.lines import NORMAL, SERVER_ERROR, Line, LineUser, open_stream, open_websocket
 from konsul.kernel.routing import Router, json_response
 from konsul.kernel.watch_settings import WatchSettings
+from konsul.kernel.watching import client_of
 
 SSE: Final = "sse"
 WEBSOCKET: Final = "websocket"
@@ -182,7 +183,8 @@ async def _health_socket(websocket: WebSocket) -> None:
 
 async def _updates_socket(websocket: WebSocket) -> None:
     kernel, context = kernel_of(websocket), context_of(websocket)
-    await open_websocket(websocket, Updates(kernel, context), max_message_bytes=MESSAGE_MAX_BYTES)
+    user, client = Updates(kernel, context), client_of(context)
+    await open_websocket(websocket, user, max_message_bytes=MESSAGE_MAX_BYTES, client=client)
 
 
 @router.stays("/kv/watch", _keys_socket, operation_id="watch_keys_by_query")
