@@ -9,8 +9,8 @@ use crate::schema::Table;
 
 /// Leave the member out if it is empty, null or 0.
 pub const OMIT_EMPTY: u32 = 1;
-/// Bytes: text if they are UTF-8, else base64 and a member that says so after it: `"encoding":"base64"`, and for
-/// any other member than `value` with its name in front: `"old_value_encoding":"base64"`.
+/// Bytes: text if they are UTF-8, else base64 and a member that says so after it: `"encoding":"base64"`,
+/// and for any other member than `value` with its name in front: `"old_value_encoding":"base64"`.
 pub const BYTES: u32 = 2;
 /// Milliseconds since 1970 as RFC 3339 in UTC, with three digits of milliseconds.
 pub const TIME: u32 = 4;

@@ -200,8 +200,11 @@ fn batches(c: &mut Criterion) {
     group.finish();
 }
 
+/// What the n-th of them asks for.
+type Ask = fn(usize) -> Spec;
+
 fn memory(_: &mut Criterion) {
-    let kinds: [(&str, fn(usize) -> Spec); 4] = [
+    let kinds: [(&str, Ask); 4] = [
         ("the same pattern", |_| spec(KV, "app/**", 100)),
         ("10,000 keys", |at| spec(KV, &format!("app/web/{at}"), 100)),
         ("10,000 prefixes", |at| spec(KV, &format!("app/{at}/**"), 100)),

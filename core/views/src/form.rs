@@ -39,10 +39,10 @@ pub type Member<'n> = (&'n str, i32, u32);
 const KEY: i32 = -1;
 
 impl Form {
-    /// `kinds`: the words for created, updated, deleted, lapsed and renewed; what has none is not told. `row`:
-    /// members of the row that was written; of one that was removed, with a `wrap` all of them as they were,
-    /// else only the key. `old`: members of the row before, if there was one, never empty ones. `wrap`: the
-    /// member that holds the row's members; "" for none.
+    /// `kinds`: the words for created, updated, deleted, lapsed and renewed; what has none is not told.
+    /// `row`: members of the row that was written; of one that was removed, with a `wrap` all of them as
+    /// they were, else only the key. `old`: members of the row before, if there was one, never empty ones.
+    /// `wrap`: the member that holds the row's members; "" for none.
     ///
     /// # Errors
     /// A refusal if a source or flag is not known.

@@ -50,7 +50,8 @@ pub struct Hub {
     matcher: Matcher,
     slots: Vec<Option<Watcher>>,
     free: Vec<u32>,
-    /// How many were ever opened: the upper half of a watch's number, so that a slot's next watch has another.
+    /// How many were ever opened: the upper half of a watch's number, so that a slot's next watch has
+    /// another.
     opened: u32,
     /// Who has something to be told, in the order of their turns. Some may be closed or paused since.
     ready: VecDeque<u64>,
@@ -88,8 +89,8 @@ impl Hub {
         }
     }
 
-    /// Tells what a batch changed. `index`: the tables' index after it; `schema`: the one in force. Batches come
-    /// in index order, each after readers can see it.
+    /// Tells what a batch changed. `index`: the tables' index after it; `schema`: the one in force. Batches
+    /// come in index order, each after readers can see it.
     pub fn note(&mut self, index: u64, schema: &Arc<Schema>, changes: &[Change]) {
         if !Arc::ptr_eq(&self.flow.schema, schema) {
             self.flow.schema = Arc::clone(schema);
@@ -159,8 +160,8 @@ impl Hub {
         }
     }
 
-    /// The tables were replaced and are now at `index`: what changed in between nobody knows, and every watch of
-    /// a table is told to list again.
+    /// The tables were replaced and are now at `index`: what changed in between nobody knows, and every
+    /// watch of a table is told to list again.
     pub fn reset(&mut self, index: u64) {
         for watcher in self.slots.iter_mut().flatten() {
             if watcher.table != CLUSTER {

@@ -79,8 +79,8 @@ impl Matcher {
         counts.into_iter().collect()
     }
 
-    /// Appends the slots of the watches that a note may concern, some perhaps twice; of one with more than one
-    /// condition [`Matcher::facts`] tells whether it does.
+    /// Appends the slots of the watches that a note may concern, some perhaps twice; of one with more than
+    /// one condition [`Matcher::facts`] tells whether it does.
     pub(crate) fn find(&mut self, table: u16, note: &Note, schema: &Schema, hits: &mut Vec<u32>) {
         let mut tries = self.tries.range((table, '\0')..=(table, char::MAX)).peekable();
         if tries.peek().is_none() {

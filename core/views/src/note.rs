@@ -10,7 +10,8 @@ use konsul_state::schema::Schema;
 use crate::form::{Form, Happened, happened};
 use crate::ring::Held;
 
-/// What a note of an ordinary size takes beside its rows: itself, its place in the ring, the allocator's share.
+/// What a note of an ordinary size takes beside its rows: itself, its place in the ring, the allocator's
+/// share.
 const OVERHEAD_BYTES: usize = 192;
 
 /// The number of a note that is never in the ring.

@@ -1,4 +1,5 @@
-//! Key patterns: `*` and `?` inside one segment, `**` over any number of them, `[...]` one character of a set.
+//! Key patterns: `*` and `?` inside one segment, `**` over any number of them, `[...]` one character of a
+//! set.
 //!
 //! [`Pattern`] asks one pattern about one key: it is the oracle of the trie, which asks all patterns at once,
 //! and what a single watch looks into the ring with.

@@ -128,8 +128,9 @@ impl Glob {
         &self.prefix
     }
 
-    /// True if a whole segment is like this, given that it begins like it. Greedy, with a way back to the last star only: a later star can
-    /// do whatever an earlier one could. Time is at most pattern length times segment length.
+    /// True if a whole segment is like this, given that it begins like it. Greedy, with a way back to the
+    /// last star only: a later star can do whatever an earlier one could. Time is at most pattern length
+    /// times segment length.
     pub(crate) fn matches(&self, segment: &str) -> bool {
         let mut rest = segment[self.prefix.len()..].chars();
         let mut at = 0;

@@ -1,8 +1,8 @@
 //! All patterns of one table at once: a trie over segments.
 //!
-//! A key walks it with a set of nodes, segment by segment, as an automaton would (Thompson, "Regular expression
-//! search algorithm", CACM 1968), so a change costs its depth and what matches, however many patterns there
-//! are.
+//! A key walks it with a set of nodes, segment by segment, as an automaton would (Thompson, "Regular
+//! expression search algorithm", CACM 1968), so a change costs its depth and what matches, however many
+//! patterns there are.
 
 use std::collections::BTreeMap;
 
@@ -284,8 +284,8 @@ impl Trie {
         }
     }
 
-    /// Appends the watches whose pattern matches `key` and whose first condition is among `facts`; some perhaps
-    /// more than once.
+    /// Appends the watches whose pattern matches `key` and whose first condition is among `facts`; some
+    /// perhaps more than once.
     pub(crate) fn find(&self, key: &str, facts: &Facts, walk: &mut Walk, hits: &mut Vec<u32>) {
         if let Some(lane) = self.exact.get(key) {
             lane.find(facts, hits);

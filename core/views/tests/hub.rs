@@ -9,6 +9,11 @@ mod stage;
 use konsul_views::{CLUSTER, ItemKind, WatchError};
 use stage::*;
 
+/// An event's text, given its beginning.
+fn event(head: &str, index: u64) -> String {
+    format!(r#"{head},"timestamp":1767323045,"modify_index":{index}}}"#)
+}
+
 #[test]
 fn kv_events_have_the_documented_bytes() {
     let mut stage = Stage::new(8, 1 << 20);
@@ -23,15 +28,18 @@ fn kv_events_have_the_documented_bytes() {
     assert_eq!(
         texts(&told),
         [
-            r#"{"type":"set","key":"cfg","value":"v0","timestamp":1767323045,"modify_index":1}"#,
-            r#"{"type":"set","key":"cfg","value":"v1","old_value":"v0","timestamp":1767323045,"modify_index":2}"#,
-            r#"{"type":"set","key":"bin","value":"/wA=","encoding":"base64","timestamp":1767323045,"modify_index":3}"#,
-            concat!(
-                r#"{"type":"set","key":"bin","value":"/g==","encoding":"base64","old_value":"/wA=","#,
-                r#""old_value_encoding":"base64","timestamp":1767323045,"modify_index":4}"#
+            event(r#"{"type":"set","key":"cfg","value":"v0""#, 1),
+            event(r#"{"type":"set","key":"cfg","value":"v1","old_value":"v0""#, 2),
+            event(r#"{"type":"set","key":"bin","value":"/wA=","encoding":"base64""#, 3),
+            event(
+                concat!(
+                    r#"{"type":"set","key":"bin","value":"/g==","encoding":"base64","old_value":"/wA=","#,
+                    r#""old_value_encoding":"base64""#
+                ),
+                4
             ),
-            r#"{"type":"delete","key":"cfg","old_value":"v1","timestamp":1767323045,"modify_index":5}"#,
-            r#"{"type":"set","key":"cfg","timestamp":1767323045,"modify_index":6}"#,
+            event(r#"{"type":"delete","key":"cfg","old_value":"v1""#, 5),
+            event(r#"{"type":"set","key":"cfg""#, 6),
         ]
     );
     assert_eq!(told.iter().map(|told| told.index).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
@@ -50,11 +58,11 @@ fn service_events_are_wrapped_and_say_why() {
     assert_eq!(
         texts(&stage.told(watch)),
         [
-            r#"{"type":"register","service":{"name":"web","tags":["a"]},"timestamp":1767323045,"modify_index":1}"#,
-            r#"{"type":"heartbeat","service":{"name":"web","tags":["a"]},"timestamp":1767323045,"modify_index":1}"#,
-            r#"{"type":"deregister","service":{"name":"web","tags":["a"]},"timestamp":1767323045,"modify_index":2}"#,
-            r#"{"type":"register","service":{"name":"web"},"timestamp":1767323045,"modify_index":3}"#,
-            r#"{"type":"expired","service":{"name":"web"},"timestamp":1767323045,"modify_index":4}"#,
+            event(r#"{"type":"register","service":{"name":"web","tags":["a"]}"#, 1),
+            event(r#"{"type":"heartbeat","service":{"name":"web","tags":["a"]}"#, 1),
+            event(r#"{"type":"deregister","service":{"name":"web","tags":["a"]}"#, 2),
+            event(r#"{"type":"register","service":{"name":"web"}"#, 3),
+            event(r#"{"type":"expired","service":{"name":"web"}"#, 4),
         ]
     );
 }
@@ -171,8 +179,8 @@ fn a_coalescing_watch_is_told_the_newest_with_the_first_before() {
     assert_eq!(
         texts(&stage.told(watch)),
         [
-            r#"{"type":"set","key":"a","value":"3","old_value":"0","timestamp":1767323045,"modify_index":6}"#,
-            r#"{"type":"set","key":"b","value":"3","timestamp":1767323045,"modify_index":7}"#,
+            event(r#"{"type":"set","key":"a","value":"3","old_value":"0""#, 6),
+            event(r#"{"type":"set","key":"b","value":"3""#, 7),
         ]
     );
     assert_eq!(stage.hub.stats().behind, 0);

@@ -39,9 +39,11 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let write = (0..KEYS.len(), prop::option::weighted(0.8, any::<u8>()));
     let open = (0..PATTERNS.len(), 1..5_usize, any::<bool>(), prop::option::of(-2..12_i64));
+    let open =
+        open.prop_map(|(pattern, buffer, coalesce, since)| Step::Open { pattern, buffer, coalesce, since });
     let step = prop_oneof![
         12 => prop::collection::vec(write, 1..4).prop_map(Step::Entry),
-        3 => open.prop_map(|(pattern, buffer, coalesce, since)| Step::Open { pattern, buffer, coalesce, since }),
+        3 => open,
         1 => any::<usize>().prop_map(Step::Close),
         3 => any::<usize>().prop_map(Step::Pause),
         3 => any::<usize>().prop_map(Step::Resume),
@@ -341,7 +343,7 @@ fn play(steps: &[Step], ring_entries: usize, ring_bytes: usize) -> Result<(), Te
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 3_000, ..Default::default() })]
 
     #[test]
     fn every_change_is_told_once_or_its_loss_is(steps in steps(), ring_entries in 1..40_usize) {
