@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -106,7 +107,9 @@ async def _one(door: Door, request: Request, within: Context, asked: Asked, read
         text = "GET requests only allow query operations"
         raise Refused("METHOD_NOT_ALLOWED", text, status=NOT_ACCEPTABLE)
     if _wants_events(request, prepared.kind):
-        return await _stream(door, request, prepared, door.operation(within, "graphql", reading))
+        # What the request's scope holds must not live as long as the stream.
+        apart = replace(within, noted={})
+        return await _stream(door, request, prepared, door.operation(apart, "graphql", reading))
     if prepared.kind == SUBSCRIPTION:
         raise _needs_line()
     operation = door.operation(within, "graphql", reading)
