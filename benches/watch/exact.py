@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,12 +71,18 @@ def pattern(number: int) -> str:
 
 
 def matches(wanted: str, name: str) -> bool:
+    """Whether a pattern covers a key."""
+    return _expression(wanted).fullmatch(name) is not None
+
+
+@cache
+def _expression(wanted: str) -> re.Pattern[str]:
     """The spec's table once more, as a regular expression: `**` is one segment or more, `*` `?` `[..]` stay
     within one."""
     parts = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", wanted)
     signs = {"**": r".+", "*": r"[^/]*", "?": r"[^/]"}
     found = "".join(signs.get(part) or (part if part.startswith("[") else re.escape(part)) for part in parts)
-    return re.fullmatch(found, name) is not None
+    return re.compile(found)
 
 
 async def measure(folder: Path, url: str, watchers: int, rate: int, seconds: int) -> Exact:

@@ -18,7 +18,7 @@ def loaded(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_kind_of_user_without_a_failure(tmp_path: Path) -> None:
-    ended = loaded("--users", "6", "--seconds", "4", "--reports", str(tmp_path))
+    ended = loaded("--users", "12", "--seconds", "8", "--reports", str(tmp_path))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " 0 failures, locust's exit code 0; report " in ended.stdout
     assert sorted(file.suffix for file in tmp_path.iterdir() if "_" not in file.name) == [".html", ".json"]
