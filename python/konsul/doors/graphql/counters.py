@@ -76,6 +76,7 @@ class Metering:
         )
         self.published = counter("events_published", "Events that reached a subscription.", "type")
         self.dropped = counter("events_dropped", "Events that no subscriber was told.", "type", "reason")
+        self.buffer = gauge("event_buffer_size", "Events that may wait for one subscription.", "type")
         self.sockets = gauge("websocket_connections_active", "Open WebSockets.")
         self.sockets_opened = counter("websocket_connections", "WebSockets opened.")
         self.sockets_closed = counter("websocket_disconnections", "WebSockets closed.", "reason")

@@ -60,6 +60,7 @@ class Live:
         door.seats.take(self._client)
         self._is_seated = True
         door.metering.subscriptions.labels(prepared.field).inc()
+        door.metering.buffer.labels(prepared.field).set(door.settings.event_buffer_size)
         self._executor = build(door, prepared, self._operation)
         source: Any = create_source_event_stream(self._executor)
         if prepared.ready.is_awaitable(source):
