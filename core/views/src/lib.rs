@@ -1,6 +1,7 @@
 //! Read models fed by applied changes: derived, never replicated, safe to lose.
 #![warn(missing_docs)]
 
+mod automaton;
 mod facts;
 mod flow;
 mod form;

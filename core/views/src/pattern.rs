@@ -1,8 +1,8 @@
 //! Key patterns: `*` and `?` inside one segment, `**` over any number of them, `[...]` one character of a
 //! set.
 //!
-//! [`Pattern`] asks one pattern about one key: it is the oracle of the trie, which asks all patterns at once,
-//! and what a single watch looks into the ring with.
+//! [`Pattern`] asks one pattern about one key, plainly: it is the oracle of the trie and of the automaton, which
+//! do the work.
 
 /// The most bytes a pattern may have: as long as the longest key.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
@@ -53,22 +53,13 @@ impl Pattern {
         if text.is_empty() || text.len() > PATTERN_BYTES_MAX {
             return None;
         }
-        Some(Self::from_tokens(compile(text, separator), separator))
-    }
-
-    pub(crate) fn from_tokens(tokens: Vec<Token>, separator: char) -> Self {
-        let prefix = literal_prefix(&tokens);
-        Self { separator, prefix, tokens }
+        let tokens = compile(text, separator);
+        Some(Self { separator, prefix: literal_prefix(&tokens), tokens })
     }
 
     /// What every matching key starts with.
     pub fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// How many characters and wildcards it has.
-    pub(crate) fn length(&self) -> usize {
-        self.tokens.len()
     }
 
     /// True when exactly one key matches: the prefix.
@@ -148,7 +139,10 @@ pub(crate) fn compile(text: &str, separator: char) -> Vec<Token> {
         };
         let after_stars = rest.strip_prefix("**").and_then(|after| after.strip_prefix(separator));
         if let Some(after) = after_stars.filter(|_| starts_segment) {
-            tokens.extend([Token::Fork, Token::Inside]);
+            // `**/**/` says no more than `**/`.
+            if tokens.last() != Some(&Token::Inside) {
+                tokens.extend([Token::Fork, Token::Inside]);
+            }
             rest = after;
         } else if c == '*' {
             let stars = rest.len() - rest.trim_start_matches('*').len();

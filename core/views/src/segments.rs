@@ -1,12 +1,15 @@
 //! Patterns cut into segments: what the trie is made of.
 
-use crate::pattern::{PATTERN_BYTES_MAX, Pattern, Token, compile, in_set, literal_prefix};
+use crate::automaton::Automaton;
+use crate::pattern::{PATTERN_BYTES_MAX, Token, compile, in_set, literal_prefix};
 
 /// Most segments of a pattern with wildcards, and most `**` in it: they bound what one change can cost.
 pub(crate) const SEGMENTS_MAX: usize = 64;
 pub(crate) const DEEP_MAX: usize = 8;
 /// Most characters of a segment with wildcards, and of what follows a `**` inside a segment.
 pub(crate) const GLOB_CHARS_MAX: usize = 128;
+/// A longer one is matched by an automaton, which costs memory instead of time.
+const GREEDY_MAX: usize = 16;
 
 /// One step of a pattern from one node of the trie to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub(crate) enum End {
     /// With at least one more segment, whatever they are: a trailing `**`.
     Rest,
     /// With a rest that a `**` inside a segment makes no affair of segments.
-    Odd(Pattern),
+    Odd(Automaton),
 }
 
 /// A pattern, compiled for the trie.
@@ -48,6 +51,7 @@ pub(crate) struct Glob {
     prefix: Box<str>,
     /// What follows them.
     tokens: Box<[Token]>,
+    long: Option<Box<Automaton>>,
 }
 
 impl Path {
@@ -86,14 +90,11 @@ fn cut(tokens: Vec<Token>, separator: char) -> (Vec<Step>, End) {
     for at in 0..tokens.len() {
         match tokens[at] {
             Token::Literal(c) if c == separator => {
-                steps.push(step(&tokens[start..at]));
+                steps.push(step(&tokens[start..at], separator));
                 start = at + 1;
             }
             Token::Inside => {
-                // `**/**/` says no more than `**/`.
-                if steps.last() != Some(&Step::Deep) {
-                    steps.push(Step::Deep);
-                }
+                steps.push(Step::Deep);
                 start = at + 1;
             }
             Token::DoubleStar if start == at && at + 1 == tokens.len() => {
@@ -103,22 +104,26 @@ fn cut(tokens: Vec<Token>, separator: char) -> (Vec<Step>, End) {
                 return (steps, End::Rest);
             }
             Token::DoubleStar => {
-                return (steps, End::Odd(Pattern::from_tokens(tokens[start..].to_vec(), separator)));
+                return (steps, End::Odd(Automaton::from_tokens(&tokens[start..], separator)));
             }
             _ => {}
         }
     }
-    steps.push(step(&tokens[start..]));
+    steps.push(step(&tokens[start..], separator));
     (steps, End::Here)
 }
 
-fn step(tokens: &[Token]) -> Step {
+fn step(tokens: &[Token], separator: char) -> Step {
     let prefix = literal_prefix(tokens);
     let after = &tokens[prefix.chars().count()..];
     match (tokens, after) {
         ([Token::Star], _) => Step::Star,
         (_, []) => Step::Literal(prefix.into()),
-        _ => Step::Glob(Glob { prefix: prefix.into(), tokens: after.into() }),
+        _ => {
+            let long = || Box::new(Automaton::from_tokens(after, separator));
+            let long = (after.len() > GREEDY_MAX).then(long);
+            Step::Glob(Glob { prefix: prefix.into(), tokens: after.into(), long })
+        }
     }
 }
 
@@ -132,7 +137,11 @@ impl Glob {
     /// last star only: a later star can do whatever an earlier one could. Time is at most pattern length
     /// times segment length.
     pub(crate) fn matches(&self, segment: &str) -> bool {
-        let mut rest = segment[self.prefix.len()..].chars();
+        let rest = &segment[self.prefix.len()..];
+        if let Some(automaton) = &self.long {
+            return automaton.matches(rest);
+        }
+        let mut rest = rest.chars();
         let mut at = 0;
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
         loop {

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::automaton::Automaton;
 use crate::facts::Facts;
 use crate::lane::{First, Lane};
-use crate::pattern::Pattern;
 use crate::segments::{End, Glob, Path, Step};
 
 /// No node.
@@ -35,7 +35,7 @@ struct Wild {
     globs: Vec<(Glob, u32)>,
     /// Patterns that end with `**` after this node.
     rest: Lane,
-    odd: Vec<(Pattern, Lane)>,
+    odd: Vec<(Automaton, Lane)>,
 }
 
 impl Default for Wild {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::automaton::Automaton;
 use crate::facts::Facts;
 use crate::pattern::Pattern;
 use crate::segments::Path;
@@ -34,6 +35,15 @@ fn patterns() -> impl Strategy<Value = String> {
             .prop_map(String::from),
     ];
     prop::collection::vec(segment, 1..6).prop_map(|segments| segments.join("/"))
+}
+
+/// So long that an automaton of them has more than one word.
+fn long_patterns() -> impl Strategy<Value = String> {
+    (patterns(), 1..30_usize).prop_map(|(text, times)| vec![text; times].join("/"))
+}
+
+fn long_keys() -> impl Strategy<Value = String> {
+    (keys(), 1..30_usize).prop_map(|(text, times)| vec![text; times].join("/"))
 }
 
 fn keys() -> impl Strategy<Value = String> {
@@ -97,6 +107,16 @@ proptest! {
         prop_assert_eq!((trie.nodes(), trie.watches(), trie.exact_keys()), (1, 0, 0));
     }
 
+    /// An automaton means what the plain pattern means, however long they are.
+    #[test]
+    fn automata_are_patterns(text in long_patterns(), keys in prop::collection::vec(long_keys(), 1..9)) {
+        let Some(pattern) = Pattern::new(&text) else { return Ok(()) };
+        let automaton = Automaton::new(&text, '/');
+        for key in keys.iter().chain([&text]) {
+            prop_assert_eq!(automaton.matches(key), pattern.matches(key), "{:?} {:?}", text, key);
+        }
+    }
+
     /// No pattern and no key panics, and one that is taken means what it means alone.
     #[test]
     fn any_text_is_a_pattern_or_refused(
@@ -108,6 +128,7 @@ proptest! {
         let mut trie = Trie::new(separator);
         trie.add(&path, None, 7);
         let want = Pattern::divided(&text, separator).unwrap().matches(&key);
+        prop_assert_eq!(Automaton::new(&text, separator).matches(&key), want);
         prop_assert_eq!(found(&trie, &key, &mut Walk::default()), if want { vec![7] } else { vec![] });
         trie.remove(&path, None, 7);
         prop_assert_eq!((trie.nodes(), trie.exact_keys()), (1, 0));

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::automaton::Automaton;
 use crate::facts::Facts;
 use crate::flow::Flow;
 use crate::form::Form;
 use crate::matcher::Wheres;
 use crate::note::{LIVE_ONLY, Note, What};
-use crate::pattern::Pattern;
 use crate::queue::{Queue, Queued};
 use crate::spec::{Item, ItemKind};
 
 /// A turn of one watch ends with this many bytes, so that its reader can say that it is full.
 const TURN_BYTES: usize = 256 << 10;
-/// Changes of the ring that one turn looks at.
-const TURN_SCAN: usize = 1_024;
+/// Steps that one turn looks into the ring: about so many short keys, or a few long ones with long patterns.
+const TURN_SCAN: usize = 2_048;
 
 /// What of the past a watch has still to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +238,7 @@ impl Watcher {
             self.lag = Lag::Lost { position };
             return;
         }
-        let pattern = Pattern::divided(&self.pattern, self.separator);
+        let pattern = Automaton::new(&self.pattern, self.separator);
         let schema = Arc::clone(&flow.schema);
         let table = schema.table(self.table).ok();
         let columns = self.wheres.iter().map(|(column, _)| *column);
@@ -248,9 +248,9 @@ impl Watcher {
             if told.scanned >= TURN_SCAN {
                 return;
             }
-            told.scanned += 1;
+            told.scanned += pattern.cost(note.key().len());
             let note = Arc::clone(note);
-            if note.table() == Some(self.table) && matches(pattern.as_ref(), note.key()) {
+            if note.table() == Some(self.table) && pattern.matches(&String::from_utf8_lossy(note.key())) {
                 facts.collect(table, columns.clone(), note.before(), note.after());
                 if self.wants(&note, &facts)
                     && !self.queue.push(&note, self.buffer, &mut |replaced| flow.release(replaced))
@@ -262,10 +262,6 @@ impl Watcher {
         }
         self.caught_up();
     }
-}
-
-fn matches(pattern: Option<&Pattern>, key: &[u8]) -> bool {
-    pattern.is_some_and(|pattern| pattern.matches(&String::from_utf8_lossy(key)))
 }
 
 fn release(event: Queued, flow: &mut Flow) {
