@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Mapping
@@ -65,7 +66,13 @@ class Streams:
     a bookmark as a whole number, an `Event`, a `threading.Event` to wait for, or one of the words above. Any
     other request is answered with `listing` at `index`."""
 
-    def __init__(self, *turns: list[Any] | Refusal, index: int = 10, listing: Any = ()) -> None:
+    def __init__(
+        self,
+        *turns: list[Any] | Refusal,
+        index: int = 10,
+        listing: Any = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.turns = list(turns)
         self.index = index
         self.listing = listing
@@ -77,7 +84,8 @@ class Streams:
         self._open: set[socket.socket] = set()
         self._server = socket.create_server(("127.0.0.1", 0))
         port: int = self._server.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{port}"
+        self.base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        self._tls = tls
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
@@ -109,6 +117,10 @@ class Streams:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._open.add(connection)
             while (asked := _request(connection)) is not None and self._answer(connection, asked):
                 pass
         except OSError:

@@ -198,8 +198,8 @@ def test_the_pause_grows_with_failures_and_a_message_makes_it_short_again() -> N
     assert walk.pauses_s == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 0.05]
 
 
-def refusal(status: int, error: str, message: str = "no") -> Answer:
-    return Answer(status, {}, json.dumps({"error": error, "message": message}).encode())
+def refusal(status: int, error: str, message: str = "no", **headers: str) -> Answer:
+    return Answer(status, headers, json.dumps({"error": error, "message": message}).encode())
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,12 @@ def test_a_refusal_for_now_is_tried_elsewhere(status: int) -> None:
     walk = Walk([refusal(status, "later"), Opened(), (said("app/a", 11),)], Wishes())
     assert [address for address, _ in walk.opened] == [A, B]
     assert walk.keys == [("app/a", 11)]
+
+
+def test_the_server_decides_the_pause_when_it_names_one() -> None:
+    later = refusal(503, "later", **{"retry-after": "3"})
+    walk = Walk([later, Unsent("refused"), Opened(), (said("app/a", 11),)], Wishes())
+    assert walk.pauses_s == [3.0, 0.1]
 
 
 @pytest.mark.parametrize(

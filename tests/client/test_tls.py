@@ -3,6 +3,7 @@ guard nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import threading
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from konsul.client import Client, Policy, Settings
+from konsul.client import AsyncClient, Client, Policy, Settings
+from konsul.client.pursuit import Transport
 from konsul.errors import Unreachable
+from tests.client.played_streams import HOLD, Streams
+from tests.waiting import until
 
 FILES = Path(__file__).with_name("tls")
 CA = str(FILES / "ca.pem")
@@ -65,6 +69,44 @@ def test_a_trusted_server_and_a_known_client(secured: tuple[str, bool]) -> None:
     if not mutual:
         assert alive(Settings(address, ca_cert=CA, policy=ONCE))
         assert alive(Settings(address, tls_verify=False, policy=ONCE))
+
+
+@pytest.fixture(params=[False, True], ids=["tls", "mutual"])
+def secured_streams(request: pytest.FixtureRequest) -> Iterator[Streams]:
+    """An https server of streams that says one thing and stays."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FILES / "server.pem", FILES / "server.key")
+    if request.param:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(CA)
+    said = {"type": "set", "key": "a", "timestamp": 5, "modify_index": 11}
+    with Streams([said, HOLD], tls=context) as server:
+        yield server
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_streams_are_as_safe_as_calls(secured_streams: Streams, transport: Transport) -> None:
+    address = secured_streams.base_url
+    known = Settings(address, ca_cert=CA, policy=ONCE, client_cert=CERT, client_key=KEY)
+    told: list[object] = []
+    with Client(known) as client:
+        watch = client.kv.watch("a", transport=transport)
+        thread = threading.Thread(target=lambda: told.extend(watch))
+        thread.start()
+        until(lambda: told, "the first change")
+        watch.close()
+        thread.join(10)
+        assert not thread.is_alive(), "another thread ends it"
+    assert secured_streams.left.wait(10)
+    stranger = Settings(address, policy=ONCE, client_cert=CERT, client_key=KEY)
+    with Client(stranger) as client, pytest.raises(Unreachable, match="certificate verify failed"):
+        next(client.kv.watch("a", since=1, transport=transport))
+
+    async def story() -> object:
+        async with AsyncClient(known) as client, client.kv.watch("a", since=1, transport=transport) as events:
+            return await anext(events)
+
+    assert asyncio.run(story()) == told[0]
 
 
 def test_a_server_nobody_vouches_for_is_unreachable(secured: tuple[str, bool]) -> None:

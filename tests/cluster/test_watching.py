@@ -3,19 +3,21 @@ listing in the place of those that are missing."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from konsul.client.pursuit import Transport
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.stories import fresh_key
 from tests.cluster.harness.witnesses import Witness, Writer
 from tests.conftest import SMALL, LiveServer
 from tests.waiting import until
 
-TRANSPORTS = ("sse", "websocket")
+TRANSPORTS: tuple[Transport, ...] = ("sse", "websocket")
 LONG = "." * 8_000
 """Makes changes so large that the kernel's buffers do not hold those that a reader leaves unread."""
 
@@ -36,9 +38,10 @@ def watched(
     prefix = f"{fresh_key('watched')}/"
     with ExitStack() as stack:
         writer = stack.enter_context(Writer(writer_at, prefix, padding))
+        # Each transport at each place; at every second place through the client for asyncio.
         witnesses = [
-            Witness(one, f"{prefix}**", writer.last, transport)
-            for one in watchers_at
+            Witness(one, f"{prefix}**", writer.last, transport, both)
+            for one, both in zip(watchers_at, itertools.cycle(("sync", "async")), strict=False)
             for transport in TRANSPORTS
         ]
         for witness in witnesses:

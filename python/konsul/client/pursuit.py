@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from konsul import errors
 from konsul.client.changes import Behind, Compacted, Connected, Disconnected, Notice, Relisted
 from konsul.client.course import Course
-from konsul.client.exchange import Lost, Policy, Unsent, unreachable
+from konsul.client.exchange import Lost, Policy, Unsent, retry_after_s, unreachable
 from konsul.client.failure import error_of
 from konsul.client.request import Answer, Flow, Params, Request, option
 from konsul.client.seen import Seen
@@ -163,6 +163,7 @@ class Tracker:
         self._seen = Seen(wishes.since or 0)
         self._address = course.address
         self._failures = 0
+        self._least_s = 0.0
         self._was_answered = False
 
     @property
@@ -276,6 +277,7 @@ class Tracker:
 
     def _refusal(self, reply: Reaction) -> errors.KonsulError:
         if isinstance(reply, Answer):
+            self._least_s = retry_after_s(reply)
             return error_of(reply, self._request())
         return unreachable(reply if isinstance(reply, (Lost, Unsent)) else None, self._address)
 
@@ -287,7 +289,8 @@ class Tracker:
         if not self._was_answered and self._failures > self._policy.retries * len(self._course.addresses):
             raise error
         left, self._address = self._address, self._course.leave(self._address)
-        pause_s = self._policy.pause_s(self._failures, self._jitter())
+        pause_s = max(self._policy.pause_s(self._failures, self._jitter()), self._least_s)
+        self._least_s = 0.0
         yield from self._told(Disconnected(left, str(error), pause_s))
         yield Pause(pause_s)
 

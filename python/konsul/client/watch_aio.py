@@ -47,6 +47,7 @@ class AsyncWatch(Generic[E]):
         self._steps = steps.steps()
         self._stream: AsyncStream | None = None
         self._doing: asyncio.Task[Reaction] | None = None
+        self._farewell: asyncio.Task[None] | None = None
         self._reply: Reaction = None
         self._ended = asyncio.Event()
         self._sleep = sleep
@@ -98,7 +99,10 @@ class AsyncWatch(Generic[E]):
     async def _hang_up(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            await stream.close()
+            self._farewell = asyncio.create_task(stream.close())
+        if self._farewell is not None:
+            # Whoever closes it, and how many: all of them go on when the connection is gone.
+            await asyncio.wait({self._farewell})
 
     async def _do(self, effect: Effect) -> Reaction:
         match effect:

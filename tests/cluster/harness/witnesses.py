@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import itertools
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from konsul.client import Client, KvChange, Operation, Policy, Relisted, Settings
+from konsul.client import AsyncClient, Client, KvChange, Operation, Policy, Relisted, Settings
+from konsul.client.pursuit import Transport
 from konsul.errors import KonsulError
 from tests.waiting import until
 
@@ -94,27 +96,48 @@ class Writer:
 
 
 class Witness:
-    """A watch of its own through `addresses`, in a thread: what it told, in order."""
+    """A watch of its own through `addresses`, in a thread: what it told, in order. `both`: sync or async."""
 
-    def __init__(self, addresses: Sequence[str], pattern: str, since: int, transport: Any) -> None:
-        self.name = f"{transport} at {addresses[0]}"
+    def __init__(
+        self, addresses: Sequence[str], pattern: str, since: int, transport: Transport, both: str = "sync"
+    ) -> None:
+        self.name = f"{both} {transport} at {addresses[0]}"
         self.events: list[KvChange | Relisted[Any]] = []
-        self._since = since
-        self._client = Client(Settings(",".join(addresses), policy=PATIENT))
-        self._watch = self._client.kv.watch(pattern, since=since, transport=transport)
+        self._settings = Settings(",".join(addresses), policy=PATIENT)
+        self._pattern, self._since, self._transport = pattern, since, transport
+        self._end: Callable[[], object] = lambda: None
         self._failed: list[BaseException] = []
         self._go_on = threading.Event()
         self._go_on.set()
-        self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+        runs = self._blocking if both == "sync" else lambda: asyncio.run(self._waiting())
+        self._thread = threading.Thread(target=self._work, args=(runs,), name=self.name, daemon=True)
         self._thread.start()
 
-    def _work(self) -> None:
+    def _work(self, runs: Callable[[], None]) -> None:
         try:
-            for event in self._watch:
-                self.events.append(event)  # type: ignore[arg-type]
-                self._go_on.wait()
+            runs()
         except KonsulError as error:
             self._failed.append(error)
+
+    def _blocking(self) -> None:
+        with Client(self._settings) as client:
+            watch = client.kv.watch(self._pattern, since=self._since, transport=self._transport)
+            self._end = watch.close
+            for event in watch:
+                self._told(event)
+                self._go_on.wait()
+
+    async def _waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with AsyncClient(self._settings) as client:
+            watch = client.kv.watch(self._pattern, since=self._since, transport=self._transport)
+            self._end = lambda: asyncio.run_coroutine_threadsafe(watch.close(), loop)
+            async for event in watch:
+                self._told(event)
+
+    def _told(self, event: object) -> None:
+        assert isinstance(event, (KvChange, Relisted))
+        self.events.append(event)
 
     def pause(self) -> None:
         """Stop reading."""
@@ -126,7 +149,8 @@ class Witness:
 
     def close(self) -> None:
         self._go_on.set()
-        self._client.close()
+        if self._thread.is_alive():
+            self._end()
         self._thread.join(END_S)
 
     @property
