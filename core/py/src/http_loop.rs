@@ -12,8 +12,9 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::http_request::tell;
 
-/// A larger message is framed anew for each line: it is not kept in memory to save time.
-const SHARED_MAX_BYTES: usize = 64 << 10;
+/// The largest message that is framed once for all lines, and stays in memory until the next: a change of the
+/// largest value there may be by default, with the one before it. Anything larger is copied for each line.
+const SHARED_MAX_BYTES: usize = 2 << 20;
 
 enum Due {
     Line(Py<PyAny>, LineEvent),

@@ -143,9 +143,10 @@ class Teller(LineUser):
         if not self._texts:
             return
         texts, self._texts = self._texts, []
+        # Large ones go as they are: all lines share them.
+        if self._framing.joins and len(texts) > 1 and self._gathered_bytes < _GATHERED_MAX_BYTES:
+            texts = [b"".join(texts)]
         self._gathered_bytes = 0
-        if self._framing.joins:
-            texts = [b"".join(texts)] if len(texts) > 1 else texts
         for text in texts:
             has_room = line.send(text)
         if not has_room:
