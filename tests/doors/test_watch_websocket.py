@@ -144,6 +144,17 @@ def test_progress_says_how_far_a_silent_watch_is(tmp_path: Path) -> None:
             assert told["type"] == "progress"
 
 
+def test_with_progress_the_last_change_of_an_index_is_marked(server: LiveServer, space: str) -> None:
+    with socket(server.port, f"/kv/watch/{space}/*?progress=true") as watch:
+        assert message(watch)["type"] == "progress"
+        items = {f"{space}/{name}": "v" for name in "abc"}
+        ask(server.port, "POST", "/batch/kv/set", {"items": items})
+        put(server.port, f"{space}/d", "v")
+        told = [message(watch) for _ in range(4)]
+    assert [one["key"][-1] for one in told] == ["a", "b", "c", "d"]
+    assert [one.get("complete") for one in told] == [None, None, True, True]
+
+
 def test_refused_before_the_upgrade_with_a_status_and_words(server: LiveServer) -> None:
     for path, status in (("/kv/watch/a?since=x", 400), ("/kv/watch/" + "a" * 1_025, 400), ("/nothing", 403)):
         with pytest.raises(InvalidStatus) as refused:
