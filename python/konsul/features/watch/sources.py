@@ -20,6 +20,8 @@ from konsul.kernel.context import Context
 from konsul.kernel.watching import CLUSTER, Spec
 
 EVERYTHING: Final = "**"
+_OF_THE_MOMENT: Final = frozenset(("connected", "match_index", "progress", "last_contact_ms"))
+"""What is known of a member only now, and is no change when it is another."""
 _NAME_PATTERN: Final = re.compile(r"[^\s\0]{1,256}")
 _BAD_SERVICE: Final = "Invalid service parameter: expected a name or a pattern of names, without spaces"
 _BAD_TAG: Final = "Invalid tag parameter: no service can have this tag"
@@ -83,7 +85,9 @@ def _value_text(key: str, row: Row) -> bytes:
 def cluster_now(context: Context) -> tuple[bytes, bytes]:
     """Who leads now and who is a member, as the changes tell it."""
     found: Mapping[str, Any] = context.engine.cluster()
-    members = found["members"]
+    members = [
+        {name: value for name, value in one.items() if name not in _OF_THE_MOMENT} for one in found["members"]
+    ]
     leader_id = found["leader_raft_id"] if found["known_leader"] else 0
     names = [one["node_id"] for one in members if leader_id and one["raft_id"] == leader_id]
     term = context.engine.status()["term"]
