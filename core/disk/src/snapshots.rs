@@ -1,7 +1,7 @@
 //! Snapshot files: written beside, synced, renamed; the newest few kept.
 //!
 //! A name is `<index>-<term>.snapshot` in decimal, so that a listing sorts by age. What is inside, and its
-//! checksums, is the caller's: [`Snapshots::load`] offers the files newest first until one reads.
+//! checksums, is the caller's, who goes through [`Snapshots::newest_first`] until one reads.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
@@ -24,15 +24,6 @@ pub struct SnapshotFile {
     pub term: u64,
     pub path: PathBuf,
     pub bytes: u64,
-}
-
-/// What [`Snapshots::load`] came to.
-#[derive(Debug)]
-pub struct Loaded<T> {
-    /// The newest snapshot that reads, with what the reader made of it; `None` if there is none.
-    pub found: Option<(SnapshotFile, T)>,
-    /// One line for each newer file that did not read.
-    pub notes: Vec<String>,
 }
 
 /// The directory of snapshots.
@@ -142,28 +133,6 @@ impl Snapshots {
         found.sort_by_key(|file| std::cmp::Reverse((file.index, file.term)));
         Ok(found)
     }
-
-    /// Reads the newest snapshot that `read` accepts, falling back to older ones.
-    ///
-    /// # Errors
-    /// If the directory cannot be read. A file that cannot be opened or read is a note, not an error.
-    pub fn load<T, E: std::fmt::Display>(
-        &self,
-        mut read: impl FnMut(&SnapshotFile, &mut dyn Read) -> Result<T, E>,
-    ) -> io::Result<Loaded<T>> {
-        let mut notes = Vec::new();
-        for file in self.newest_first()? {
-            let outcome = match file.open() {
-                Ok(mut content) => read(&file, &mut content).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match outcome {
-                Ok(made) => return Ok(Loaded { found: Some((file, made)), notes }),
-                Err(why) => notes.push(format!("snapshot {} does not read: {why}", file.path.display())),
-            }
-        }
-        Ok(Loaded { found: None, notes })
-    }
 }
 
 impl SnapshotFile {
@@ -262,10 +231,10 @@ mod tests {
         tempfile::tempdir().expect("a directory")
     }
 
-    fn text(_: &SnapshotFile, content: &mut dyn Read) -> Result<String, String> {
+    fn text(file: &SnapshotFile) -> String {
         let mut text = String::new();
-        content.read_to_string(&mut text).map_err(|error| error.to_string())?;
-        if text.starts_with("good") { Ok(text) } else { Err("not good".into()) }
+        file.open().expect("opens").read_to_string(&mut text).expect("reads");
+        text
     }
 
     fn save(snapshots: &Snapshots, index: u64, text: &str) {
@@ -273,28 +242,17 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_that_reads_is_loaded_and_old_ones_go() {
+    fn the_newest_comes_first_and_old_ones_go() {
         let dir = temporary();
         let snapshots = Snapshots::open(dir.path(), 2).expect("opens");
-        assert!(snapshots.load(text).expect("lists").found.is_none());
+        assert_eq!(snapshots.newest_first().expect("lists"), []);
         for index in [9, 10, 100] {
             save(&snapshots, index, &format!("good {index}"));
         }
-        let kept: Vec<u64> = snapshots.newest_first().expect("lists").iter().map(|file| file.index).collect();
-        assert_eq!(kept, [100, 10]);
-        let (file, found) = snapshots.load(text).expect("lists").found.expect("reads");
-        assert_eq!((file.index, file.term, file.bytes, found.as_str()), (100, 2, 8, "good 100"));
-    }
-
-    #[test]
-    fn a_damaged_newest_falls_back_with_a_note() {
-        let dir = temporary();
-        let snapshots = Snapshots::open(dir.path(), 2).expect("opens");
-        save(&snapshots, 1, "good one");
-        save(&snapshots, 2, "bad");
-        let loaded = snapshots.load(text).expect("lists");
-        assert_eq!(loaded.found.expect("the older").0.index, 1);
-        assert!(loaded.notes[0].contains("not good"), "{:?}", loaded.notes);
+        let kept = snapshots.newest_first().expect("lists");
+        assert_eq!(kept.iter().map(|file| file.index).collect::<Vec<_>>(), [100, 10]);
+        assert_eq!((kept[0].index, kept[0].term, kept[0].bytes, &*text(&kept[0])), (100, 2, 8, "good 100"));
+        assert_eq!(text(&kept[1]), "good 10", "what there is when the newest does not read");
     }
 
     #[test]
