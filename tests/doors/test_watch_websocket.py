@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.ask import ask, put
 from tests.conftest import SMALL, LiveServer
+from tests.doors.metrics_page import sample
 from tests.doors.streams import DEADLINE_S, Stream, message, socket
 from tests.waiting import until
 
@@ -206,6 +207,19 @@ def test_a_client_that_goes_takes_its_watch_along(server: LiveServer, space: str
     for watch in watches:
         watch.close()
     until(lambda: active() == 0, "the watches are closed")
+
+
+def test_clients_that_hang_up_at_once_are_no_defect(server: LiveServer, space: str) -> None:
+    for _ in range(100):
+        for upgrade in ("", "Upgrade: websocket\r\nConnection: Upgrade\r\n"):
+            with sockets.create_connection(("127.0.0.1", server.port), DEADLINE_S) as client:
+                version = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                head = f"GET /kv/watch/{space}/** HTTP/1.1\r\nHost: x\r\n{upgrade}{version}\r\n"
+                client.sendall(head.encode())
+    until(lambda: sample(server.port, "konsul_lines_open") == 0, "all of them are gone")
+    for transport in ("sse", "websocket"):
+        until(lambda t=transport: sample(server.port, "konsul_watchers_active", transport=t) == 0, "no watch")  # type: ignore[misc]
+    assert "request failed" not in server.output()
 
 
 def test_frames_that_break_the_protocol_end_the_connection_and_nothing_else(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from konsul.errors import Forbidden, Stopping
@@ -40,15 +40,15 @@ class Raw:
 class Native:
     """A listener that has lines of its own."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, fails: Exception | None = None) -> None:
         self.raws: list[Raw] = []
         self.fails = fails
 
     def sse(self, status: int, headers: object, user: object) -> Raw:
         assert (status, headers) == (200, SSE_HEADERS)
         assert user is not None
-        if self.fails:
-            raise OSError("gone")
+        if self.fails is not None:
+            raise self.fails
         self.raws.append(Raw())
         return self.raws[-1]
 
@@ -125,11 +125,18 @@ def test_a_client_that_goes_is_told_to_the_user() -> None:
     run(story)
 
 
-def test_a_line_that_could_not_be_opened_leaves_nothing() -> None:
+@pytest.mark.parametrize(
+    ("fails", "raised"),
+    [
+        (RuntimeError("the request is answered already"), RuntimeError),
+        (RuntimeError("the client is gone"), ClientDisconnect),
+    ],
+)
+def test_a_line_that_could_not_be_opened_leaves_nothing(fails: Exception, raised: type[Exception]) -> None:
     async def story() -> None:
         lines = Lines(WatchSettings())
-        with pytest.raises(OSError, match="gone"):
-            open_one(lines, Native(fails=True))
+        with pytest.raises(raised):
+            open_one(lines, Native(fails))
         assert len(lines) == 0
 
     run(story)

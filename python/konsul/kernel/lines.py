@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 STOPPING: Final = "the node is stopping"
 WRITE_TIMEOUT: Final = "write timeout"
 IDLE_TIMEOUT: Final = "idle timeout"
+_GONE: Final = "the client is gone"
+"""In what the listener says when there is nobody to open a line to."""
 _TICK_MAX_S: Final = 0.5
 _TICK_MIN_S: Final = 0.01
 
@@ -105,9 +107,9 @@ class Lines:
             return _AsgiStream(raw, status, headers)
         try:
             held = native.sse(status, headers, line)
-        except BaseException:
+        except BaseException as error:
             self.forget(line, line.slot)
-            raise
+            raise _reason(error) from None
         line.hold(held)
         return _Held()
 
@@ -139,9 +141,9 @@ class Lines:
                 held = native.websocket(line, subprotocol, [], max_message_bytes)
             else:
                 await raw.accept(websocket.receive, websocket.send, subprotocol)
-        except BaseException:
+        except BaseException as error:
             self.forget(line, line.slot)
-            raise
+            raise _reason(error) from None
         if native is not None:
             line.hold(held)
             return
@@ -245,6 +247,11 @@ def _older(ordered: dict[Line, float], than_s: float) -> list[Line]:
             break
         found.append(line)
     return found
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What kept a line from opening; a client that hung up meanwhile is no defect."""
+    return ClientDisconnect() if _GONE in str(error) else error
 
 
 class _Held(Response):
