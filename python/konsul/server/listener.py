@@ -4,6 +4,7 @@ docs/decisions/our-own-listener.md."""
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -14,6 +15,8 @@ from konsul.server.asgi_door import AsgiDoor
 
 _BACKLOG: Final = 2_048
 _CONNECTIONS_MAX: Final = 20_000
+_OTHER_FILES: Final = 256
+"""File descriptors that are left for the log, the tables and peers, so that a full node still says 503."""
 _HEAD_MAX_BYTES: Final = 256 << 10
 _PING_INTERVAL_MS: Final = 30_000
 _PONG_TIMEOUT_MS: Final = 60_000
@@ -32,7 +35,7 @@ class Listener:
         self._native = HttpListener(
             head_timeout_ms=head_timeout_ms,
             head_max_bytes=_HEAD_MAX_BYTES,
-            connections_max=_CONNECTIONS_MAX,
+            connections_max=connections_max(),
             ping_interval_ms=_PING_INTERVAL_MS,
             pong_timeout_ms=_PONG_TIMEOUT_MS,
         )
@@ -61,6 +64,14 @@ class Listener:
         """What is open, and what was counted since the start."""
         names = ("connections", "lines", "accepted", "refused_full", "accept_failures", "lines_overrun")
         return dict(zip(names, self._native.stats(), strict=True))
+
+
+def connections_max() -> int:
+    """As many as wanted, or as the system's limit of open files leaves."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS_MAX
+    return max(1, min(_CONNECTIONS_MAX, files - _OTHER_FILES))
 
 
 def probe_address(host: str, port: int) -> None:
