@@ -1,6 +1,7 @@
 //! A pattern as an automaton whose states are bits: one step per character of a key, whatever the pattern is.
 //!
-//! Baeza-Yates and Gonnet, "A new approach to text searching" (CACM 1992), with wildcards as states that stay.
+//! Baeza-Yates and Gonnet, "A new approach to text searching" (CACM 1992), with wildcards as states that
+//! stay.
 
 use crate::pattern::{Token, compile, in_set, literal_prefix};
 
@@ -92,6 +93,11 @@ impl Automaton {
     /// How much a key of so many bytes costs, about, in steps of some tens of nanoseconds.
     pub(crate) fn cost(&self, bytes: usize) -> usize {
         1 + bytes * self.one.len() / 8
+    }
+
+    /// What every matching key begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The tokens after the literal prefix.

@@ -1,8 +1,8 @@
 //! Key patterns: `*` and `?` inside one segment, `**` over any number of them, `[...]` one character of a
 //! set.
 //!
-//! [`Pattern`] asks one pattern about one key, plainly: it is the oracle of the trie and of the automaton, which
-//! do the work.
+//! [`Pattern`] asks one pattern about one key, plainly: it is the oracle of the trie and of the automaton,
+//! which do the work.
 
 /// The most bytes a pattern may have: as long as the longest key.
 pub const PATTERN_BYTES_MAX: usize = 1_024;
@@ -148,7 +148,7 @@ pub(crate) fn compile(text: &str, separator: char) -> Vec<Token> {
             let stars = rest.len() - rest.trim_start_matches('*').len();
             tokens.push(if stars > 1 { Token::DoubleStar } else { Token::Star });
             rest = &rest[stars..];
-        } else if let Some((set, after)) = (c == '[').then(|| parse_set(rest)).flatten() {
+        } else if let Some((set, after)) = (c == '[').then(|| parse_set(rest, separator)).flatten() {
             tokens.push(set);
             rest = after;
         } else {
@@ -160,13 +160,19 @@ pub(crate) fn compile(text: &str, separator: char) -> Vec<Token> {
 }
 
 /// Reads `[abc]`, `[a-c]`, `[!a]` or `[^a]`; `]` directly after the opening stands for itself.
-fn parse_set(text: &str) -> Option<(Token, &str)> {
+fn parse_set(text: &str, separator: char) -> Option<(Token, &str)> {
     let inner = &text[1..];
     let negated = inner.starts_with(['!', '^']);
     let body = if negated { &inner[1..] } else { inner };
     let first = body.chars().next()?.len_utf8();
     let close = first + body[first..].find(']')?;
     let chars: Vec<char> = body[..close].chars().collect();
+    // How a client writes a wildcard that stands for itself: so a key with many stays one key.
+    if let ([only], false) = (&*chars, negated)
+        && *only != separator
+    {
+        return Some((Token::Literal(*only), &body[close + 1..]));
+    }
     let mut ranges = Vec::new();
     let mut at = 0;
     while at < chars.len() {

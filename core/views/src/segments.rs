@@ -64,8 +64,14 @@ impl Path {
             return Err("a pattern is limited to 1024 bytes");
         }
         let tokens = compile(text, separator);
-        if tokens.iter().all(|token| matches!(token, Token::Literal(_))) {
-            return Ok(Self::Exact(text.into()));
+        let prefix = literal_prefix(&tokens);
+        let after = &tokens[prefix.chars().count()..];
+        if after.is_empty() {
+            return Ok(Self::Exact(prefix.into()));
+        }
+        if matches!(after, [Token::DoubleStar]) && prefix.split(separator).count() > SEGMENTS_MAX {
+            // Whatever begins like this: one comparison, however deep it is.
+            return Ok(Self::Steps(Vec::new(), End::Odd(Automaton::from_tokens(&tokens, separator))));
         }
         let (steps, end) = cut(tokens, separator);
         let deep = steps.iter().filter(|step| matches!(step, Step::Deep)).count();

@@ -5,6 +5,7 @@
 //! patterns there are.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::automaton::Automaton;
 use crate::facts::Facts;
@@ -35,7 +36,9 @@ struct Wild {
     globs: Vec<(Glob, u32)>,
     /// Patterns that end with `**` after this node.
     rest: Lane,
-    odd: Vec<(Automaton, Lane)>,
+    /// Sorted by the literal prefix's length and then by the prefix, see [`Wild::odd_like`].
+    #[expect(clippy::vec_box, reason = "one put in between moves all behind it, and an automaton is large")]
+    odd: Vec<Box<(Automaton, Lane)>>,
 }
 
 impl Default for Wild {
@@ -49,6 +52,27 @@ impl Wild {
     fn begin_with<'w>(&'w self, prefix: &'w str) -> impl Iterator<Item = &'w (Glob, u32)> {
         let start = self.globs.partition_point(|(each, _)| each.prefix() < prefix);
         self.globs[start..].iter().take_while(move |(each, _)| each.prefix() == prefix)
+    }
+
+    /// Where the odd patterns with this literal prefix are.
+    fn odd_with(&self, prefix: &str) -> Range<usize> {
+        let order =
+            |odd: &(Automaton, Lane)| (odd.0.prefix().len(), odd.0.prefix()).cmp(&(prefix.len(), prefix));
+        let start = self.odd.partition_point(|odd| order(odd).is_lt());
+        start..start + self.odd[start..].partition_point(|odd| order(odd).is_eq())
+    }
+
+    /// The odd patterns that begin like `rest`: for each length of a prefix that there is, two searches. There
+    /// are few lengths, and may be a pattern for every client.
+    fn odd_like<'w>(&'w self, rest: &'w str) -> impl Iterator<Item = &'w (Automaton, Lane)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let length = self.odd.get(at)?.0.prefix().len();
+            let like = rest.get(..length).map_or(0..0, |prefix| self.odd_with(prefix));
+            at += self.odd[at..].partition_point(|odd| odd.0.prefix().len() == length);
+            (length <= rest.len()).then(|| self.odd[like].iter().map(|odd| &**odd))
+        })
+        .flatten()
     }
 
     fn is_empty(&self) -> bool {
@@ -126,12 +150,14 @@ impl Node {
             End::Here => &mut self.here,
             End::Rest => &mut self.wild.get_or_insert_default().rest,
             End::Odd(pattern) => {
-                let odd = &mut self.wild.get_or_insert_default().odd;
-                let at = odd.iter().position(|(each, _)| each == pattern).unwrap_or_else(|| {
-                    odd.push((pattern.clone(), Lane::default()));
-                    odd.len() - 1
-                });
-                &mut odd[at].1
+                let wild = self.wild.get_or_insert_default();
+                let like = wild.odd_with(pattern.prefix());
+                let found = wild.odd[like.clone()].iter().position(|odd| odd.0 == *pattern);
+                let at = like.start + found.unwrap_or(0);
+                if found.is_none() {
+                    wild.odd.insert(at, Box::new((pattern.clone(), Lane::default())));
+                }
+                &mut wild.odd[at].1
             }
         }
     }
@@ -139,7 +165,16 @@ impl Node {
     fn leave_lane(&mut self, end: &End, first: First<'_>, slot: u32) {
         self.lane(end).remove(first, slot);
         if let Some(wild) = &mut self.wild {
-            wild.odd.retain(|(_, lane)| !lane.is_empty());
+            if let End::Odd(pattern) = end {
+                let like = wild.odd_with(pattern.prefix());
+                let empty = wild.odd[like.clone()].iter().position(|odd| odd.1.is_empty());
+                if let Some(at) = empty {
+                    wild.odd.remove(like.start + at);
+                }
+            }
+            if wild.odd.len() < wild.odd.capacity() / 4 {
+                wild.odd.shrink_to(wild.odd.len() * 2);
+            }
         }
         self.drop_wild();
     }
@@ -333,7 +368,7 @@ impl Trie {
         let Some(wild) = &node.wild else { return };
         walk.enter(&self.nodes, wild.star);
         wild.rest.find(facts, hits);
-        for (pattern, lane) in &wild.odd {
+        for (pattern, lane) in wild.odd_like(rest) {
             if pattern.matches(rest) {
                 lane.find(facts, hits);
             }

@@ -31,7 +31,7 @@ fn patterns() -> impl Strategy<Value = String> {
         2 => Just("*".to_string()),
         2 => Just("**".to_string()),
         2 => "[ab*?é]{1,4}",
-        1 => prop::sample::select(vec!["[a-b]", "[!a]*", "a[b", "[]]", "***", "a**", "**b", "?*?", "[a/b]"])
+        1 => prop::sample::select(vec!["[a-b]", "[!a]*", "a[b", "[]]", "***", "a**", "**b", "?*?", "[a/b]", "[*]", "[a]b**", "é**a"])
             .prop_map(String::from),
     ];
     prop::collection::vec(segment, 1..6).prop_map(|segments| segments.join("/"))
@@ -158,4 +158,41 @@ fn hostile_patterns_and_keys_are_walked_in_bounded_steps() {
             "each node once per segment"
         );
     }
+}
+
+/// A key or a prefix that a client was given can always be watched: what is no wildcard has no limit but length.
+#[test]
+fn whatever_is_literal_is_watched_however_long() {
+    let keys = ["*".repeat(300), format!("[x]?{}", "y".repeat(900)), "a/".repeat(500), "k".repeat(1_000)];
+    for key in &keys {
+        let escaped = key.replace('[', "[[]").replace('?', "[?]").replace('*', "[*]");
+        let mut trie = Trie::new('/');
+        trie.add(&Path::new(&escaped, '/').unwrap(), None, 1);
+        trie.add(&Path::new(&format!("{escaped}**"), '/').unwrap(), None, 2);
+        assert_eq!((trie.exact_keys(), trie.nodes() < 3), (1, true), "one of a name, one of a prefix");
+        assert_eq!(found(&trie, key, &mut Walk::default()), [1, 2]);
+        assert_eq!(found(&trie, &format!("{key}/z"), &mut Walk::default()), [2]);
+        assert_eq!(found(&trie, &key[1..], &mut Walk::default()), [0; 0]);
+    }
+}
+
+#[test]
+fn prefixes_within_a_segment_are_told_apart_and_leave_nothing() {
+    let mut trie = Trie::new('/');
+    let texts: Vec<String> =
+        (0..500).map(|n| format!("é{n}**")).chain(["**".into(), "é**x".into()]).collect();
+    let paths: Vec<Path> = texts.iter().map(|text| Path::new(text, '/').unwrap()).collect();
+    for (slot, path) in (0..).zip(&paths) {
+        trie.add(path, None, slot);
+    }
+    assert_eq!(found(&trie, "é123/x", &mut Walk::default()), [1, 12, 123, 500, 501]);
+    assert_eq!(found(&trie, "z", &mut Walk::default()), [500]);
+    for (slot, path) in (0..).zip(&paths).filter(|(slot, _)| slot % 2 == 1) {
+        trie.remove(path, None, slot);
+    }
+    assert_eq!(found(&trie, "é123/x", &mut Walk::default()), [12, 500]);
+    for (slot, path) in (0..).zip(&paths).filter(|(slot, _)| slot % 2 == 0) {
+        trie.remove(path, None, slot);
+    }
+    assert_eq!((trie.nodes(), trie.watches()), (1, 0));
 }
