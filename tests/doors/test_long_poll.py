@@ -248,8 +248,14 @@ def test_a_client_that_goes_is_waited_for_no_more(server: LiveServer, space: str
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", f"/kv/{space}?index={index}&wait=10m")
     until(lambda: waiting(server.port) == before + 1, "it waits")
+    requests = "konsul_http_requests_total"
+    counted = {"method": "GET", "path": "/kv/{key}"}
+    gave_up = sample(server.port, requests, **counted, status="499")
+    failed = sample(server.port, requests, **counted, status="500")
     connection.close()
     until(lambda: waiting(server.port) == before, "nobody waits")
+    until(lambda: sample(server.port, requests, **counted, status="499") == gave_up + 1, "it is counted")
+    assert sample(server.port, requests, **counted, status="500") == failed, "and not as a failure"
 
 
 def test_an_index_of_before_a_restart_is_answered_at_once(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
