@@ -97,7 +97,8 @@ class Line:
         if raw is None:
             return False
         has_room = raw.send(data)
-        self._lines.sent(self, has_room)
+        if not has_room or self._lines.ends_silence:
+            self._lines.sent(self, has_room)
         return has_room
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:

@@ -51,6 +51,8 @@ class Lines:
     def __init__(self, settings: WatchSettings) -> None:
         self._heartbeat_s = settings.heartbeat_interval_ms / 1_000
         self._idle_s = settings.timeout_ms / 1_000
+        self.ends_silence = self._idle_s > 0
+        """True if lines must tell of everything they send."""
         self._write_s = settings.write_timeout_ms / 1_000
         self._origins = frozenset(settings.allowed_origins)
         self._per_client = settings.max_per_client

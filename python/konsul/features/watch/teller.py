@@ -61,7 +61,9 @@ class Teller(LineUser):
             self._texts.append(self._framing.change(*last, is_last=last[0] != index))
         self._last = (index, payload)
         self._gathered_bytes += len(payload)
-        self._soon()
+        if not self._is_due:
+            self._is_due = True
+            self._lines.soon(self._flush)
         is_full = len(self._texts) >= _GATHERED_MAX or self._gathered_bytes >= _GATHERED_MAX_BYTES
         return self._has_room and not is_full
 
@@ -130,25 +132,34 @@ class Teller(LineUser):
         last = self._last
         if last is not None:
             self._last = None
-            position = self._position() if self._framing.marks_last else None
-            is_last = position is None or position >= last[0]
-            self._texts.append(self._framing.change(*last, is_last=is_last))
+            self._texts.append(self._kept(last))
+
+    def _kept(self, last: tuple[int, bytes]) -> bytes:
+        index, payload = last
+        position = self._position() if self._framing.marks_last else None
+        return self._framing.change(index, payload, is_last=position is None or position >= index)
 
     def _flush(self) -> None:
         self._is_due = False
-        line = self._line
+        line, last = self._line, self._last
         if line is None:
             return
-        self._settle_last()
-        if not self._texts:
-            return
-        texts, self._texts = self._texts, []
-        # Large ones go as they are: all lines share them.
-        if self._framing.joins and len(texts) > 1 and self._gathered_bytes < _GATHERED_MAX_BYTES:
-            texts = [b"".join(texts)]
-        self._gathered_bytes = 0
-        for text in texts:
-            has_room = line.send(text)
+        if last is not None and not self._texts:
+            # The usual case, ten thousand times in a row: one change.
+            self._last = None
+            self._gathered_bytes = 0
+            has_room = line.send(self._kept(last))
+        else:
+            self._settle_last()
+            if not self._texts:
+                return
+            texts, self._texts = self._texts, []
+            # Large ones go as they are: all lines share them.
+            if self._framing.joins and len(texts) > 1 and self._gathered_bytes < _GATHERED_MAX_BYTES:
+                texts = [b"".join(texts)]
+            self._gathered_bytes = 0
+            for text in texts:
+                has_room = line.send(text)
         if not has_room:
             self._has_room = False
         elif self._has_room and self._watch is not None and self._watch.held:
