@@ -258,6 +258,31 @@ def test_an_instance_is_asked_for_by_its_service_and_a_lost_login_ends_the_watch
     assert sink.told == [("event", 1, b"web 1", PAYLOAD), ("ended", Unauthenticated)]
 
 
+@pytest.mark.parametrize(
+    ("spec", "name", "key"),
+    [
+        (Spec(None, 2, "web *", needs="service:read", separator=b" "), "web", b"web 1"),
+        (Spec(None, 1, "what[?]/[*]"), "what?/*", b"what?/*"),
+    ],
+)
+def test_whoever_may_not_read_the_one_thing_that_is_watched_is_told_so(
+    spec: Spec, name: str, key: bytes
+) -> None:
+    bench, sink = Bench(), Noting()
+    asked: list[str] = []
+
+    def authorise(identity: Identity, needs: str, resource: str) -> None:
+        asked.append(resource)
+        if len(asked) > 2:
+            raise Forbidden("no more")
+
+    bench.pipeline.authorise = authorise
+    bench.watching.open(bench.context(), spec, sink, transport="sse")
+    bench.engine.tell(change(1, 1, key), change(1, 2, key), change(1, 3, key))
+    assert asked == [name, name, name]
+    assert sink.told == [("event", 1, key, PAYLOAD), ("ended", Forbidden)]
+
+
 def test_a_node_that_stops_ends_its_watches() -> None:
     bench, sink = Bench(), Noting()
     bench.watching.open(bench.context(), SPEC, sink, transport="sse")

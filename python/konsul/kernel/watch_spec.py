@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,6 +14,8 @@ from konsul.errors import KonsulError
 CLUSTER: Final = 0xFFFE
 """The table of what is not in the log: who leads, who is a member. It has no form and no past."""
 _WILDCARDS: Final = frozenset("*?[")
+_ESCAPED: Final = re.compile(r"\[([*?\[])\]")
+"""A wildcard that stands for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,17 @@ class Spec:
         """What is asked for in the name of `key`: itself, or of a service's instance the service."""
         text = key.decode("utf-8", "replace")
         return text if self.separator == b"/" else text.partition(self.separator.decode())[0]
+
+    @property
+    def resource(self) -> str:
+        """What is asked for when the watch is opened: the one key or service it names, else the pattern."""
+        text = self.resource_of(self.pattern.encode())
+        return _ESCAPED.sub(r"\1", text) if self.single else text
+
+    @property
+    def single(self) -> bool:
+        """True if all that can match is asked for under one name: one key, or one service's instances."""
+        return _WILDCARDS.isdisjoint(_ESCAPED.sub("", self.resource_of(self.pattern.encode())))
 
     @property
     def exact(self) -> bool:

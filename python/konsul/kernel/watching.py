@@ -125,8 +125,7 @@ class Watching:
             Invalid: the pattern is empty or too long. Stopping.
         """
         if self._pipeline.authorise is not None:
-            resource = spec.resource_of(spec.pattern.encode())
-            self._pipeline.authorise(context.identity, spec.needs, resource)
+            self._pipeline.authorise(context.identity, spec.needs, spec.resource)
         client = client_of(context)
         if transport != INSIDE:
             self._check(client)
@@ -248,7 +247,7 @@ class Watching:
             authorise(watch.identity, spec.needs, spec.resource_of(key))
         except Forbidden as error:
             _add(self.counters.withheld, "forbidden")
-            if spec.exact:
+            if spec.single:
                 self._end(watch, error)
             return False
         except Unauthenticated as error:
