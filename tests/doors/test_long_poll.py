@@ -181,6 +181,23 @@ def test_a_prefix_may_end_within_a_name(server: LiveServer, space: str, pool: Th
     assert poll.result().json() == [f"{space}/apple/pie"]
 
 
+@pytest.mark.parametrize("rest", ["x" * 700, "*" * 250, "a/" * 300], ids=["long", "stars", "deep"])
+def test_whatever_can_be_read_can_be_waited_for(
+    server: LiveServer, space: str, pool: ThreadPoolExecutor, rest: str
+) -> None:
+    from urllib.parse import quote
+
+    key = quote(f"{space}/{rest}k", safe="")
+    for path in (f"/kv/{key}?wait=60s", f"/kv?prefix={key}&wait=60s"):
+        put(server.port, space, "so that nothing is newer")
+        index = index_of(ask(server.port, "GET", f"/kv/{space}"))
+        poll = begin(pool, server, f"{path}&index={index}")
+        put(server.port, f"{space}/other", "v")
+        assert not poll.done()
+        assert ask(server.port, "PUT", f"/kv/{key}", {"value": "v"}).status == 200
+        assert poll.result().status == 200
+
+
 def test_services_and_their_instances_are_waited_for(
     server: LiveServer, space: str, pool: ThreadPoolExecutor
 ) -> None:
