@@ -69,7 +69,7 @@ impl Queue {
         };
         let key = (note.is_renewal(), Box::from(note.key()));
         let earlier = coalesced.places.get(&key).and_then(|place| coalesced.events.remove(place));
-        if earlier.is_none() && coalesced.events.len() >= limit {
+        if coalesced.events.len() >= limit {
             return false;
         }
         let first = earlier.and_then(|earlier| match (&note.what, earlier.first) {
