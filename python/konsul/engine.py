@@ -25,8 +25,6 @@ __all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "Form", "
 __all__ += ["HttpLine", "HttpListener", "HttpRequest", "Limiter"]
 __all__ += ["Replica", "Row", "Shape", "Watched", "raise_for", "unpack_row"]
 
-_ABI: Final = 3
-"""The meaning of `_core.pyi` this file was written for."""
 _REAP_LIMIT: Final = 4096
 _WATCHED_LIMIT: Final = 1024
 """What watches saw is handed out in such pieces, and the loop serves others in between."""
@@ -40,7 +38,7 @@ Consistency: TypeAlias = Literal["default", "linearizable"]
 Watched: TypeAlias = tuple[int, int, int, bytes, bytes]
 """`(watch, kind, index, key, payload)`, see `Core.watched`."""
 
-shake_hands(_core.VERSION, _core.ABI, _ABI)
+shake_hands(_core.VERSION, _core.ABI)
 
 Form = _core.Form
 Shape = _core.Shape

@@ -218,7 +218,11 @@ def test_clients_that_hang_up_at_once_are_no_defect(server: LiveServer, space: s
                 client.sendall(head.encode())
     until(lambda: sample(server.port, "konsul_lines_open") == 0, "all of them are gone")
     for transport in ("sse", "websocket"):
-        until(lambda t=transport: sample(server.port, "konsul_watchers_active", transport=t) == 0, "no watch")  # type: ignore[misc]
+
+        def is_unwatched(transport: str = transport) -> bool:
+            return sample(server.port, "konsul_watchers_active", transport=transport) == 0
+
+        until(is_unwatched, "no watch")
     assert "request failed" not in server.output()
 
 

@@ -62,8 +62,8 @@ impl Wild {
         start..start + self.odd[start..].partition_point(|odd| order(odd).is_eq())
     }
 
-    /// The odd patterns that begin like `rest`: for each length of a prefix that there is, two searches. There
-    /// are few lengths, and may be a pattern for every client.
+    /// The odd patterns that begin like `rest`: for each length of a prefix that there is, two searches. The
+    /// lengths are few; there may be a pattern for every client.
     fn odd_like<'w>(&'w self, rest: &'w str) -> impl Iterator<Item = &'w (Automaton, Lane)> {
         let mut at = 0;
         std::iter::from_fn(move || {
