@@ -153,6 +153,20 @@ def test_an_exact_key_is_told_first_with_its_value(server: LiveServer, space: st
         assert stream.block().event is None, "a pattern has no value"  # type: ignore[union-attr]
 
 
+def test_who_comes_back_after_a_value_that_is_old_has_missed_nothing(tmp_path: Path) -> None:
+    with LiveServer(tmp_path / "data", SMALL | {"KONSUL_WATCH_RING_ENTRIES": "10"}) as server:
+        put(server.port, "old", "v")
+        for number in range(30):
+            put(server.port, f"other/{number}", "v")
+        with Stream(server.port, "/kv/watch/old") as stream:
+            assert stream.event().data["value"] == "v"
+            assert stream.block() == Block(b": watching\nid: %d\n" % now(server))
+            last = stream.last_id
+        put(server.port, "old", "new")
+        with Stream(server.port, "/kv/watch/old", {"Last-Event-ID": str(last)}) as stream:
+            assert stream.event().data["value"] == "new", "neither told again nor said to be lost"
+
+
 def test_a_value_in_bytes_is_told_first_too(server: LiveServer, space: str) -> None:
     ask(server.port, "PUT", f"/kv/{space}?raw", b"\xfe")
     with Stream(server.port, f"/kv/watch/{space}") as stream:

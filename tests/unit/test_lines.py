@@ -370,3 +370,26 @@ def test_an_asgi_stream_sends_its_head_at_once_and_joins_what_waits() -> None:
         assert server.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
     run(story)
+
+
+def test_a_line_that_fails_is_closed_and_the_others_live() -> None:
+    async def story() -> None:
+        lines, native = Lines(WatchSettings(heartbeat_interval_ms=100)), Native()
+        bad, raw = open_one(lines, native)
+        users = [open_one(lines, native)[0] for _ in range(20)]
+        flushed = asyncio.Event()
+
+        def fails() -> None:
+            raise ValueError
+
+        bad.beat = fails  # type: ignore[method-assign]
+        lines.soon(fails)
+        lines.soon(flushed.set)
+        await flushed.wait()
+        await until_async(lambda: all("beat" in user.told for user in users), "all others beat")
+        await until_async(lambda: raw.end is not None, "the failed one is closed")
+        assert raw.end == (1011, "a defect ended this connection")
+        assert len(lines) == 20
+        lines.close_all()
+
+    run(story)

@@ -31,6 +31,7 @@ from konsul.kernel.line import Headers as Headers
 from konsul.kernel.line import Line as Line
 from konsul.kernel.line import LineUser as LineUser
 from konsul.kernel.line import RawLine as RawLine
+from konsul.kernel.logging import logger
 from konsul.kernel.watch_settings import WatchSettings
 
 if TYPE_CHECKING:
@@ -169,7 +170,10 @@ class Lines:
     def _flush(self) -> None:
         due, self._due = self._due, []
         for flush in due:
-            flush()
+            try:
+                flush()
+            except Exception:  # a defect of one must not keep the others waiting for ever
+                logger().exception("a line failed")
 
     # What lines tell
 
@@ -236,9 +240,17 @@ class Lines:
             for line in list(self._wheel[self._at]):
                 # Whoever does not read needs no sign of life, and must not be given more to hold.
                 if line.is_open and line not in self._slow:
-                    line.user.beat()
+                    self._beat(line)
         finally:
             self._is_beating = False
+
+    @staticmethod
+    def _beat(line: Line) -> None:
+        try:
+            line.user.beat()
+        except Exception:  # as in `_flush`
+            logger().exception("a line failed")
+            line.close(SERVER_ERROR, "a defect ended this connection")
 
 
 def _older(ordered: dict[Line, float], than_s: float) -> list[Line]:

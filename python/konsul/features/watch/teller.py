@@ -41,13 +41,16 @@ class Teller(LineUser):
     def begin(self, watch: Watch, first: tuple[int, bytes] | None = None) -> None:
         """Binds the watch. `first`: index and text of the value the client is told before any change."""
         self._watch = watch
-        if first is None:
-            text = self._framing.opened(self._position())
-        else:
+        position = self._position()
+        texts = []
+        if first is not None:
             self._told = first[0]
-            text = self._framing.change(*first, is_last=True)
-        if text:
-            self._texts.insert(0, text)
+            texts.append(self._framing.change(*first, is_last=True))
+        if first is None or position is None or position > first[0]:
+            # The value may be old: who came back with its index would be told that something may be missing.
+            texts.append(self._framing.opened(position))
+        self._texts[:0] = filter(None, texts)
+        if self._texts:
             self._soon()
 
     # What the watch tells
