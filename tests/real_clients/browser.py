@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -80,7 +81,17 @@ class Browser:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
+        self._stack.callback(self._kill)
+        try:
+            self._connect()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _connect(self) -> None:
         door = self._folder / "DevToolsActivePort"
         until(
             lambda: self._gone() or (door.exists() and len(door.read_text().split()) == 2),
@@ -91,13 +102,16 @@ class Browser:
         port, path = door.read_text().split()
         dialing = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None)
         self._connection: ClientConnection = self._stack.enter_context(dialing)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-        self._process.kill()
+
+    def _kill(self) -> None:
+        # The group: what a distribution installs may be a script, and the browser its child.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(WITHIN_S)
 
     def _gone(self) -> bool:
