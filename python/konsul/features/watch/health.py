@@ -46,6 +46,8 @@ class HealthTeller(Teller):
         super().__init__(kernel.lines, framing)
         self._kernel = kernel
         self._timer: asyncio.TimerHandle | None = None
+        self._is_owed = False
+        """It was not told because the client did not read."""
 
     def event(self, index: int, key: bytes, payload: bytes) -> bool:  # noqa: ARG002 - the protocol's
         """See `konsul.kernel.watching.Sink`."""
@@ -61,6 +63,12 @@ class HealthTeller(Teller):
         """As `behind`."""
         self.event(index, b"", b"")
 
+    def drained(self) -> None:
+        """See `LineUser`."""
+        super().drained()
+        if self._is_owed:
+            self.now()
+
     def beat(self) -> None:
         """See `LineUser`."""
         self._tell()
@@ -73,13 +81,16 @@ class HealthTeller(Teller):
         super().closed(reason)
 
     def now(self) -> None:
-        """Tells it, unless the client does not read."""
+        """Tells it; to a client that does not read, once it has read."""
+        self._is_owed = not self._has_room
         if self._has_room:
             self._texts.append(self._framing.change(0, document(self._kernel), is_last=True))
             self._soon()
 
     def _tell(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.now()
 
     def _position(self) -> int | None:
