@@ -54,9 +54,7 @@ class Queries:
             version=report["version"],
             uptime=format_duration_ms(kernel.uptime_ms() // 1_000 * 1_000),
             timestamp=Time(round(time.time() * 1_000)),
-            services=ServiceStats(
-                total=counts["total"], active=counts["active"], expired=counts["expired"]
-            ),
+            services=ServiceStats(total=counts["total"], active=counts["active"], expired=counts["expired"]),
             kv_store=KvStats(total_keys=report["kv_store"]["total_keys"]),
         )
 
