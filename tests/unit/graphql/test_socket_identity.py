@@ -11,7 +11,7 @@ import pytest
 from konsul.doors.graphql.dialects import LEGACY_WS, TRANSPORT_WS, Dialect
 from konsul.doors.graphql.socket import Socket
 from konsul.doors.graphql.sockets import Sockets
-from konsul.errors import Unauthenticated
+from konsul.errors import NoLeader, Unauthenticated
 from konsul.kernel.lines import Line
 from konsul.kernel.pipeline import Headers, Identity
 
@@ -45,6 +45,8 @@ class PlayedSockets:
 
     def identify(self, headers: Headers, address: str) -> Identity:
         self.shown.append(headers)
+        if headers.get(b"authorization") == b"Bearer unknowable":
+            raise NoLeader("no leader is known")
         if headers.get(b"authorization") != GOOD:
             raise Unauthenticated("no")
         return Identity("user", "u1", address)
@@ -88,6 +90,12 @@ def test_credentials_come_from_either(dialect: Dialect, headers: Headers, payloa
 def test_without_them_the_connection_ends(headers: Headers, payload: object) -> None:
     line, _ = begun(TRANSPORT_WS, headers, payload)
     assert line.closed == (4401, "Unauthorized")
+    assert line.sent == []
+
+
+def test_who_cannot_be_found_out_is_not_let_in() -> None:
+    line, _ = begun(TRANSPORT_WS, {}, {"token": "unknowable"})
+    assert line.closed == (1011, "no leader is known")
     assert line.sent == []
 
 

@@ -22,7 +22,7 @@ from konsul.doors.graphql.refusals import UNPROCESSABLE, Refused, over
 from konsul.doors.graphql.room import Room
 from konsul.errors import KonsulError, Unauthenticated
 from konsul.kernel.context import Context
-from konsul.kernel.lines import HIGH_WATER_BYTES, REFUSED, Line, LineUser
+from konsul.kernel.lines import HIGH_WATER_BYTES, REFUSED, SERVER_ERROR, Line, LineUser
 from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import ANONYMOUS, Headers, Identity
 
@@ -145,7 +145,11 @@ class Socket(LineUser):
         headers, self._headers = self._headers or {}, None
         try:
             self._identity = self._sockets.identify(_with_token(headers, payload or {}), self.address)
-        except Unauthenticated:
+        except KonsulError as error:
+            if not isinstance(error, Unauthenticated):
+                # Who calls cannot be found out now: nobody is let in, and the words say why.
+                self.close(SERVER_ERROR, str(error))
+                return
             if self.dialect.says_refused:
                 refusal = {"message": "unauthorized", "extensions": {"code": "UNAUTHORIZED"}}
                 self.send(orjson.dumps({"type": "connection_error", "payload": refusal}))
