@@ -24,6 +24,10 @@ pub(crate) struct Conn {
     pub(crate) client: SocketAddr,
     /// A line that wants the socket.
     pub(crate) taken: Mutex<Option<Arc<Line>>>,
+    /// Whether the last write found no room: then hyper still holds bytes of ours.
+    pub(crate) is_blocked: AtomicBool,
+    /// Whoever answers has the whole request and waits to learn that the client is gone.
+    pub(crate) awaits_end: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
@@ -35,7 +39,14 @@ impl std::fmt::Debug for Conn {
 
 impl Conn {
     pub(crate) fn new(shared: Arc<Shared>, client: SocketAddr) -> Self {
-        Self { shared, client, taken: Mutex::new(None), task: Mutex::new(None) }
+        Self {
+            shared,
+            client,
+            taken: Mutex::new(None),
+            is_blocked: AtomicBool::new(false),
+            awaits_end: AtomicBool::new(false),
+            task: Mutex::new(None),
+        }
     }
 
     /// Has the connection's task polled.
@@ -76,17 +87,19 @@ pub(crate) async fn serve(stream: TcpStream, conn: Arc<Conn>) {
 
 /// hyper's part. Returns the socket and what was read of it too much, if a line takes over.
 async fn drive(stream: TcpStream, conn: Arc<Conn>) -> Option<(TcpStream, Bytes)> {
-    let is_blocked = Arc::new(AtomicBool::new(false));
     let options = &conn.shared.options;
-    let io = Io { stream, is_blocked: is_blocked.clone() };
+    let io = Io::new(stream, conn.clone());
     let mut http = http1::Builder::new()
         .timer(Clock)
         .header_read_timeout(options.head_timeout)
         .max_buf_size(options.head_max_bytes)
+        // Who says nothing more may still listen: requests from a pipe end so.
+        .half_close(true)
         .serve_connection(io, Requests(conn.clone()));
     let mut is_stopping = false;
     let taken = poll_fn(|cx| {
         conn.set_task(cx);
+        conn.shared.take_turn();
         if !is_stopping && conn.shared.is_stopping.load(Ordering::Relaxed) {
             is_stopping = true;
             Pin::new(&mut http).graceful_shutdown();
@@ -96,7 +109,7 @@ async fn drive(stream: TcpStream, conn: Arc<Conn>) -> Option<(TcpStream, Bytes)>
         }
         // hyper flushes before it returns: if the socket took everything, nothing of an earlier answer is
         // left.
-        if conn.taken.lock().is_some() && !is_blocked.load(Ordering::Relaxed) {
+        if conn.taken.lock().is_some() && !conn.is_blocked.load(Ordering::Relaxed) {
             return Poll::Ready(true);
         }
         Poll::Pending

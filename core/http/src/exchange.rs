@@ -224,6 +224,11 @@ impl Exchange {
         state.reader.is_some() && !state.body_done
     }
 
+    pub(crate) fn awaits_end(&self) -> bool {
+        let state = self.state.lock();
+        state.reader.is_some() && state.body_done
+    }
+
     pub(crate) fn give(&self, piece: Piece) {
         let mut state = self.state.lock();
         match piece {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,31 @@ use hyper::rt::{self, ReadBufCursor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::connection::Conn;
+
 /// A client's socket. TLS will be another kind of stream in here; nothing outside looks at it.
 pub(crate) struct Io {
     pub(crate) stream: TcpStream,
-    /// Whether the last write found no room: then hyper still holds bytes of ours.
-    pub(crate) is_blocked: Arc<AtomicBool>,
+    pub(crate) conn: Arc<Conn>,
+    /// Since the last write found no room: when the client is given up.
+    stuck: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Io {
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.is_blocked.store(written.is_pending(), Ordering::Relaxed);
-        written
+    pub(crate) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+        Self { stream, conn, stuck: None }
+    }
+
+    /// A client that reads nothing of its answer for too long must not keep it in memory for ever.
+    fn note<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.conn.is_blocked.store(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let patience = self.conn.shared.options.write_timeout;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -50,10 +64,18 @@ impl rt::Read for Io {
 impl rt::Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.note(written)
+        self.note(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper comes by here in each of its turns, and reads nothing while a request waits for its answer.
+        if self.conn.awaits_end.load(Ordering::Relaxed) {
+            let mut byte = [0];
+            let seen = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte));
+            if matches!(seen, Poll::Ready(Ok(0) | Err(_))) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -71,7 +93,7 @@ impl rt::Write for Io {
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
-        self.note(written)
+        self.note(cx, written)
     }
 }
 

@@ -20,7 +20,8 @@ use crate::server::Shared;
 pub const HIGH_WATER_BYTES: usize = 64 << 10;
 /// Down to this: `Drained`.
 const LOW_WATER_BYTES: usize = 16 << 10;
-/// More than this waiting, and the line is closed.
+/// More than this waiting, and the line is closed; but to a line below the high-water mark one message of any
+/// size may be said, or the client would never get past it.
 pub const WAITING_MAX_BYTES: usize = 1 << 20;
 /// So many messages of a client may wait for its user; then the client is not read.
 const UNREAD_MAX: usize = 64;
@@ -231,8 +232,9 @@ impl Line {
         if out.ending.is_some() || out.is_ended {
             return false;
         }
+        let had_room = out.bytes <= HIGH_WATER_BYTES;
         out.bytes += framed.len();
-        if out.bytes > WAITING_MAX_BYTES {
+        if out.bytes > WAITING_MAX_BYTES && !had_room {
             self.shared.stats.lines_overrun.fetch_add(1, Ordering::Relaxed);
             out.ending =
                 Some(Ending::Cut(format!("more than {WAITING_MAX_BYTES} bytes waited for the client")));

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,9 +26,6 @@ const SCRATCH_BYTES: usize = 16 << 10;
 const READS_PER_TURN: usize = 4;
 /// What waits is written, and a close frame waited for, this long after the end was decided.
 const CLOSING: Duration = Duration::from_secs(3);
-/// Every so many turns of lines the answering thread is given what waits for it, however many lines there
-/// are.
-const TURNS_PER_FLUSH: usize = 16;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -278,10 +274,7 @@ impl Future for LineTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let turns = this.line.shared.turns.fetch_add(1, Ordering::Relaxed);
-        if turns.is_multiple_of(TURNS_PER_FLUSH) {
-            this.line.shared.events.flush();
-        }
+        this.line.shared.take_turn();
         match this.turn(cx) {
             Ok(()) => Poll::Pending,
             Err(Over(reason)) => {

@@ -21,6 +21,7 @@ use crate::registry::Registry;
 
 /// After a failed accept (no file descriptors left) the others get this long to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+const TURNS_PER_FLUSH: usize = 16;
 const STOP_POLL: Duration = Duration::from_millis(5);
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nserver: konsul\r\nconnection: close\r\nretry-after: 1\r\n\
@@ -36,6 +37,8 @@ pub struct Options {
     pub head_max_bytes: usize,
     /// More connections than this are answered 503 at once.
     pub connections_max: usize,
+    /// A client that takes nothing of its answer for this long is cut.
+    pub write_timeout: Duration,
     /// WebSockets are pinged this often.
     pub ping_every: Duration,
     /// A WebSocket that does not answer its pings for this long is closed.
@@ -48,6 +51,7 @@ impl Default for Options {
             head_timeout: Duration::from_secs(30),
             head_max_bytes: 256 << 10,
             connections_max: 20_000,
+            write_timeout: Duration::from_secs(30),
             ping_every: Duration::from_secs(30),
             pong_max: Duration::from_secs(60),
         }
@@ -92,6 +96,16 @@ pub(crate) struct Shared {
     open: AtomicUsize,
     stop: Notify,
     grace: Mutex<Duration>,
+}
+
+impl Shared {
+    /// Of a connection or a line. Every so many the answering thread is given what waits for it: a flood that
+    /// keeps this thread busy would keep it from parking, and so from telling of anybody's requests.
+    pub(crate) fn take_turn(&self) {
+        if self.turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(TURNS_PER_FLUSH) {
+            self.events.flush();
+        }
+    }
 }
 
 /// A running listener.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -167,12 +168,14 @@ impl Future for Serving {
             return Poll::Ready(Ok(Answer { head, body }.response()));
         }
         self.read_piece(cx);
+        self.exchange.conn.awaits_end.store(self.exchange.awaits_end(), Ordering::Relaxed);
         Poll::Pending
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.exchange.conn.awaits_end.store(false, Ordering::Relaxed);
         if !self.done {
             self.exchange.gone();
         }

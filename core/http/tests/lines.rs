@@ -112,6 +112,17 @@ fn a_slow_reader_is_known_and_a_stuck_one_is_cut() {
 }
 
 #[test]
+fn a_message_of_any_size_gets_past_a_line_with_room() {
+    let (_house, mut client, line, events) = stream("1.1");
+    let large = "x".repeat(3 * WAITING_MAX_BYTES);
+    assert!(!send(&line, &large));
+    let size = format!("{:x}\r\n", large.len());
+    assert_eq!(client.until(&size), size);
+    assert_eq!(client.exactly(large.len()), large.as_bytes());
+    assert!(matches!(next(&events), LineEvent::Drained));
+}
+
+#[test]
 fn closing_a_line_that_waits_too_much_cuts_it() {
     let (_house, _client, line, events) = stream("1.1");
     while send(&line, &"x".repeat(8 << 10)) {}

@@ -303,3 +303,59 @@ fn a_stop_lets_what_was_begun_finish() {
     stopping.join().unwrap();
     assert!(std::net::TcpStream::connect(house.address).is_err());
 }
+
+#[test]
+fn who_has_said_everything_still_listens() {
+    let (house, asked) = House::asked(Options::default());
+    let mut client = house.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\nPUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na");
+    client.0.shutdown(std::net::Shutdown::Write).unwrap();
+    for text in ["one", "two"] {
+        let answer = Answer::whole(head(200, &[]), Bytes::from(text));
+        assert!(next(&asked).exchange.answer(answer));
+        assert!(client.until(text).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn who_takes_nothing_of_its_answer_is_cut() {
+    let options = Options { write_timeout: Duration::from_millis(50), ..Options::default() };
+    let (house, asked) = House::asked(options);
+    let mut client = house.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let exchange = next(&asked).exchange;
+    assert!(exchange.begin(head(200, &[])));
+    exchange.push(Bytes::from(vec![b'x'; 64 << 20]), || Box::new(drop));
+    exchange.end();
+    assert!(matches!(piece(&exchange), Piece::Gone));
+    // What the kernel had taken, and no more.
+    assert!(client.rest().len() < 64 << 20);
+}
+
+#[test]
+fn a_flood_answered_by_the_network_thread_keeps_nobody_waiting() {
+    let house = House::echo();
+    let refused =
+        "GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n".repeat(1_000);
+    let mut flooding = Vec::new();
+    for _ in 0..3 {
+        let mut reading = house.connect().0;
+        let mut writing = reading.try_clone().unwrap();
+        let text = refused.clone();
+        flooding.push((
+            reading.try_clone().unwrap(),
+            std::thread::spawn(move || while writing.write_all(text.as_bytes()).is_ok() {}),
+            std::thread::spawn(move || drop(std::io::copy(&mut reading, &mut std::io::sink()))),
+        ));
+    }
+    let mut client = house.connect();
+    for _ in 0..50 {
+        client.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n").until("GET /a 0");
+    }
+    for (socket, writer, reader) in flooding {
+        let _ = socket.shutdown(std::net::Shutdown::Both);
+        writer.join().unwrap();
+        reader.join().unwrap();
+    }
+}

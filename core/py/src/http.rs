@@ -46,6 +46,7 @@ impl HttpListener {
             connections_max,
             ping_every: Duration::from_millis(ping_interval_ms),
             pong_max: Duration::from_millis(pong_timeout_ms),
+            ..Options::default()
         };
         Self { options, running: Mutex::new(None) }
     }
