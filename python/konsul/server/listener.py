@@ -16,7 +16,8 @@ from konsul.server.asgi_door import AsgiDoor
 _BACKLOG: Final = 2_048
 _CONNECTIONS_MAX: Final = 20_000
 _OTHER_FILES: Final = 256
-"""File descriptors that are left for the log, the tables and peers, so that a full node still says 503."""
+"""File descriptors left for the log, the tables and peers, so that a full node still says 503; at most a
+quarter of what there is."""
 _HEAD_MAX_BYTES: Final = 256 << 10
 _PING_INTERVAL_MS: Final = 30_000
 _PONG_TIMEOUT_MS: Final = 60_000
@@ -71,7 +72,7 @@ def connections_max() -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return _CONNECTIONS_MAX
-    return max(1, min(_CONNECTIONS_MAX, files - _OTHER_FILES))
+    return max(1, min(_CONNECTIONS_MAX, files - min(_OTHER_FILES, files // 4)))
 
 
 def probe_address(host: str, port: int) -> None:
