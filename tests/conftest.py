@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ SMALL: dict[str, str] = {
     "KONSUL_DISK_RESERVE_BYTES": "1MiB",
 }
 """Settings that keep a test server light."""
+
+
+# A run in the background of a shell ignores Ctrl-C, and so would every program that a test starts and
+# interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class LiveServer(Server):
