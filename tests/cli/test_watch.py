@@ -229,7 +229,10 @@ def test_a_restart_of_the_server_is_outlived(server: LiveServer, tmp_path: Path)
             process.send_signal(signal.SIGINT)
             assert process.wait(END_S) == 0
             assert process.stderr is not None
-            assert "trying again" in process.stderr.read()
+            warnings = [line for line in process.stderr.read().splitlines() if "trying again" in line]
+            assert warnings
+            assert len(warnings) == len(set(warnings)), "each reason is told once"
+            assert not any("a write" in line for line in warnings), "a watch writes nothing"
 
 
 def test_services_of_a_real_server(server: LiveServer, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_addresses_are_completed(given: str, used: str) -> None:
     assert Settings(given).address == used
 
 
-@pytest.mark.parametrize("given", ["", "ftp://a", "http://", "unix:///x"])
+@pytest.mark.parametrize("given", ["", "ftp://a", "http://", "unix:///x", "http://[bad"])
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(Invalid, match="address"):
         Settings(given)

@@ -92,6 +92,7 @@ class Notices:
         self._out = session.out
         self.is_connected = False
         self._was_lost = False
+        self._last_reason = ""
 
     def told(self, event: Any) -> bool:
         """Whether it was a notice."""
@@ -102,10 +103,12 @@ class Notices:
                 self.is_connected = True
                 if self._was_lost:
                     self._out.note(f"Connected to {event.address} again.")
-                self._was_lost = False
+                self._was_lost, self._last_reason = False, ""
             case Disconnected():
                 self._was_lost, self.is_connected = True, False
-                self._out.warn(f"{event.reason}; trying again")
+                if event.reason != self._last_reason:  # a server that stays away is a line, not one a second
+                    self._out.warn(f"{event.reason}; trying again")
+                self._last_reason = event.reason
             case Behind():
                 self._out.warn("events come faster than they are read; the server keeps them meanwhile")
             case Compacted():

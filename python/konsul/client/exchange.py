@@ -154,8 +154,12 @@ def retry_after_s(answer: Answer) -> float:
     return float(text) if text.isdecimal() else 0.0
 
 
-def unreachable(reply: Unsent | Lost | None, address: str) -> KonsulError:
-    """The error of an attempt without an answer."""
+def unreachable(reply: Unsent | Lost | None, address: str, *, writes: bool = True) -> KonsulError:
+    """The error of an attempt without an answer; `writes`: whether it may have changed something."""
+    if isinstance(reply, Lost) and not writes:
+        if reply.timed_out:
+            return Timeout(f"no answer from {address} in time")
+        return Unreachable(f"the connection to {address} ended: {reply.reason}")
     if isinstance(reply, Lost) and reply.timed_out:
         return Timeout(f"no answer from {address} in time; a write may still be applied")
     if isinstance(reply, Lost):

@@ -204,7 +204,7 @@ class Tracker:
         while True:
             heard = yield Listen()
             if not isinstance(heard, tuple):
-                return unreachable(heard if isinstance(heard, Lost) else None, self._address)
+                return unreachable(heard if isinstance(heard, Lost) else None, self._address, writes=False)
             for one in heard:
                 error = yield from self._understand(one)
                 if error is not None:
@@ -279,7 +279,8 @@ class Tracker:
         if isinstance(reply, Answer):
             self._least_s = retry_after_s(reply)
             return error_of(reply, self._request())
-        return unreachable(reply if isinstance(reply, (Lost, Unsent)) else None, self._address)
+        lost = reply if isinstance(reply, (Lost, Unsent)) else None
+        return unreachable(lost, self._address, writes=False)
 
     def _again(self, error: errors.KonsulError) -> Generator[Effect, Reaction, None]:
         """Moves on to another server, after a pause. Raises `error` when that cannot help."""

@@ -81,7 +81,10 @@ class Settings:
 def _completed(given: str) -> str:
     """An address as a URL without a slash at its end."""
     address = given if "://" in given else f"http://{given}"
-    url = urlsplit(address)
+    try:
+        url = urlsplit(address)
+    except ValueError:  # brackets that are no IPv6 address, for one
+        raise Invalid(f"server address {given!r} is not an http:// or https:// URL") from None
     try:
         url.port  # noqa: B018 - the property checks
     except ValueError:
