@@ -20,7 +20,7 @@
     return fetcher(params, options);
   };
 
-  const welcome = "# Ctrl+Enter runs the operation. Subscriptions run until they are stopped.\n{\n  health {\n" +
+  const welcome = "# Ctrl+Enter runs the operation.\n# Subscriptions run until stopped.\n{\n  health {\n" +
     "    status\n    version\n    uptime\n  }\n}\n";
   const page = React.createElement(GraphiQL, {
     fetcher: withHeaders,
