@@ -178,10 +178,12 @@ def test_the_code_of_a_farewell_is_an_error(both: str, code: int, error: type[Ex
 @BOTH
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 def test_a_lost_subscription_is_an_error_and_not_resumed(both: str, transport: str) -> None:
-    first = [Event("next", ANSWER)] if transport == "sse" else [HEAR, ACK, HEAR]
+    answer = {"id": "1", "type": "next", "payload": ANSWER}
+    first = [Event("next", ANSWER)] if transport == "sse" else [HEAR, ACK, HEAR, answer]
     with Streams([*first, CUT]) as server:
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable) as lost:
             taken(both, server.base_url, transport)
+        assert "a write" not in str(lost.value)
         assert len(server.streams) == 1
 
 

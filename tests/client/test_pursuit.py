@@ -298,3 +298,9 @@ def test_a_message_of_another_shape_is_an_error_of_ours(data: str) -> None:
 def test_wishes_that_cannot_be(make: Callable[[], object]) -> None:
     with pytest.raises(errors.Invalid):
         make()
+
+
+def test_a_full_server_is_not_asked_for_ever_by_a_watch_that_never_began() -> None:
+    full = notice(error="failed to add watcher", message="too many", reason="KONSUL_WATCH_MAX_TOTAL is 1")
+    with pytest.raises(errors.RateLimited, match="too many: KONSUL_WATCH_MAX_TOTAL is 1"):
+        Walk([one for _ in range(50) for one in (Opened(), (full,))], Wishes(initial=True))

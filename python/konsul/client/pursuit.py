@@ -165,6 +165,7 @@ class Tracker:
         self._failures = 0
         self._least_s = 0.0
         self._was_answered = False
+        self._was_followed = False
 
     @property
     def index(self) -> int:
@@ -209,7 +210,7 @@ class Tracker:
                 error = yield from self._understand(one)
                 if error is not None:
                     return error
-                self._failures, self._was_answered = 0, True
+                self._failures, self._was_answered, self._was_followed = 0, True, True
 
     def _understand(self, heard: Heard) -> Generator[Effect, Reaction, errors.KonsulError | None]:
         document = _document(heard)
@@ -287,7 +288,9 @@ class Tracker:
         self._failures += 1
         if not isinstance(error, PASSING) or isinstance(error, errors.Unsupported):
             raise error
-        if not self._was_answered and self._failures > self._policy.retries * len(self._course.addresses):
+        # A listing before it does not make a watch that never began worth endless attempts at a full server.
+        was_well = self._was_followed if isinstance(error, errors.RateLimited) else self._was_answered
+        if not was_well and self._failures > self._policy.retries * len(self._course.addresses):
             raise error
         left, self._address = self._address, self._course.leave(self._address)
         pause_s = max(self._policy.pause_s(self._failures, self._jitter()), self._least_s)
@@ -304,7 +307,8 @@ def stream_error(document: Mapping[str, Any]) -> errors.KonsulError:
     if name == "unauthorized":
         return errors.Unauthenticated(message)
     if name == "failed to add watcher":
-        return errors.RateLimited(message)
+        reason = str(document.get("reason") or "")
+        return errors.RateLimited(f"{message}: {reason}" if reason else message)
     return errors.Unreachable(f"the server ended the stream: {message}")
 
 

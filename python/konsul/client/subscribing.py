@@ -62,6 +62,7 @@ class Subscribing:
         self._transport: Transport = transport
         self._course, self._policy, self._jitter = course, policy, jitter
         self._address = course.address
+        self._was_answered = False
 
     @property
     def index(self) -> int:
@@ -115,6 +116,7 @@ class Subscribing:
         elif kind == "ping":
             yield Speak(PONG)
         elif kind == "next":
+            self._was_answered = True
             yield Tell(answer_of(content or {}))
         elif kind == "error":
             yield Tell(GraphQLAnswer(None, tuple(content or ())))
@@ -128,4 +130,5 @@ class Subscribing:
         lost = reply if isinstance(reply, (Lost, Unsent)) else None
         if isinstance(lost, Lost) and lost.code in CODES:
             return CODES[lost.code](lost.reason)
-        return unreachable(lost, self._address)
+        # What has been answered before is a subscription, and writes nothing; else it may be a mutation.
+        return unreachable(lost, self._address, writes=not self._was_answered)
