@@ -122,6 +122,8 @@ def test_a_member_never_heard_of_is_silent_since_it_is_known() -> None:
         ({"match_index": 90, "progress": "replicate"}, True),
         ({"match_index": 0, "progress": "replicate"}, False),
         ({"match_index": 90, "progress": "snapshot"}, False),
+        ({"match_index": 90, "progress": "probe"}, False),
+        ({"match_index": 100, "progress": "probe"}, True),
     ],
 )
 def test_a_learner_is_healthy_once_it_follows_the_log(more: dict[str, Any], healthy: bool) -> None:

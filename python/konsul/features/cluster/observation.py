@@ -50,19 +50,25 @@ class Observation:
             lag=0 if leader else max(0, last_index - (member.match_index or 0)),
             healthy=False,
         )
-        if not ((leader or _is_under_way(member)) and is_healthy(server, config)):
+        if not ((leader or _is_under_way(member, last_index)) and is_healthy(server, config)):
             self._healthy_s.pop(member.raft_id, None)
             return server
         since_s = self._healthy_s.setdefault(member.raft_id, now_s)
         return replace(server, healthy=True, healthy_ms=_ms(now_s - since_s))
 
 
-def _is_under_way(member: Member) -> bool:
+def _is_under_way(member: Member, last_index: int) -> bool:
     """False for a member never heard of, and for a learner that has not begun to follow the log: with a short
-    log even an empty node is not far behind, and its vote would hold up every write."""
+    log even an empty node is not far behind, and its vote would hold up every write.
+
+    One that has the whole log by a snapshot is only probed until there is something new to send it.
+    """
     if member.last_contact_ms is None:
         return False
-    return member.votes or (bool(member.match_index) and member.progress in (None, "replicate"))
+    if member.votes:
+        return True
+    match = member.match_index or 0
+    return match > 0 and (match >= last_index or member.progress in (None, "replicate"))
 
 
 def _ms(seconds: float) -> int:
