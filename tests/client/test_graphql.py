@@ -168,7 +168,14 @@ def test_a_refused_operation_is_an_answer_and_the_end(both: str) -> None:
 @BOTH
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(4400, Invalid), (4401, Unauthenticated), (4403, Forbidden), (4429, RateLimited), (1012, Unreachable)],
+    [
+        (4400, Invalid),
+        (4401, Unauthenticated),
+        (4403, Forbidden),
+        (4429, RateLimited),
+        (1013, RateLimited),
+        (1012, Unreachable),
+    ],
 )
 def test_the_code_of_a_farewell_is_an_error(both: str, code: int, error: type[Exception]) -> None:
     with Streams([HEAR, Farewell(code, "why")]) as server, pytest.raises(error, match="why"):

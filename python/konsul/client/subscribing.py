@@ -35,12 +35,13 @@ SUBPROTOCOL = "graphql-transport-ws"
 INIT = json.dumps({"type": "connection_init", "payload": {}})
 PONG = json.dumps({"type": "pong"})
 CODES: Mapping[int, type[errors.KonsulError]] = {
+    1013: errors.RateLimited,
     4400: errors.Invalid,
     4401: errors.Unauthenticated,
     4403: errors.Forbidden,
     4429: errors.RateLimited,
 }
-"""Why a server closes: the codes of graphql-transport-ws, and 4429 for too many."""
+"""Why a server closes: the codes of graphql-transport-ws, 4429 for too many, 1013 when the node is full."""
 
 
 class Subscribing:
