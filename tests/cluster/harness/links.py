@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 CHUNK_BYTES = 64 << 10
+SETTLING_TURNS = 10
 UNDER_WAY_MAX = 64
 """Chunks of one connection that a slow or cut link holds before it stops taking more."""
 OUTSIDE = "outside"
@@ -248,6 +249,8 @@ class Links:
     async def _close(self) -> None:
         for server in self._servers.values():
             server.close()
+        # Who was accepted just now must have begun: a task cancelled before that leaves its socket open.
+        await _settle()
         for connection in list(self._connections):
             connection.abort()
         tasks = list(self._tasks)
@@ -255,3 +258,11 @@ class Links:
             task.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), CONTROL_S / 2)
+        # An aborted transport closes its socket in a later turn of the loop, which ends with this one.
+        await _settle()
+
+
+async def _settle() -> None:
+    """Lets the loop do what is due."""
+    for _ in range(SETTLING_TURNS):
+        await asyncio.sleep(0)
