@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from konsul.kernel.graph import Graph
     from konsul.kernel.lifecycle import Service
     from konsul.kernel.metrics import Metric
+    from konsul.kernel.node import Kernel
     from konsul.kernel.routing import Router
     from konsul.kernel.schema import Row
 
@@ -35,6 +36,8 @@ class Feature:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Compiled answers for routes the HTTP front serves by itself, by the name the front knows."""
     graphql: Graph | None = None
+    install: Callable[[Kernel], None] | None = None
+    """Called once when the node is composed, before anything starts: fills slots of the pipeline."""
 
 
 def load(word: str) -> Feature:

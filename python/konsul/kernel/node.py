@@ -49,6 +49,9 @@ class Kernel:
         self.lines = Lines(self.config.of(WatchSettings))
         self.watching = Watching(self.engine, self.pipeline, self.config.of(WatchSettings))
         self.metrics.watching, self.metrics.lines = self.watching, self.lines
+        for feature in self.features:
+            if feature.install is not None:
+                feature.install(self)
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
 

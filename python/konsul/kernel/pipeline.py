@@ -10,22 +10,43 @@ from konsul.errors import Conflict, KonsulError, NotFound
 from konsul.kernel.writing import send_to_leader
 
 if TYPE_CHECKING:
+    from konsul.engine import Grant
     from konsul.kernel.command import AnyVerb, Verb
     from konsul.kernel.context import Context
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Headers = Mapping[bytes, bytes]
+ADMIN: Final = "admin"
+"""The role that every permission check lets pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls. `kind`: anonymous, user, service, api_key or cli."""
+    """Who calls. `kind`: anonymous, user, api_key, or inside (the node itself)."""
 
     kind: str = "anonymous"
     id: str = ""
+    """The user id, or the id of the API key."""
     name: str = ""
     roles: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    """Names of the policies assigned on the server's side, sorted."""
+    method: str = ""
+    """How it was proven: jwt, api_key or certificate."""
+    token_id: str = ""
+    """The `jti` of the access token, or the id of the API key: names the credential, is none."""
+    login_id: str = ""
+    """The login an access token belongs to; it ends with it."""
+    expires_at_s: float | None = None
+    """Unix time from which the credential no longer holds; None: not by itself."""
+    grant: Grant | None = field(default=None, compare=False, repr=False)
+    """What the policies add up to, kept current by the ACL; None while it is off."""
+
+    @property
+    def is_admin(self) -> bool:
+        """True for who may do everything, whatever policies say."""
+        return ADMIN in self.roles
 
 
 ANONYMOUS: Final = Identity()
