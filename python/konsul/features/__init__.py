@@ -1,3 +1,3 @@
 """The features of a node: one folder each. Adding one = a folder and its word here."""
 
-FEATURES: tuple[str, ...] = ("watch", "kv", "catalog", "lb", "cluster", "health", "metrics")
+FEATURES: tuple[str, ...] = ("auth", "watch", "kv", "catalog", "lb", "cluster", "health", "metrics")

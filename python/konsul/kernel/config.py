@@ -78,7 +78,8 @@ def setting(
 ) -> Any:
     """Declares a field. `check` returns what was expected if the value will not do, else None."""
     declaration = Declaration(env, kind, default, doc, check, secret)
-    return dataclasses.field(default=default, metadata={_MARK: declaration})
+    # Whoever prints the settings must not print a secret.
+    return dataclasses.field(default=default, repr=not secret, metadata={_MARK: declaration})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))

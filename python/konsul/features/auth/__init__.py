@@ -1,0 +1,1 @@
+"""Who calls: users, logins and their tokens, API keys."""
