@@ -135,6 +135,15 @@ class Unauthenticated(KonsulError):
     code = 14
     http_status = 401
 
+    def __init__(self, message: str = "unauthorized", *, presented: bool | None = None) -> None:
+        """`presented`: credentials were brought and do not hold; by default said by the message."""
+        super().__init__(message)
+        self.presented = message not in self.NOTHING_BROUGHT if presented is None else presented
+
+    NOTHING_BROUGHT: ClassVar[frozenset[str]] = frozenset(
+        ("unauthorized", "missing authorization header", "missing API key")
+    )
+
 
 class Forbidden(KonsulError):
     """The identity may not do this."""
@@ -142,9 +151,19 @@ class Forbidden(KonsulError):
     code = 15
     http_status = 403
 
-    needs: str = ""
-    """`resource type:capability`, where it is known."""
-    resource: str = ""
+    def __init__(
+        self,
+        message: str = "insufficient permissions",
+        *,
+        needs: str = "",
+        resource: str = "",
+        reason: str = "",
+    ) -> None:
+        """`needs` is `resource type:capability`, where it is known; `reason` is for the audit only."""
+        super().__init__(message)
+        self.needs = needs
+        self.resource = resource
+        self.reason = reason
 
     def name(self, needs: str, resource: str) -> None:
         """Notes what was refused, for doors that tell; what was noted first stays."""
@@ -152,11 +171,43 @@ class Forbidden(KonsulError):
         self.resource = self.resource or resource
 
 
+class Blocked(KonsulError):
+    """The client is on the blacklist."""
+
+    code = 20
+    http_status = 403
+
+    def __init__(
+        self, message: str = "Your access has been blocked", *, identifier: str = "", reason: str = ""
+    ) -> None:
+        """`identifier`: `ip:<address>` or `apikey:<key id>`; `reason` is for the audit only."""
+        super().__init__(message)
+        self.identifier = identifier
+        self.reason = reason
+
+
 class RateLimited(KonsulError):
     """The client is over its rate."""
 
     code = 16
     http_status = 429
+
+    def __init__(
+        self,
+        message: str = "rate limit exceeded",
+        *,
+        identifier: str = "",
+        retry_after_s: int = 1,
+        reset_at: int = 0,
+        headers: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """`headers`: of the answer, without Retry-After. `reset_at`: Unix time in s at which one token is
+        there again."""
+        super().__init__(message)
+        self.identifier = identifier
+        self.retry_after_s = retry_after_s
+        self.reset_at = reset_at
+        self.headers = headers or []
 
 
 class Unreachable(KonsulError):

@@ -11,7 +11,7 @@ from konsul.kernel.pipeline import Identity, Pipeline
 from konsul.kernel.writing import PLAIN_TERMS, Terms, part_of
 
 if TYPE_CHECKING:
-    from konsul.engine import Applied, Engine
+    from konsul.engine import Applied, Engine, Sight
     from konsul.kernel.config import Config
 
 P = ParamSpec("P")
@@ -38,6 +38,11 @@ class Context:
     async def run(self, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Authorises, calls, counts and audits the verb. Raises what it or a slot of the pipeline raises."""
         return await self.pipeline.run(self, verb, *args, **kwargs)
+
+    def visible(self, needs: str) -> Sight | None:
+        """What of a list the caller may see for `needs`; None: all of it."""
+        visible = self.pipeline.visible
+        return None if visible is None else visible(self.identity, needs)
 
     async def commit(self, cases: bytes) -> Applied:
         """As `Engine.commit`, on the request's terms."""

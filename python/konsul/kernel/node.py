@@ -9,10 +9,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from konsul.engine import Engine
+from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.lifecycle import Services
 from konsul.kernel.lines import Lines
 from konsul.kernel.metrics import Metrics
-from konsul.kernel.pipeline import Pipeline
+from konsul.kernel.pipeline import Pipeline, by_role
 from konsul.kernel.schema import Row, compile_schema
 from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watching import Watching
@@ -52,6 +53,8 @@ class Kernel:
         for feature in self.features:
             if feature.install is not None:
                 feature.install(self)
+        if self.config.of(GuardSettings).auth_enabled and self.pipeline.authorise is None:
+            self.pipeline.authorise = by_role
         services = [kind(self) for feature in self.features for kind in feature.services]
         self.services = Services(services, self.leads)
 
@@ -75,6 +78,13 @@ class Kernel:
         self.watching.stop()
         await self.services.stop()
         await self.engine.stop(grace_ms)
+
+    def identities_changed(self) -> None:
+        """Users, logins, keys or policies are not what they were: whoever is connected is looked at again.
+
+        Call it on the loop's thread, as often as there is something new: once per turn of the loop it acts.
+        """
+        self.watching.recheck()
 
     def leads(self) -> bool:
         """True while this node is the leader."""

@@ -14,7 +14,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_TRACING_",
     "KONSUL_METRICS_",
     "KONSUL_DNS_",
-    "KONSUL_JWT_",
     "KONSUL_ACL_",
     "KONSUL_RBAC_",
     "KONSUL_RATE_LIMIT_",
@@ -24,11 +23,6 @@ LATER_PREFIXES: Final = (
 )
 LATER: Final = frozenset(
     (
-        "KONSUL_AUTH_ENABLED",
-        "KONSUL_REQUIRE_AUTH",
-        "KONSUL_REFRESH_EXPIRY",
-        "KONSUL_APIKEY_PREFIX",
-        "KONSUL_PUBLIC_PATHS",
         "KONSUL_BACKUP_DIR",
         "KONSUL_WAL_ENABLED",
         "KONSUL_RAFT_DISCOVERY_AWS_REGION",

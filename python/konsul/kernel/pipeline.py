@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 
-from konsul.errors import Conflict, KonsulError, NotFound
+from konsul.errors import Conflict, Forbidden, KonsulError, NotFound, Unauthenticated
 from konsul.kernel.writing import send_to_leader
 
 if TYPE_CHECKING:
-    from konsul.engine import Grant
+    from konsul.engine import Grant, Sight
     from konsul.kernel.command import AnyVerb, Verb
     from konsul.kernel.context import Context
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Headers = Mapping[bytes, bytes]
+Headers = list[tuple[bytes, bytes]]
 ADMIN: Final = "admin"
 """The role that every permission check lets pass."""
+PUBLIC: Final = "public"
+"""What a route needs that anybody may ask, whatever is switched on."""
+AUTHENTICATED: Final = "authenticated"
+"""What a route needs that asks for an identity and no permission."""
+ACTS_MAX: Final = 100
+"""Verbs of one request that are audited one by one; those after them are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +56,126 @@ class Identity:
 
 
 ANONYMOUS: Final = Identity()
+INSIDE: Final = Identity("inside", name="konsul", roles=(ADMIN,))
+"""The node itself, at its own work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One verb that a request ran, as the audit tells it."""
+
+    action: str
+    """The verb's name."""
+    resources: tuple[str, ...]
+    outcome: str
+    """success, not_found, cas_conflict, denied or error."""
+    reason: str = ""
+    """Why it was allowed or refused, if somebody said so."""
 
 
 class Identify(Protocol):
-    """Finds out who calls. Raises Unauthenticated for credentials that do not hold."""
+    """Finds out who calls by what the headers `Authorization` and `X-API-Key` hold, or by the certificate
+    (DER) of the connection; ANONYMOUS without any. Called on several threads.
 
-    def __call__(self, headers: Headers, client_addr: str) -> Identity: ...
+    Raises:
+        Unauthenticated: credentials were brought and do not hold.
+    """
+
+    def __call__(
+        self, authorization: bytes | None, api_key: bytes | None, certificate: bytes | None
+    ) -> Identity: ...
+
+
+class Renew(Protocol):
+    """The same caller as of now: with the roles and policies it has by now. Anonymous and inside pass.
+
+    Raises:
+        Unauthenticated: what it was identified by no longer holds.
+    """
+
+    def __call__(self, identity: Identity) -> Identity: ...
 
 
 class Limit(Protocol):
-    """Spends one request of the caller's rate. Raises RateLimited."""
+    """Spends `cost` of the caller's rate; answers the headers that tell how much is left, [] for none.
 
-    def __call__(self, identity: Identity, client_addr: str) -> None: ...
+    `route_class` is one of `konsul.kernel.route_classes`. Called on several threads.
+
+    Raises:
+        RateLimited, Blocked.
+    """
+
+    def __call__(self, identity: Identity, client_addr: str, route_class: str, cost: int) -> Headers: ...
 
 
 class Authorise(Protocol):
-    """Lets pass or raises Forbidden. `needs` is `resource type:capability`."""
+    """Lets pass and says why ("" for no particular reason). `needs` is `resource type:capability`, or
+    AUTHENTICATED.
 
-    def __call__(self, identity: Identity, needs: str, resource: str) -> None: ...
+    Raises:
+        Unauthenticated: somebody has to be asked for a name first. Forbidden.
+    """
+
+    def __call__(self, identity: Identity, needs: str, resource: str) -> str: ...
+
+
+class Visible(Protocol):
+    """What of a list the caller may see for `needs`; None: all of it."""
+
+    def __call__(self, identity: Identity, needs: str) -> Sight | None: ...
 
 
 class Audit(Protocol):
-    """Records what a verb did. `outcome`: success, not_found, cas_conflict or error."""
+    """Where what was done is written down; both may be called on any thread and return at once."""
 
-    def __call__(self, context: Context, verb: AnyVerb, resources: list[str], outcome: str) -> None: ...
+    def admits(self) -> bool:
+        """False while there is no room and nothing may go unrecorded: the request is answered 503."""
+
+    def record(
+        self,
+        identity: Identity,
+        client: str,
+        verb: str,
+        resources: Sequence[str] | None = None,
+        outcome: str = "",
+        reason: str = "",
+        *,
+        method: str,
+        path: bytes,
+        status: int,
+        took_ns: int,
+        request_id: bytes,
+        body: bytes | None = None,
+    ) -> None:
+        """Notes one act of a request that is over.
+
+        Args:
+            verb: what was run, or of a request that reached no verb `auth.failed` and the like.
+            outcome: of the verb: success, not_found, cas_conflict, denied or error; empty: as the status.
+            path: as sent, without its query.
+            took_ns: since the request began, up to now.
+            body: hashed, never kept.
+        """
 
 
-def nobody(headers: Headers, client_addr: str) -> Identity:  # noqa: ARG001
+def nobody(
+    authorization: bytes | None,  # noqa: ARG001
+    api_key: bytes | None,  # noqa: ARG001
+    certificate: bytes | None,  # noqa: ARG001
+) -> Identity:
     """The open identify slot: everybody is anonymous."""
     return ANONYMOUS
+
+
+def by_role(identity: Identity, needs: str, resource: str) -> str:
+    """The authorise slot while identities have no policies: administration is for administrators."""
+    if identity.is_admin:
+        return "admin"
+    if needs.startswith("admin:"):
+        if identity.kind == "anonymous":
+            raise Unauthenticated("unauthorized")
+        raise Forbidden(needs=needs, resource=resource, reason="not an administrator")
+    return ""
 
 
 @dataclass(slots=True)
@@ -121,8 +218,10 @@ class Pipeline:
     """The slots; None is an open slot that costs nothing."""
 
     identify: Identify = nobody
+    renew: Renew | None = None
     limit: Limit | None = None
     authorise: Authorise | None = None
+    visible: Visible | None = None
     audit: Audit | None = None
     tally: Tally = field(default_factory=Tally)
 
@@ -135,10 +234,11 @@ class Pipeline:
         """Passes one verb through authorise, count and audit."""
         touched = _touched(verb, kwargs)
         error: BaseException | None = None
+        reason = ""
         try:
             if self.authorise is not None:
                 for needs, resource in touched or [(verb.needs, "")]:
-                    self.authorise(context.identity, needs, resource)
+                    reason = self.authorise(context.identity, needs, resource)
             # Only after that: who may not write is not told where the leader is.
             if context.terms.redirect and verb.kind == "command" and not verb.local:
                 send_to_leader(context.engine)
@@ -153,8 +253,24 @@ class Pipeline:
             outcome = outcome_of(error)
             resources = [resource for _, resource in touched]
             self.tally.add(verb.name, outcome, resources[0] if resources else "")
-            if self.audit is not None and verb.audit:
-                self.audit(context, verb, resources, outcome)
+            if self.audit is not None:
+                note_act(context.noted, _act(verb, resources, error, outcome, reason))
+
+
+def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
+    """Keeps what a request did until its final status is known: the front records it then."""
+    acts: list[Act] = noted.setdefault("acts", [])
+    if len(acts) < ACTS_MAX:
+        acts.append(act)
+    else:
+        noted["more_acts"] = noted.get("more_acts", 0) + 1
+
+
+def _act(verb: AnyVerb, resources: list[str], error: BaseException | None, outcome: str, reason: str) -> Act:
+    if isinstance(error, Unauthenticated | Forbidden):
+        outcome = "denied"
+        reason = getattr(error, "reason", "") or str(error)
+    return Act(verb.name, tuple(resources), outcome, reason)
 
 
 def _touched(verb: AnyVerb, kwargs: Mapping[str, object]) -> list[tuple[str, str]]:

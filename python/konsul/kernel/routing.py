@@ -22,7 +22,7 @@ from konsul.errors import Invalid
 from konsul.kernel import writing
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.context import Context
-from konsul.kernel.pipeline import ANONYMOUS, Identity
+from konsul.kernel.pipeline import ANONYMOUS, AUTHENTICATED, PUBLIC, Identity
 from konsul.kernel.writing import Terms
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
 INVALID_BODY: Final = "Invalid JSON body"
 U64_MAX: Final = 2**64 - 1
+WITHOUT_SELECTOR: Final = frozenset(("admin", "health", "backup"))
+"""Resource types that are one thing: what they need is known before the request is read."""
+_NEEDS: Final = re.compile(r"[a-z]+:[a-z]+")
 _SHADOW: Final = "/kv/watch"
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -42,8 +45,17 @@ class Route(APIRoute):
     answers_head = True
     """Wherever GET is answered, HEAD is."""
 
-    def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
+    def __init__(self, path: str, endpoint: Any, *, needs: str, **options: Any) -> None:
+        """`needs`: PUBLIC, AUTHENTICATED, or `resource type:capability`.
+
+        Raises:
+            TypeError: it is none of them.
+        """
         super().__init__(path, endpoint, **options)
+        if needs not in (PUBLIC, AUTHENTICATED) and _NEEDS.fullmatch(needs) is None:
+            raise TypeError(f"{path} needs {needs!r}: expected public, authenticated or resource:capability")
+        self.needs = needs
+        self._is_checked = needs == AUTHENTICATED or needs.partition(":")[0] in WITHOUT_SELECTOR
         # ASCII: U+212A must not match `k`. DOTALL and \Z: a key may hold or end with a line feed, a static
         # path may not.
         pattern = self.path_regex.pattern.removesuffix("$") + r"\Z"
@@ -56,12 +68,35 @@ class Route(APIRoute):
         return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Runs the endpoint; an HEAD request runs the GET endpoint and the transport drops the body."""
-        if "konsul" in scope:
-            scope["konsul"]["route"] = self.path_format
+        """Runs the endpoint; an HEAD request runs the GET endpoint and the transport drops the body.
+
+        Raises:
+            Unauthenticated, Forbidden: what no verb has to be asked for is known to be refused.
+        """
+        self.enter(scope)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
         await super().handle(scope, receive, send)
+
+    def enter(self, scope: Scope) -> None:
+        """Notes the template and asks for what the route as a whole needs. Raises as `handle`."""
+        about = scope.get("konsul")
+        if about is None:
+            return
+        about["route"] = self.path_format
+        if self._is_checked and not about.get("public"):
+            admit(scope, self.needs)
+
+
+def admit(scope: Scope, needs: str) -> None:
+    """Asks the authorise slot for something that is not about one key or service.
+
+    Raises:
+        Unauthenticated, Forbidden.
+    """
+    kernel: Kernel = scope["app"].state.kernel
+    if kernel.pipeline.authorise is not None:
+        kernel.pipeline.authorise(scope["konsul"].get("identity", ANONYMOUS), needs, "")
 
 
 class EventStream(Response):
@@ -76,9 +111,9 @@ class StayingRoute(Route):
 
     answers_head = False
 
-    def __init__(self, path: str, endpoint: Any, **options: Any) -> None:
+    def __init__(self, path: str, endpoint: Any, *, needs: str, **options: Any) -> None:
         websocket = options.pop("websocket")
-        super().__init__(path, endpoint, **options)
+        super().__init__(path, endpoint, needs=needs, **options)
         self._websocket = websocket
         self._websocket_app = websocket_session(websocket)
         # A fixed segment that shadows keys must not shadow those that differ from it in case.
@@ -104,23 +139,57 @@ class StayingRoute(Route):
                 raise HTTPException(405)
             await super().handle(scope, receive, send)
             return
-        if "konsul" in scope:
-            scope["konsul"]["route"] = self.path_format
+        self.enter(scope)
         await self._websocket_app(scope, receive, send)
 
 
 class Router(APIRouter):
-    """The routes of one feature; its `get`, `put`, `post` and `delete` decorators are FastAPI's."""
+    """The routes of one feature; each says what it needs, beside what FastAPI's decorators take."""
 
     def __init__(self, *, tags: list[str] | None = None) -> None:
         super().__init__(tags=list(tags or ()), route_class=Route, redirect_slashes=False)
+
+    def get(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+        """Declares a GET; HEAD goes with it. `needs`: see `Route`."""
+        return self._declares("GET", path, needs, options)
+
+    def put(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+        """Declares a PUT."""
+        return self._declares("PUT", path, needs, options)
+
+    def post(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+        """Declares a POST."""
+        return self._declares("POST", path, needs, options)
+
+    def patch(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+        """Declares a PATCH."""
+        return self._declares("PATCH", path, needs, options)
+
+    def delete(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+        """Declares a DELETE."""
+        return self._declares("DELETE", path, needs, options)
+
+    def add_api_route(  # type: ignore[override]
+        self, path: str, endpoint: Callable[..., Any], *, needs: str, **options: Any
+    ) -> None:
+        """Declares a route of several methods, or one under a second method."""
+        self.routes.append(Route(path, endpoint, needs=needs, tags=list(self.tags), **options))
+
+    def _declares(
+        self, method: str, path: str, needs: str, options: dict[str, Any]
+    ) -> Callable[[Endpoint], Endpoint]:
+        def declare(endpoint: Endpoint) -> Endpoint:
+            self.add_api_route(path, endpoint, needs=needs, methods=[method], **options)
+            return endpoint
+
+        return declare
 
     def include_router(self, router: APIRouter) -> None:  # type: ignore[override]
         """Takes over another router's routes as they are, so that `routes` lists every one of a feature."""
         self.routes.extend(router.routes)
 
     def stays(
-        self, path: str, websocket: Callable[[WebSocket], Awaitable[None]], **options: Any
+        self, path: str, websocket: Callable[[WebSocket], Awaitable[None]], *, needs: str, **options: Any
     ) -> Callable[[Endpoint], Endpoint]:
         """Declares a GET whose answer stays open, and what a WebSocket on the same path gets."""
 
@@ -128,6 +197,7 @@ class Router(APIRouter):
             route = StayingRoute(
                 path,
                 endpoint,
+                needs=needs,
                 websocket=websocket,
                 methods=["GET"],
                 tags=list(self.tags),

@@ -9,6 +9,7 @@ from konsul.kernel.cluster_settings import ClusterSettings as ClusterSettings
 from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
 from konsul.kernel.config import Settings, at_least, between, setting
 from konsul.kernel.graphql_settings import GraphqlSettings as GraphqlSettings
+from konsul.kernel.guard_settings import GuardSettings as GuardSettings
 from konsul.kernel.raft_settings import RaftSettings as RaftSettings
 from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
 from konsul.kernel.watch_settings import WatchSettings as WatchSettings
@@ -200,6 +201,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     AutopilotSettings,
     GraphqlSettings,
     WatchSettings,
+    GuardSettings,
 )
 
 

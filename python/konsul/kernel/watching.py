@@ -112,6 +112,7 @@ class Watching:
         self._open: dict[int, Watch] = {}
         self._by_client: dict[str, int] = {}
         self._counted = 0
+        self._checking: asyncio.Handle | None = None
         engine.on_watched = self._hand_out
 
     def open(
@@ -156,6 +157,34 @@ class Watching:
             return False
         finally:
             watch.close()
+
+    def recheck(self) -> None:
+        """Identities or policies changed: ends the watches of those that no longer hold. Cheap to call often.
+
+        Each identity goes through the renew slot on the loop's next turn; what it raises ends the watch.
+        """
+        if self._pipeline.renew is not None and self._checking is None:
+            self._checking = asyncio.get_running_loop().call_soon(self._check_identities)
+
+    def _check_identities(self) -> None:
+        self._checking = None
+        renew = self._pipeline.renew
+        if renew is None:
+            return
+        # One of a thousand watches of one caller is asked about.
+        found: dict[Identity, Identity | KonsulError] = {}
+        for watch in list(self._open.values()):
+            held = found.get(watch.identity)
+            if held is None:
+                try:
+                    held = renew(watch.identity)
+                except KonsulError as error:
+                    held = error
+                found[watch.identity] = held
+            if isinstance(held, KonsulError):
+                self._end(watch, held)
+            else:
+                watch.identity = held
 
     def stop(self) -> None:
         """Ends every watch: the node stops."""

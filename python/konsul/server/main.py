@@ -25,17 +25,15 @@ from konsul.kernel.config import Config, ConfigError, declarations, load
 from konsul.kernel.feature import Feature, load_all
 from konsul.kernel.node import VERSION, Kernel
 from konsul.kernel.notices import ALIASES, notices
-from konsul.server import cluster_mode
+from konsul.server import cluster_mode, guards
 from konsul.server.arguments import parse, reference
 from konsul.server.certificate_signal import CertificateSignal
 from konsul.server.front import make_front
 from konsul.server.listener import Listener, probe_address
 from konsul.server.snapshot_signal import SnapshotSignal
 
-_LOOPBACK: Final = "127.0.0.1"
 _OWN_WATCHES: Final = 1_000
 """Watches the node may have for itself, beside those of clients."""
-_THIS_MACHINE: Final = ("127.", "::1", "localhost")
 _COLLECT_AFTER: Final = (10_000, 20, 100)
 """Objects made, and collections of the younger generation, before Python looks for cycles."""
 
@@ -61,6 +59,7 @@ def serve(
     try:
         config = load(groups, environ=environ, flags=flags, notice=notices, aliases=ALIASES)
         cluster_mode.check(config)
+        guards.check(config, found)
     except ConfigError as error:
         print(f"Failed to load configuration: invalid configuration: {error}", file=sys.stderr)
         return 1
@@ -103,7 +102,7 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
     _raise_file_limit()
     announce(config)
     http = config.of(settings.HttpSettings)
-    host = http.host or _LOOPBACK
+    host = guards.listen_host(config)
     try:
         # Before the data directory is opened: a taken port must not cost a recovery, nor touch any file.
         probe_address(host, http.port)
@@ -173,17 +172,14 @@ def announce(config: Config) -> None:
     log.info(
         "starting",
         version=VERSION,
-        address=f"{http.host or _LOOPBACK}:{http.port}",
+        address=f"{guards.listen_host(config)}:{http.port}",
         log_level=level.level,
         log_format=level.format,
         persistence_enabled=durable,
         persistence_type=storage.backend,
         data_dir=cluster_mode.data_dir(config, storage.data_dir) if durable else None,
     )
-    if not http.host:
-        log.info("on loopback only, because requests are not authenticated; KONSUL_HOST changes that")
-    elif not http.host.startswith(_THIS_MACHINE):
-        log.warning("open to everybody who reaches this address: requests are not authenticated")
+    guards.announce(config)
     if not durable:
         log.warning("data is kept in memory and is gone when the node stops")
     if storage.persistence_type == "badger":

@@ -24,7 +24,8 @@ from konsul.errors import KonsulError, Unauthenticated
 from konsul.kernel.context import Context
 from konsul.kernel.lines import HIGH_WATER_BYTES, REFUSED, SERVER_ERROR, Line, LineUser
 from konsul.kernel.logging import logger
-from konsul.kernel.pipeline import ANONYMOUS, Headers, Identity
+from konsul.kernel.pipeline import Identity
+from konsul.kernel.route_classes import GRAPHQL
 
 if TYPE_CHECKING:
     from konsul.doors.graphql.sockets import Sockets
@@ -39,15 +40,14 @@ class Socket(LineUser):
     """The server's side of a connection in one of the two dialects."""
 
     __slots__ = (
-        "_acked", "_asked_to_begin", "_headers", "_identity", "_line", "_operations", "_sockets",
+        "_acked", "_asked_to_begin", "_identity", "_line", "_operations", "_sockets",
         "address", "beat_s", "dialect", "heard_s", "opened_s", "request_id", "room", "used_s",
     )  # fmt: skip
 
-    def __init__(self, sockets: Sockets, dialect: Dialect, headers: Headers, address: str) -> None:
+    def __init__(self, sockets: Sockets, dialect: Dialect, identity: Identity, address: str) -> None:
         self._sockets = sockets
         self.dialect = dialect
-        self._headers: Headers | None = headers
-        self._identity: Identity = ANONYMOUS
+        self._identity = identity
         self._line: Line | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._asked_to_begin = self._acked = False
@@ -142,9 +142,8 @@ class Socket(LineUser):
         if payload is not None and not isinstance(payload, dict):
             self.close(BAD_MESSAGE, "the payload of connection_init must be an object")
             return
-        headers, self._headers = self._headers or {}, None
         try:
-            self._identity = self._sockets.identify(_with_token(headers, payload or {}), self.address)
+            self._identity = self._sockets.identify(self._identity, _token_of(payload or {}))
         except KonsulError as error:
             if not isinstance(error, Unauthenticated):
                 # Who calls cannot be found out now: nobody is let in, and the words say why.
@@ -239,8 +238,10 @@ class Socket(LineUser):
         from konsul.doors.graphql.live import Ended, Live
 
         context = self._context()
+        if context.pipeline.renew is not None:
+            self._identity = context.pipeline.renew(self._identity)
         if context.pipeline.limit is not None:
-            context.pipeline.limit(self._identity, self.address)
+            context.pipeline.limit(self._identity, self.address, GRAPHQL, 1)
         try:
             prepared = await execution.prepare(door, asked)
             operation = door.operation(context, "graphql")
@@ -270,11 +271,11 @@ def _told(error: KonsulError) -> dict[str, Any]:
     return {"message": str(error), "extensions": {"code": CODES.get(type(error), INTERNAL)}}
 
 
-def _with_token(headers: Headers, payload: dict[str, Any]) -> Headers:
-    """The connection's headers with the credentials of its parameters, which browsers can only send there."""
+def _token_of(payload: dict[str, Any]) -> bytes | None:
+    """The credentials among the connection's parameters, as a header: browsers can only send them there."""
     for name in _TOKENS:
         token = payload.get(name)
         if isinstance(token, str) and token:
             text = token if " " in token else f"Bearer {token}"
-            return {**headers, b"authorization": text.encode("utf-8", "surrogatepass")}
-    return headers
+            return text.encode("utf-8", "surrogatepass")
+    return None

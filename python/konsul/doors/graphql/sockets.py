@@ -9,9 +9,11 @@ from starlette.websockets import WebSocket
 
 from konsul.doors.graphql.dialects import BAD_SUBPROTOCOL, INIT_TIMEOUT, pick
 from konsul.doors.graphql.socket import Socket
+from konsul.errors import Unauthenticated
 from konsul.kernel import settings
 from konsul.kernel.lines import GOING_AWAY, REFUSED, STOPPING, WRITE_TIMEOUT, Line, LineUser, open_websocket
-from konsul.kernel.pipeline import Headers, Identity, nobody
+from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.pipeline import ANONYMOUS, Identity
 
 if TYPE_CHECKING:
     from konsul.doors.graphql.door import Door
@@ -40,6 +42,7 @@ class Sockets:
         self._by_client: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         own = door.settings
+        self._requires_auth = door.kernel.config.of(GuardSettings).requires_auth
         self._init_s = own.ws_init_timeout_ms / 1_000
         self._read_s = own.ws_read_timeout_ms / 1_000
         self._write_s = own.ws_write_timeout_ms / 1_000
@@ -65,13 +68,22 @@ class Sockets:
         elif full := self._full(address):
             user = _Refusing(_TRY_LATER, full)
         else:
-            user = Socket(self, dialect, _kept(websocket.scope["headers"], self.door), address)
+            user = Socket(self, dialect, about.get("identity", ANONYMOUS), address)
         name = dialect.name if dialect is not None else None
         await open_websocket(websocket, user, subprotocol=name, max_message_bytes=largest)
 
-    def identify(self, headers: Headers, address: str) -> Identity:
-        """Who opens a connection. Raises Unauthenticated."""
-        return self.door.kernel.pipeline.identify(headers, address)
+    def identify(self, identity: Identity, authorization: bytes | None) -> Identity:
+        """Who begins: whom its message names, else whom the front has found out.
+
+        Raises:
+            Unauthenticated: the credentials do not hold, or there are none and there have to be.
+        """
+        kernel = self.door.kernel
+        if authorization is not None:
+            identity = kernel.pipeline.identify(authorization, None, None)
+        if identity.kind == "anonymous" and self._requires_auth:
+            raise Unauthenticated("missing authorization header")
+        return identity
 
     def add(self, socket: Socket) -> None:
         """One was opened."""
@@ -136,13 +148,6 @@ class _Refusing(LineUser):
     def opened(self, line: Line) -> None:
         """See `LineUser`."""
         line.close(self._code, self._reason)
-
-
-def _kept(headers: list[tuple[bytes, bytes]], door: Door) -> Headers:
-    """The headers that identify the client, until it has begun; none while nobody asks for them."""
-    if door.kernel.pipeline.identify is nobody:
-        return {}
-    return {name.lower(): value for name, value in headers}
 
 
 def _label(reason: str) -> str:

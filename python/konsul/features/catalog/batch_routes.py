@@ -21,7 +21,7 @@ _SERVICES: Final[dict[str, Kind]] = {"services": OBJECTS}
 router = Router(tags=["services batch"])
 
 
-@router.post("/batch/services/get", openapi_extra=documents.BATCH_NAMES)
+@router.post("/batch/services/get", needs="service:read", openapi_extra=documents.BATCH_NAMES)
 async def get_route(ctx: ReadCtx, request: Request) -> Response:
     """Reads up to 100 services."""
     names = (await read_members(request, _NAMES))["names"]
@@ -31,7 +31,7 @@ async def get_route(ctx: ReadCtx, request: Request) -> Response:
     return json_response({"found": fragments, "not_found": missing})
 
 
-@router.post("/batch/services/register", openapi_extra=documents.BATCH_SERVICES)
+@router.post("/batch/services/register", needs="service:register", openapi_extra=documents.BATCH_SERVICES)
 async def register_route(ctx: Ctx, request: Request) -> Response:
     """Registers up to 100 services, each by itself; `errors` says why one was not."""
     items = (await read_members(request, _SERVICES))["services"]
@@ -46,7 +46,7 @@ async def register_route(ctx: Ctx, request: Request) -> Response:
     return json_response(document | {"count": len(done.names)})
 
 
-@router.post("/batch/services/deregister", openapi_extra=documents.BATCH_NAMES)
+@router.post("/batch/services/deregister", needs="service:deregister", openapi_extra=documents.BATCH_NAMES)
 async def deregister_route(ctx: Ctx, request: Request) -> Response:
     """Removes up to 100 services, all or nothing. Absent names count as removed."""
     names = (await read_members(request, _NAMES))["names"]

@@ -39,7 +39,7 @@ router = Router(tags=["services"])
 router.include_router(batch_routes.router)
 
 
-@router.put("/register", openapi_extra=documents.REGISTER)
+@router.put("/register", needs="service:register", openapi_extra=documents.REGISTER)
 async def register_route(ctx: Ctx, request: Request) -> Response:
     """Registers one instance of a service, replacing the one with its id."""
     body = await read_members(request, SERVICE_WITH_CAS)
@@ -53,13 +53,14 @@ async def register_route(ctx: Ctx, request: Request) -> Response:
 router.add_api_route(
     "/register",
     register_route,
+    needs="service:register",
     methods=["POST"],
     openapi_extra=documents.REGISTER,
     operation_id="register_by_post",
 )
 
 
-@router.delete("/deregister/{name}")
+@router.delete("/deregister/{name}", needs="service:deregister")
 async def deregister_route(
     ctx: Ctx,
     name: str,
@@ -78,14 +79,14 @@ async def deregister_route(
     return json_response({"message": "service deregistered", "name": name})
 
 
-@router.put("/heartbeat/{name}")
+@router.put("/heartbeat/{name}", needs="service:write")
 async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Response:
     """Keeps one instance alive for another TTL. Indices stay as they are."""
     await ctx.run(heartbeat, name=name, id=id)
     return json_response({"message": "heartbeat updated", "service": name})
 
 
-@router.get("/services")
+@router.get("/services", needs="service:list")
 async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
     """Lists every instance of every service, by name and id."""
     await poll.wait(ctx, watches.of_names, "*")
@@ -93,7 +94,7 @@ async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
     return json_response(text)
 
 
-@router.get("/services/query")
+@router.get("/services/query", needs="service:list")
 async def query_route(
     ctx: ReadCtx,
     request: Request,
@@ -108,7 +109,7 @@ async def query_route(
     return await _found(ctx, "combined", wanted, pairs)
 
 
-@router.get("/services/query/tags")
+@router.get("/services/query/tags", needs="service:list")
 async def query_tags_route(ctx: ReadCtx, tags: Tags = [], tag: Tags = []) -> Response:  # noqa: B006
     """Finds services that have every tag."""
     wanted = [*tags, *tag]
@@ -117,7 +118,7 @@ async def query_tags_route(ctx: ReadCtx, tags: Tags = [], tag: Tags = []) -> Res
     return await _found(ctx, "tags", wanted, [])
 
 
-@router.get("/services/query/metadata")
+@router.get("/services/query/metadata", needs="service:list")
 async def query_metadata_route(ctx: ReadCtx, request: Request) -> Response:
     """Finds services by metadata: every other query parameter is a pair that must hold."""
     pairs = filters_of(request)
@@ -126,7 +127,7 @@ async def query_metadata_route(ctx: ReadCtx, request: Request) -> Response:
     return await _found(ctx, "metadata", [], pairs)
 
 
-@router.get("/services/{name}")
+@router.get("/services/{name}", needs="service:read")
 async def get_route(
     ctx: ReadCtx,
     poll: Polling,
@@ -141,7 +142,7 @@ async def get_route(
     return json_response(text)
 
 
-@router.get("/services/{name}/instances")
+@router.get("/services/{name}/instances", needs="service:read")
 async def instances_route(
     ctx: ReadCtx,
     poll: Polling,

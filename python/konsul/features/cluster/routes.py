@@ -97,13 +97,13 @@ async def _body(ctx: Context, request: Request, kinds: Mapping[str, Kind]) -> di
         raise _Refused(_error(INVALID_BODY, 400)) from None
 
 
-@router.get("/cluster/status")
+@router.get("/cluster/status", needs="admin:read")
 async def status_route(ctx: Ctx) -> Response:
     """This node's role and indices; the members, who leads, and how the cluster is."""
     return await _document(ctx, queries.status)
 
 
-@router.get("/cluster/leader")
+@router.get("/cluster/leader", needs="admin:read")
 async def leader_route(ctx: Ctx) -> Response:
     """Who leads; 404 while nobody does."""
     answer = await _document(ctx, queries.leader)
@@ -112,37 +112,37 @@ async def leader_route(ctx: Ctx) -> Response:
     return answer
 
 
-@router.get("/cluster/peers")
+@router.get("/cluster/peers", needs="admin:read")
 async def peers_route(ctx: Ctx) -> Response:
     """Every member and whether it votes."""
     return await _document(ctx, queries.peers)
 
 
-@router.get("/cluster/stats")
+@router.get("/cluster/stats", needs="admin:read")
 async def stats_route(ctx: Ctx) -> Response:
     """The Raft figures of this node."""
     return await _document(ctx, queries.stats)
 
 
-@router.get("/cluster/config")
+@router.get("/cluster/config", needs="admin:read")
 async def config_route(ctx: Ctx) -> Response:
     """The Raft settings in force on this node."""
     return await _document(ctx, queries.config)
 
 
-@router.get("/cluster/health")
+@router.get("/cluster/health", needs="admin:read")
 async def health_route(ctx: Ctx) -> Response:
     """The health of every server, as the leader sees it."""
     return await _document(ctx, queries.health)
 
 
-@router.get("/cluster/digest")
+@router.get("/cluster/digest", needs="admin:read")
 async def digest_route(ctx: Ctx) -> Response:
     """A checksum over this node's tables: equal at equal indices on every node."""
     return await _document(ctx, queries.digest)
 
 
-@router.post("/cluster/join", openapi_extra=documents.JOIN)
+@router.post("/cluster/join", needs="admin:write", openapi_extra=documents.JOIN)
 async def join_route(ctx: Ctx, request: Request) -> Response:
     """Lets a node in that listens for peers at `address`; it votes once it has caught up."""
     try:
@@ -156,7 +156,7 @@ async def join_route(ctx: Ctx, request: Request) -> Response:
     return json_response({"status": "ok", "message": "Node joined successfully", **joined})
 
 
-@router.delete("/cluster/leave/{id}")
+@router.delete("/cluster/leave/{id}", needs="admin:write")
 async def leave_route(ctx: Ctx, id: str) -> Response:
     """Takes a member out for good; 404 for one that is none."""
     try:
@@ -166,7 +166,7 @@ async def leave_route(ctx: Ctx, id: str) -> Response:
     return json_response({"status": "ok", "message": "Node removed successfully", **left})
 
 
-@router.post("/cluster/snapshot")
+@router.post("/cluster/snapshot", needs="admin:write")
 async def snapshot_route(ctx: Ctx) -> Response:
     """Takes a snapshot on this node and says what is in it."""
     try:
@@ -177,7 +177,7 @@ async def snapshot_route(ctx: Ctx) -> Response:
     return json_response({"status": "ok", "message": "Snapshot created successfully", **taken})
 
 
-@router.post("/cluster/transfer-leader", openapi_extra=documents.TRANSFER)
+@router.post("/cluster/transfer-leader", needs="admin:write", openapi_extra=documents.TRANSFER)
 async def transfer_route(ctx: Ctx, request: Request) -> Response:
     """Hands leadership to a voter; without `node_id` to the one that is furthest."""
     try:
@@ -188,13 +188,13 @@ async def transfer_route(ctx: Ctx, request: Request) -> Response:
     return json_response({"status": "ok", "message": f"{led['leader_id']} leads", **led})
 
 
-@router.get("/cluster/autopilot")
+@router.get("/cluster/autopilot", needs="admin:read")
 async def autopilot_route(ctx: Ctx) -> Response:
     """Autopilot's settings, and what it sees, decided and holds back."""
     return await _document(ctx, queries.autopilot)
 
 
-@router.put("/cluster/autopilot", openapi_extra=documents.AUTOPILOT)
+@router.put("/cluster/autopilot", needs="admin:write", openapi_extra=documents.AUTOPILOT)
 async def set_autopilot_route(ctx: Ctx, request: Request) -> Response:
     """Changes the named settings of autopilot, for the whole cluster."""
     try:
@@ -207,7 +207,7 @@ async def set_autopilot_route(ctx: Ctx, request: Request) -> Response:
     return json_response({"status": "ok", "message": "Autopilot updated", "config": settings})
 
 
-@router.post("/cluster/join-token", openapi_extra=documents.JOIN_TOKEN)
+@router.post("/cluster/join-token", needs="admin:write", openapi_extra=documents.JOIN_TOKEN)
 async def create_token_route(ctx: Ctx, request: Request) -> Response:
     """Makes a token that lets nodes join. The token is in this answer and nowhere else."""
     try:
@@ -229,7 +229,7 @@ async def create_token_route(ctx: Ctx, request: Request) -> Response:
     return json_response({"token": token, **_token(known)})
 
 
-@router.get("/cluster/join-token")
+@router.get("/cluster/join-token", needs="admin:read")
 async def tokens_route(ctx: Ctx) -> Response:
     """The tokens that are not over, without their secrets."""
     try:
@@ -239,7 +239,7 @@ async def tokens_route(ctx: Ctx) -> Response:
     return json_response({"count": len(found), "tokens": [_token(one) for one in found]})
 
 
-@router.delete("/cluster/join-token/{id}")
+@router.delete("/cluster/join-token/{id}", needs="admin:write")
 async def revoke_token_route(ctx: Ctx, id: str) -> Response:
     """Makes a token useless; members that came in with it stay."""
     try:

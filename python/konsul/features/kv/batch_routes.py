@@ -18,7 +18,7 @@ _EXPECTED: Final[dict[str, Kind]] = {"expected_indices": U64_MAP}
 router = Router(tags=["kv batch"])
 
 
-@router.post("/batch/kv/get", openapi_extra=documents.BATCH_KEYS)
+@router.post("/batch/kv/get", needs="kv:read", openapi_extra=documents.BATCH_KEYS)
 async def get_route(ctx: ReadCtx, request: Request) -> Response:
     """Reads up to 1000 keys. In JSON, `encodings` names the values that had to be base64."""
     body = await read(request, _KEYS)
@@ -37,7 +37,7 @@ async def get_route(ctx: ReadCtx, request: Request) -> Response:
     return answer(request, document)
 
 
-@router.post("/batch/kv/set", openapi_extra=documents.BATCH_SET)
+@router.post("/batch/kv/set", needs="kv:write", openapi_extra=documents.BATCH_SET)
 async def set_route(ctx: Ctx, request: Request) -> Response:
     """Writes up to 1000 keys, all or nothing. Flags stay as they are."""
     items = (await read(request, _ITEMS))["items"]
@@ -46,7 +46,7 @@ async def set_route(ctx: Ctx, request: Request) -> Response:
     return answer(request, {"message": message, "keys": list(items), "count": len(items)})
 
 
-@router.post("/batch/kv/delete", openapi_extra=documents.BATCH_KEYS)
+@router.post("/batch/kv/delete", needs="kv:delete", openapi_extra=documents.BATCH_KEYS)
 async def delete_route(ctx: Ctx, request: Request) -> Response:
     """Deletes up to 1000 keys, all or nothing. Absent keys count as deleted."""
     keys = (await read(request, _KEYS))["keys"]
@@ -55,7 +55,7 @@ async def delete_route(ctx: Ctx, request: Request) -> Response:
     return answer(request, {"message": message, "keys": keys, "count": len(keys)})
 
 
-@router.post("/batch/kv/set-cas", openapi_extra=documents.BATCH_SET_CAS)
+@router.post("/batch/kv/set-cas", needs="kv:write", openapi_extra=documents.BATCH_SET_CAS)
 async def set_cas_route(ctx: Ctx, request: Request) -> Response:
     """Writes keys if each has its expected modify_index (0: absent), all or nothing."""
     body = await read(request, _ITEMS | _EXPECTED)
@@ -67,7 +67,7 @@ async def set_cas_route(ctx: Ctx, request: Request) -> Response:
     )
 
 
-@router.post("/batch/kv/delete-cas", openapi_extra=documents.BATCH_DELETE_CAS)
+@router.post("/batch/kv/delete-cas", needs="kv:delete", openapi_extra=documents.BATCH_DELETE_CAS)
 async def delete_cas_route(ctx: Ctx, request: Request) -> Response:
     """Deletes keys if each has its expected modify_index, all or nothing."""
     body = await read(request, _KEYS | _EXPECTED)

@@ -63,7 +63,7 @@ router.include_router(batch_routes.router)
 router.include_router(transaction_routes.router)
 
 
-@router.get("/kv")
+@router.get("/kv", needs="kv:list")
 async def list_route(
     ctx: ReadCtx,
     poll: Polling,
@@ -80,7 +80,7 @@ async def list_route(
     return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
 
 
-@router.get("/kv/{key:path}")
+@router.get("/kv/{key:path}", needs="kv:read")
 async def get_route(
     ctx: ReadCtx,
     poll: Polling,
@@ -111,7 +111,7 @@ async def get_route(
     return json_response(text)
 
 
-@router.put("/kv/{key:path}", openapi_extra=documents.PUT)
+@router.put("/kv/{key:path}", needs="kv:write", openapi_extra=documents.PUT)
 async def put_route(
     ctx: Ctx,
     request: Request,
@@ -145,7 +145,7 @@ async def put_route(
     return json_response({"key": key, "message": "key set", "modify_index": index})
 
 
-@router.delete("/kv/{key:path}")
+@router.delete("/kv/{key:path}", needs="kv:delete")
 async def delete_route(
     ctx: Ctx, request: Request, key: str, cas: Cas = None, recurse: Recurse = None
 ) -> Response:
@@ -156,13 +156,13 @@ async def delete_route(
     return json_response({"key": key, "message": "key deleted"})
 
 
-@router.put("/kv")
+@router.put("/kv", needs="kv:write")
 async def put_nothing() -> Response:
     """Refuses a write without a key."""
     raise Invalid("key is required")
 
 
-@router.delete("/kv")
+@router.delete("/kv", needs="kv:delete")
 async def delete_listed(ctx: Ctx, prefix: Prefix = "", cas: Cas = None, recurse: Recurse = None) -> Response:
     """Deletes every key that starts with `prefix`; `recurse` says that this is meant."""
     if not is_on(recurse):

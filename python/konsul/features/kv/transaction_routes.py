@@ -35,7 +35,7 @@ _OPERATION: Final[dict[str, routing.Kind]] = {
 router = Router(tags=["kv"])
 
 
-@router.post("/transaction", openapi_extra=documents.TRANSACTION)
+@router.post("/transaction", needs="kv:write", openapi_extra=documents.TRANSACTION)
 async def transaction_route(ctx: Ctx, request: Request) -> Response:
     """Checks, sets, deletes and gets up to 128 keys in one entry, all or nothing.
 

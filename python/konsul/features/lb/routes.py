@@ -37,14 +37,14 @@ Region = Annotated[str, Query(description="The client's region, for `latency-bas
 router = Router(tags=["load balancing"])
 
 
-@router.get("/lb/service/{tag:path}")
+@router.get("/lb/service/{tag:path}", needs="service:read")
 async def service_route(ctx: ReadCtx, tag: str, session: Session = "", region: Region = "") -> Response:
     """Selects one instance that has the tag; if none has, one of the service with that name."""
     chosen = await ctx.run(select, kind="service", service=tag, session=session, region=region)
     return _answer(chosen)
 
 
-@router.get("/lb/tags")
+@router.get("/lb/tags", needs="service:read")
 async def tags_route(
     ctx: ReadCtx,
     tags: Tags = [],  # noqa: B006
@@ -58,7 +58,7 @@ async def tags_route(
     return _answer(chosen, {"tags": wanted})
 
 
-@router.get("/lb/metadata")
+@router.get("/lb/metadata", needs="service:read")
 async def metadata_route(ctx: ReadCtx, request: Request) -> Response:
     """Selects one instance by metadata: every other query parameter is a pair that must hold."""
     pairs = filters_of(request)
@@ -66,7 +66,7 @@ async def metadata_route(ctx: ReadCtx, request: Request) -> Response:
     return _answer(chosen, {"metadata": dict(pairs)})
 
 
-@router.get("/lb/query")
+@router.get("/lb/query", needs="service:read")
 async def query_route(
     ctx: ReadCtx,
     request: Request,
@@ -84,14 +84,14 @@ async def query_route(
     return _answer(chosen, {"tags": wanted, "metadata": dict(pairs)})
 
 
-@router.get("/lb/strategy")
+@router.get("/lb/strategy", needs="service:read")
 async def strategy_route(ctx: Ctx) -> Response:
     """The strategy of this node."""
     strategy = await ctx.run(current_strategy)
     return json_response({"strategy": strategy})
 
 
-@router.put("/lb/strategy", openapi_extra=_BODY)
+@router.put("/lb/strategy", needs="admin:write", openapi_extra=_BODY)
 async def set_strategy_route(ctx: Ctx, request: Request) -> Response:
     """Changes the strategy of this node, until it stops."""
     body = await read_members(request, {"strategy": TEXT})

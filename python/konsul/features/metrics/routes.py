@@ -11,7 +11,9 @@ from konsul.kernel.routing import Router
 router = Router(tags=["metrics"])
 
 
-@router.get("/metrics", summary="Everything counted, for Prometheus", response_class=Response)
+@router.get(
+    "/metrics", needs="admin:read", summary="Everything counted, for Prometheus", response_class=Response
+)
 async def read_metrics(request: Request) -> Response:
     """Prometheus text; requests for it are not counted themselves."""
     kernel: Kernel = request.app.state.kernel

@@ -57,7 +57,7 @@ def context_of(connection: HTTPConnection) -> Context:
     client = about.get("client", "")
     token = connection.query_params.get("token")
     if token and "authorization" not in connection.headers:
-        identity = identity_of(kernel, token, client)
+        identity = identity_of(kernel, token)
     return Context(
         engine=kernel.engine,
         config=kernel.config,
@@ -68,9 +68,9 @@ def context_of(connection: HTTPConnection) -> Context:
     )
 
 
-def identity_of(kernel: Kernel, token: str, client: str) -> Identity:
+def identity_of(kernel: Kernel, token: str) -> Identity:
     """Who has this bearer token. Raises Unauthenticated for one that does not hold."""
-    return kernel.pipeline.identify({b"authorization": b"Bearer " + token.encode()}, client)
+    return kernel.pipeline.identify(b"Bearer " + token.encode(), None, None)
 
 
 @dataclass(frozen=True, slots=True)

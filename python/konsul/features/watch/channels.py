@@ -102,7 +102,7 @@ class Updates(LineUser):
             self._error("auth needs a token, a text")
             return
         try:
-            identity = identity_of(self._kernel, token, self._context.client_addr)
+            identity = identity_of(self._kernel, token)
         except KonsulError as error:
             self._error(str(error))
             self._close(REFUSED, "unauthenticated")

@@ -33,6 +33,7 @@ from konsul.features.watch.teller import FORBIDDEN, Teller
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.context import Context
 from konsul.kernel.lines import NORMAL, SERVER_ERROR, Line, LineUser, open_stream, open_websocket
+from konsul.kernel.pipeline import AUTHENTICATED
 from konsul.kernel.routing import Router, json_response
 from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watching import client_of
@@ -187,8 +188,8 @@ async def _updates_socket(websocket: WebSocket) -> None:
     await open_websocket(websocket, user, max_message_bytes=MESSAGE_MAX_BYTES, client=client)
 
 
-@router.stays("/kv/watch", _keys_socket, operation_id="watch_keys_by_query")
-@router.stays("/kv/watch/{pattern:path}", _keys_socket)
+@router.stays("/kv/watch", _keys_socket, needs="kv:read", operation_id="watch_keys_by_query")
+@router.stays("/kv/watch/{pattern:path}", _keys_socket, needs="kv:read")
 async def watch_keys(
     request: Request,
     key: Key = None,
@@ -206,7 +207,7 @@ async def watch_keys(
     return await _stream(request, _KEYS, _begin_keys)
 
 
-@router.stays("/services/watch", _services_socket)
+@router.stays("/services/watch", _services_socket, needs="service:read")
 async def watch_services(
     request: Request,
     service: ServiceName = None,
@@ -222,7 +223,7 @@ async def watch_services(
     return await _stream(request, _SERVICES, _begin_services)
 
 
-@router.stays("/cluster/watch", _cluster_socket)
+@router.stays("/cluster/watch", _cluster_socket, needs="admin:read")
 async def watch_cluster(request: Request, token: Token = None) -> Response:
     """Tells who leads and who is a member, now and whenever it changes: `cluster-change` events."""
     del token
@@ -231,14 +232,14 @@ async def watch_cluster(request: Request, token: Token = None) -> Response:
     return await _stream(request, _CLUSTER, _begin_cluster)
 
 
-@router.stays("/health/watch", _health_socket)
+@router.stays("/health/watch", _health_socket, needs="health:read")
 async def watch_health(request: Request, token: Token = None) -> Response:
     """Tells how the node is, now, when its services change, and with each sign of life: `health-change`."""
     del token
     return await _stream(request, _HEALTH, _begin_health)
 
 
-@router.stays("/ws/updates", _updates_socket)
+@router.stays("/ws/updates", _updates_socket, needs=AUTHENTICATED)
 async def updates(request: Request) -> Response:
     """A WebSocket only: channels of changes for user interfaces, asked for by messages."""
     if not kernel_of(request).config.of(WatchSettings).enabled:
