@@ -97,9 +97,9 @@ class Renew(Protocol):
 
 
 class Limit(Protocol):
-    """Spends `cost` of the caller's rate; answers the headers that tell how much is left, [] for none.
+    """Spends of the caller's rate; answers the headers that tell how much is left, [] for none.
 
-    `route_class` is one of `konsul.kernel.route_classes`. Called on several threads.
+    `route_class` and `cost`: see `konsul.kernel.route_classes`. Called on several threads.
 
     Raises:
         RateLimited, Blocked.

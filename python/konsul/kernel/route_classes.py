@@ -1,5 +1,8 @@
-"""What kind of work a request is, for its price: read, write, list, batch, login, admin, graphql or watch."""
+"""What kind of work a request is, for its price: read, write, list, batch, login, admin, graphql or watch.
 
+The limit slot is called with cost 1 and one of these; of a batch and of an operation of GraphQL once more, with
+ITEMS or COMPLEXITY and how many. What one of each costs is the rate limit's business.
+"""
 from __future__ import annotations
 
 from typing import Final
@@ -13,6 +16,11 @@ ADMIN: Final = "admin"
 GRAPHQL: Final = "graphql"
 WATCH: Final = "watch"
 ALL: Final = (READ, WRITE, LIST, BATCH, LOGIN, ADMIN, GRAPHQL, WATCH)
+
+ITEMS: Final = "items"
+"""Spent once the body of a batch is read; the cost is how many items it has."""
+COMPLEXITY: Final = "complexity"
+"""Spent once an operation of GraphQL is understood; the cost is its complexity."""
 
 _LOGINS: Final = frozenset(("/auth/login", "/auth/refresh", "/auth/bootstrap"))
 _LISTS: Final = frozenset(("/kv", "/services"))
