@@ -113,7 +113,7 @@ class AuthSettings(Settings):
     identities_max: int = setting(
         "KONSUL_AUTH_CACHE_ENTRIES",
         INT,
-        default=100_000,
+        default=20_000,
         doc="Most credentials whose owner is kept in memory.",
         check=between(1, 10_000_000),
     )
