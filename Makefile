@@ -12,7 +12,7 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
+.PHONY: help run build test check fix deps bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
 .PHONY: cluster promtool rust-tools
 
 help: ## this list
@@ -40,6 +40,14 @@ check: build rust-tools ## style, types, imports and tidiness; writes nothing
 	@$(SOON) 120 cargo fmt --all --check
 	@$(SOON) 2400 cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@$(SOON) 120 $(RUN) python -m tests.tidy
+
+deps: build ## known flaws, licences, sources and bans of everything built in (cargo-deny, pip-audit)
+	@cargo deny --version >/dev/null 2>&1 \
+	  || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	@$(SOON) 300 cargo deny --offline --locked check licenses bans sources
+	@if $(SOON) 300 cargo deny --locked fetch db 2>/dev/null; then $(SOON) 300 cargo deny --locked check advisories; \
+	  else echo "advisories of crates: the database cannot be reached, so nothing is known of them"; fi
+	@$(SOON) 900 $(RUN) python -m tests.security.known_flaws || [ $$? = 2 ]
 
 fix: build rust-tools ## rewrite what can be put right by a tool
 	@$(SOON) 120 $(RUN) ruff check --fix --quiet . || true

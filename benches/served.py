@@ -130,7 +130,8 @@ def answers(url: str) -> Callable[[], bool]:
 
 def send(method: str, url: str, body: bytes, content_type: str = "application/json") -> bytes:
     """One request; raises OSError for any answer but 2xx."""
-    request = urllib.request.Request(url, body, {"Content-Type": content_type}, method=method)  # noqa: S310
+    headers = {"Content-Type": content_type}
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - our own address
     with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - our own loopback address
         answer: bytes = reply.read()
         return answer
