@@ -17,7 +17,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_ACL_",
     "KONSUL_RBAC_",
     "KONSUL_RATE_LIMIT_",
-    "KONSUL_AUDIT_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_MQTT_",
 )
@@ -46,11 +45,9 @@ GUARDS: Final = frozenset(
     (
         "KONSUL_AUTH_ENABLED",
         "KONSUL_REQUIRE_AUTH",
-        "KONSUL_ACL_ENABLED",
         "KONSUL_TLS_ENABLED",
         "KONSUL_TLS_AUTO_CERT",
         "KONSUL_RATE_LIMIT_ENABLED",
-        "KONSUL_AUDIT_ENABLED",
     )
 )
 """An operator sets these to be protected: going on without would leave open what is believed guarded."""

@@ -1,0 +1,89 @@
+"""What each verb is called in the audit log, and what kind of thing it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from konsul.kernel.command import VERBS
+
+ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    # Keys and values
+    "kv.get": ("kv.get", "kv"),
+    "kv.get_json": ("kv.get", "kv"),
+    "kv.rows": ("kv.get", "kv"),
+    "kv.list": ("kv.list", "kv"),
+    "kv.list_rows": ("kv.list", "kv"),
+    "kv.page": ("kv.list", "kv"),
+    "kv.count": ("kv.list", "kv"),
+    "kv.set": ("kv.set", "kv"),
+    "kv.delete": ("kv.delete", "kv"),
+    "kv.delete_prefix": ("kv.delete", "kv"),
+    "kv.delete_tree": ("kv.delete", "kv"),
+    "kv.batch_get": ("batch.kv.get", "kv"),
+    "kv.batch_set": ("batch.kv.set", "kv"),
+    "kv.batch_set_cas": ("batch.kv.set", "kv"),
+    "kv.batch_delete": ("batch.kv.delete", "kv"),
+    "kv.batch_delete_cas": ("batch.kv.delete", "kv"),
+    "kv.transaction": ("batch.kv.transaction", "kv"),
+    # Services
+    "service.register": ("service.register", "service"),
+    "service.deregister": ("service.deregister", "service"),
+    "service.deregister_all": ("service.deregister", "service"),
+    "service.heartbeat": ("service.heartbeat", "service"),
+    "service.get": ("service.get", "service"),
+    "service.get_metadata": ("service.get", "service"),
+    "service.instance": ("service.get", "service"),
+    "service.instances": ("service.get", "service"),
+    "service.instances_metadata": ("service.get", "service"),
+    "service.instances_page": ("service.get", "service"),
+    "service.rows": ("service.get", "service"),
+    "service.list": ("service.list", "service"),
+    "service.page": ("service.list", "service"),
+    "service.query": ("service.list", "service"),
+    "service.count": ("service.list", "service"),
+    "service.batch_get": ("batch.services.get", "service"),
+    "service.batch_register": ("batch.services.register", "service"),
+    "service.batch_deregister": ("batch.services.deregister", "service"),
+    "lb.select": ("service.select", "service"),
+    "lb.strategy": ("admin.lb.get", "admin"),
+    "lb.set_strategy": ("admin.lb.strategy", "admin"),
+    # The cluster
+    "cluster.join": ("cluster.join", "cluster"),
+    "cluster.leave": ("cluster.leave", "cluster"),
+    "cluster.transfer_leader": ("cluster.transfer_leader", "cluster"),
+    "cluster.snapshot": ("cluster.snapshot", "cluster"),
+    "cluster.set_autopilot": ("cluster.autopilot.update", "cluster"),
+    "cluster.autopilot": ("cluster.autopilot.get", "cluster"),
+    "cluster.create_join_token": ("cluster.join_token.create", "cluster"),
+    "cluster.revoke_join_token": ("cluster.join_token.revoke", "cluster"),
+    "cluster.join_tokens": ("cluster.join_token.list", "cluster"),
+    "cluster.status": ("cluster.status", "cluster"),
+    "cluster.leader": ("cluster.leader", "cluster"),
+    "cluster.peers": ("cluster.peers", "cluster"),
+    "cluster.stats": ("cluster.stats", "cluster"),
+    "cluster.config": ("cluster.config", "cluster"),
+    "cluster.health": ("cluster.health", "cluster"),
+    "cluster.digest": ("cluster.digest", "cluster"),
+    # The audit log itself
+    "audit.events": ("audit.events.read", "audit"),
+    "audit.stats": ("audit.stats.read", "audit"),
+}
+"""Verb -> (action, resource type). A contract test holds it to every verb there is."""
+
+WATCHES: Final[Mapping[str, tuple[str, str]]] = {
+    "kv.watch": ("kv.watch", "kv"),
+    "service.watch": ("service.watch", "service"),
+    "health.watch": ("health.watch", "health"),
+    "cluster.watch": ("cluster.watch", "cluster"),
+}
+"""Watches are told at their opening, by names that are no verbs."""
+
+
+def actions() -> dict[str, tuple[str, str, bool]]:
+    """Verb -> (action, resource type, whether it changes something), for every verb declared so far."""
+    found = {
+        name: (*(ACTIONS.get(name) or (name, name.partition(".")[0])), verb.kind == "command")
+        for name, verb in VERBS.items()
+    }
+    return found | {name: (*named, False) for name, named in WATCHES.items()}
