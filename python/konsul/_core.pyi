@@ -1,10 +1,11 @@
 """The Rust core as Python sees it: bytes and tickets, never objects. `konsul.engine` is its only importer."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
-__all__ = ["ABI", "VERSION", "Core", "CoreError", "Form", "HttpLine", "HttpListener", "HttpRequest"]
-__all__ += ["Limiter", "Replica", "Shape"]
+__all__ = ["ABI", "VERSION", "Access", "Core", "CoreError", "Form", "HttpLine", "HttpListener", "HttpRequest"]
+__all__ += ["HttpTls"]
+__all__ += ["Limiter", "RateLimits", "Replica", "Shape"]
 
 ABI: Final[int]
 """Raised by one whenever this file changes meaning; `konsul.engine` refuses a core with another number."""
@@ -116,21 +117,44 @@ class Core:
         """The packed row: create_index u64 BE, modify_index u64 BE, then one msgpack value per column."""
     def get_json(self, shape: Shape, key: bytes) -> bytes | None: ...
     def scan(
-        self, table: int, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
+        self,
+        table: int,
+        prefix: bytes,
+        where: Sequence[tuple[int, bytes]],
+        after: bytes | None,
+        limit: int,
+        sight: Sight | None = None,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """Rows with `prefix` matching every `(column, value)` of `where` (each needs an index), ascending by
         key, keys > `after`, at most `limit`. Returns the rows and the key to continue after, or None at the
         end. A value is an index value: text and bytes as they are, a number as decimal text, of a map
-        `name=value`."""
+        `name=value`. With a `sight` only what it sees, of at most 10,000 rows looked at: if fewer than
+        `limit` came and there is a key to continue after, there may be more, and that key is not for the
+        reader's eyes."""
     def scan_json(
-        self, shape: Shape, prefix: bytes, where: Sequence[tuple[int, bytes]], after: bytes | None, limit: int
+        self,
+        shape: Shape,
+        prefix: bytes,
+        where: Sequence[tuple[int, bytes]],
+        after: bytes | None,
+        limit: int,
+        sight: Sight | None = None,
     ) -> tuple[bytes, int, bytes | None]:
         """As `scan`, but the rows as one JSON array text, with their count."""
     def keys_json(
-        self, table: int, prefix: bytes, separator: bytes, after: bytes | None, limit: int
+        self,
+        table: int,
+        prefix: bytes,
+        separator: bytes,
+        after: bytes | None,
+        limit: int,
+        sight: Sight | None = None,
+        inside: bool = False,
     ) -> tuple[bytes, int, bytes | None]:
         """Keys with `prefix` as a JSON array of strings. With a non-empty `separator`, keys are cut after its
-        first occurrence past the prefix and listed once (Consul's `separator`)."""
+        first occurrence past the prefix and listed once (Consul's `separator`). A `sight` as in `scan`; a
+        group is listed if one of its keys is seen. `inside`: `after` is what a page gave that was not
+        full."""
     def count(self, table: int) -> int: ...
     def lease_ms(self, table: int, key: bytes) -> int | None:
         """Milliseconds left of the row's lease, or None."""
@@ -145,6 +169,60 @@ class Core:
         the case. Status 1 (Conflict): `number` is the current modify_index of the row of the first guard of
         the last case that failed (0: absent), `text` its key. Otherwise `status` is a code of
         `konsul.errors`, `text` the message."""
+
+@final
+class Access:
+    """The policies of a node, compiled. For any thread."""
+
+    def __new__(cls) -> Access: ...
+    def set(
+        self, policies: Sequence[tuple[str, Sequence[tuple[str, str, Sequence[str]]]]], default_allow: bool
+    ) -> None:
+        """Replaces all policies at once: `(name, [(resource, pattern, capabilities)])`; health, backup and
+        admin have the pattern `""`. Every Grant follows, also those that are held. `default_allow`: what no
+        rule decides is allowed, except of admin. ValueError with words for whoever wrote them: nothing is
+        changed."""
+    def grant(self, names: Sequence[str]) -> Grant:
+        """What these policies add up to, in the order of their names; unknown ones add nothing until there
+        is one. ValueError for more than 64."""
+    def stats(self) -> tuple[int, int, int]:
+        """How many policies, rules and different grants in use there are."""
+
+@final
+class Grant:
+    """What a set of policies adds up to, now and after every change. For any thread. `needs` is
+    `resource:capability`, where `kv:list` is also granted by read, and admin's all by admin; ValueError for
+    what is none."""
+
+    @property
+    def names(self) -> list[str]:
+        """Sorted."""
+    def decide(self, needs: str, resource: str | bytes) -> tuple[int, str]:
+        """`(outcome, reason)`. 1: allowed, 0: denied, 2: denied and none of the policies exists. The reason:
+        "policy dev rule 3 (kv app/**)" (its place among the policy's rules of the resource, from 0),
+        "default policy" or "no rule allows it"."""
+    def first_refused(self, needs: str, resources: Sequence[str | bytes]) -> int:
+        """The place of the first that is not allowed, or -1."""
+    def could_list(self, needs: str, prefix: str | bytes) -> bool:
+        """Whether something that begins with `prefix` could be allowed, as far as rules tell."""
+    def sight(self, needs: str) -> Sight:
+        """What of a table may be seen."""
+    def explain(
+        self, needs: str, resource: str | bytes
+    ) -> list[tuple[str, str, int, str, list[str], str, bool]]:
+        """Every rule that matches: `(policy, resource, rule, pattern, capabilities, effect, decides)`; `rule`
+        as in a reason, `effect` is deny, allow or none (it grants other things)."""
+
+@final
+class Sight:
+    """What of a table may be seen, now and after every change. For any thread."""
+
+    def sees(self, text: str | bytes) -> bool:
+        """Whether this key may be seen; of services a name, or a key, which is `name id`."""
+    def could_see(self, prefix: str | bytes) -> bool:
+        """As `Grant.could_list`."""
+    def sees_all(self) -> bool:
+        """Whether everything that is or will be may be seen now. True is for one answer: do not keep it."""
 
 @final
 class Shape:
@@ -176,7 +254,7 @@ class Form:
 
 @final
 class HttpListener:
-    """The HTTP/1.1 listener. Requests are answered on one thread of its own, which takes the GIL once for
+    """The HTTP listener; over TLS it speaks HTTP/2 too. Requests are answered on one thread of its own, which takes the GIL once for
     all that wait."""
 
     def __new__(
@@ -187,25 +265,54 @@ class HttpListener:
         connections_max: int,
         ping_interval_ms: int,
         pong_timeout_ms: int,
+        handshake_timeout_ms: int,
+        handshakes_max: int,
     ) -> HttpListener:
         """`head_timeout_ms`: from the moment the connection could have sent a head until it is whole; idle
         connections end after it. `head_max_bytes`: at least 8192; 431 beyond it. `connections_max`: 503
-        beyond it. `ping_interval_ms`, `pong_timeout_ms`: of WebSockets."""
+        beyond it, and the most requests in flight over HTTP/2. `ping_interval_ms`, `pong_timeout_ms`: of
+        WebSockets. `handshake_timeout_ms`: of TLS; with more than `handshakes_max` in flight the oldest is
+        given up."""
     def start(
         self,
         fd: int,
         answer: Callable[[dict[str, Any], HttpRequest], object],
         call_soon: Callable[[Callable[[], object]], object],
+        tls: HttpTls | None = None,
     ) -> None:
         """Serves the listening socket `fd`, which belongs to it from now on. `answer(scope, request)`: on its
         thread, must not wait; `scope` is ASGI's without `path`. `call_soon(callback)`: has `callback()`
-        called on the event loop's thread."""
+        called on the event loop's thread. With `tls` nothing but TLS is spoken, and `scope["tls"]` is a
+        dict, one per connection: `version` ("TLSv1.3"), `cipher`, `alpn` (str | None) and `client_cert`
+        (bytes, DER | None)."""
+    def set_tls(self, tls: HttpTls) -> None:
+        """From now on handshakes use `tls`; what is connected stays."""
     def stop(self, grace_ms: int) -> None:
         """Accepts no more, ends idle connections, gives others `grace_ms`, cuts the rest. Waits for that,
         without the GIL; every line's user is told."""
-    def stats(self) -> tuple[int, int, int, int, int, int]:
-        """(open connections, open lines, accepted, refused because there were too many, failed accepts, lines
-        closed because too much waited)."""
+    def stats(self) -> dict[str, int]:
+        """What is open (`connections`, `lines`, `streams` of HTTP/2, `tls_handshaking`) and what was counted since
+        the start; empty before it."""
+
+@final
+class HttpTls:
+    """A certificate with its key, whose clients' certificates are asked for, and what may be spoken."""
+
+    def __new__(
+        cls,
+        *,
+        cert: bytes,
+        key: bytes,
+        client_ca: bytes,
+        client_auth: str,
+        only_13: bool,
+        ciphers: list[str],
+    ) -> HttpTls:
+        """Files in PEM form. `client_auth`: off, optional or required (then with `client_ca`). `only_13`: TLS 1.2 is
+        refused. `ciphers`: IANA names, best first; none: all that are safe. ValueError: what is wrong."""
+    @staticmethod
+    def cipher_names() -> list[str]:
+        """The cipher suites there are."""
 
 @final
 class HttpRequest:
@@ -264,8 +371,66 @@ class Limiter:
     def take(self, client: str, count: int, now_ms: int) -> int | None:
         """Takes `count` tokens or none. 0: taken, else the milliseconds until they are there; None: never.
         `now_ms`: any monotonic clock."""
+    def give(self, client: str, count: int, now_ms: int) -> None:
+        """Gives back what was taken, as far as there is room."""
     def clients(self) -> int:
         """How many clients have a bucket of their own now."""
+
+_Now: TypeAlias = tuple[int, int] | None
+_Rate: TypeAlias = tuple[int, int]
+_Listed: TypeAlias = tuple[int, str, int | None]
+_Client: TypeAlias = tuple[int, str, float, int, int, int, int, int, int, int]
+
+@final
+class RateLimits:
+    """The rate limits of a node, for any thread. Kinds of clients: 0 address, 1 API key, 2 user. `_Rate`:
+    millionths of a token per second, burst. `_Now`: ms of a monotonic clock and of Unix, for tests. `_Client`:
+    kind, id, tokens, burst, millionths per second, last and first request in Unix ms, allowed, denied, Unix ms
+    until which its rate is its own or 0. CoreError 3 for a rate of nothing and for what is no address."""
+
+    def __new__(
+        cls,
+        rate: _Rate,
+        classes: Sequence[tuple[str, int, int] | None],
+        *,
+        clients_max: int,
+        history_max: int,
+        with_headers: bool,
+    ) -> RateLimits:
+        """`classes`: of each route class its name, rate and burst if it has them apart. Clients of a kind past
+        `clients_max` share one bucket."""
+    def take(
+        self, scope: int, id: str, address: str, class_id: int, cost: int, now: _Now = None
+    ) -> tuple[int, list[tuple[bytes, bytes]], int, int]:
+        """Spends `cost`, cut at the burst, of the kind `scope` (3: of nobody). Answers verdict, headers, ms to
+        wait or -1, Unix second of the next token. Verdicts: 0 unlimited, 1 whitelisted, 2 allowed, 3 refused,
+        4, 5, 6 blacklisted by address, API key, user."""
+    def set_rate(self, rate: _Rate, now: _Now = None) -> None:
+        """Changes the rate of all that have none of their own, at once."""
+    def set_customs(self, customs: Sequence[tuple[int, str, _Rate, int]], now: _Now = None) -> None:
+        """Replaces all rates of clients' own: kind, id, rate, Unix ms until which it holds."""
+    def set_lists(self, white: Sequence[_Listed], black: Sequence[_Listed]) -> None:
+        """Replaces both lists: kind, id or network, Unix ms until which it holds."""
+    def clients(self, kind: int, count: int, now: _Now = None) -> list[_Client]:
+        """Up to `count`, by id."""
+    def top(self, by_denied: bool, count: int, now: _Now = None) -> list[_Client]:
+        """Those with the most refusals, or the most requests."""
+    def client(self, kind: int, id: str, now: _Now = None) -> _Client | None: ...
+    def forget(self, kind: int, id: str) -> bool:
+        """Forgets a client, which starts full when it comes again. False: there was none."""
+    def forget_all(self, kind: int) -> None: ...
+    def sweep(self, idle_ms: int, count: int, now: _Now = None) -> int:
+        """Looks at the next `count` buckets of each table and drops those unused for `idle_ms`; how many."""
+    def stats(self) -> list[tuple[int, int, int, int, int]]:
+        """By kind: clients, allowed, over their rate, whitelisted, blacklisted."""
+    def history(self, after: int, count: int) -> list[tuple[int, int, int, str, int, int, float]]:
+        """Refusals above a number, oldest first: number, Unix ms, kind, id, class, cost, tokens there."""
+    @staticmethod
+    def client_of(address: str) -> str | None:
+        """For whom an address's bucket is kept: IPv4, or a /64. None: it is no address."""
+    @staticmethod
+    def network_of(text: str) -> str | None:
+        """An address or network as it is kept. None: it is neither."""
 
 @final
 class Replica:

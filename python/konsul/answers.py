@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
@@ -80,3 +81,23 @@ def error_of(code: int, message: str) -> KonsulError:
     return (
         Internal(f"the core answered the unknown code {code}: {message}") if kind is None else kind(message)
     )
+
+
+class Door:
+    """The one doorway for errors: what is `raised` inside it leaves as an error of `errors.py`."""
+
+    __slots__ = ("_raised",)
+
+    def __init__(self, raised: type[Exception]) -> None:
+        """`raised`: has `args` of `(code, message)`."""
+        self._raised = raised
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._raised):
+            code, message = error.args
+            raise error_of(code, message) from None

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgpack
 import orjson
 
 from konsul import _core
-from konsul.answers import Applied, Completion, JsonPage, Page, Row, error_of, raise_for, text_of, unpack_row
+from konsul.answers import Applied, Completion, Door, JsonPage, Page, Row, raise_for, text_of, unpack_row
 from konsul.calls import Answering, Caller, Handlers, pack, unpack_answer
-from konsul.errors import KonsulError
 from konsul.handshake import shake_hands
 from konsul.options import Options
 
 __all__ = ["Applied", "Caller", "Completion", "Consistency", "Engine", "Form", "JsonPage", "Options", "Page"]
-__all__ += ["HttpLine", "HttpListener", "HttpRequest", "Limiter"]
+__all__ += ["HttpLine", "HttpListener", "HttpRequest", "HttpTls", "Limiter", "RateLimits"]
+__all__ += ["Access", "Grant", "Sight"]
 __all__ += ["Replica", "Row", "Shape", "Watched", "raise_for", "unpack_row"]
 
 _REAP_LIMIT: Final = 4096
@@ -40,34 +39,21 @@ Watched: TypeAlias = tuple[int, int, int, bytes, bytes]
 
 shake_hands(_core.VERSION, _core.ABI)
 
+Access = _core.Access
+Grant = _core.Grant
+Sight = _core.Sight
 Form = _core.Form
 Shape = _core.Shape
 Replica = _core.Replica
 Limiter = _core.Limiter
+RateLimits = _core.RateLimits
 HttpListener = _core.HttpListener
 HttpRequest = _core.HttpRequest
+HttpTls = _core.HttpTls
 HttpLine = _core.HttpLine
 
 
-def _refusal(error: _core.CoreError) -> KonsulError:
-    code, message = error.args
-    return error_of(code, message)
-
-
-class _Door:
-    """The one doorway for errors: what the core refuses inside it is raised as an error of `errors.py`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, _core.CoreError):
-            raise _refusal(error) from None
-
-
-_DOOR: Final = _Door()
+_DOOR: Final = Door(_core.CoreError)
 
 
 class Engine:
@@ -301,15 +287,18 @@ class Engine:
         where: Sequence[tuple[int, bytes]] = _NO_INDEX,
         after: bytes | None = None,
         limit: int = 1_000,
+        sight: Sight | None = None,
     ) -> Page:
         """Rows with `prefix`, ascending by key, above `after`, that match every `(column, value)` of `where`.
 
         A value is an index value: text and bytes as they are, a number in decimal, of a map `name=value`.
+        With a `sight` what it sees: a page with fewer rows than `limit` may then have a key to continue
+        after, which its reader must not be shown.
 
         Raises:
             Invalid: `limit` is over 10,000 or a column of `where` has no index.
         """
-        rows, rest = self.scan_packed(table, prefix, where, after, limit)
+        rows, rest = self.scan_packed(table, prefix, where, after, limit, sight)
         return Page([(key, unpack_row(row)) for key, row in rows], rest)
 
     def scan_packed(
@@ -319,10 +308,11 @@ class Engine:
         where: Sequence[tuple[int, bytes]] = _NO_INDEX,
         after: bytes | None = None,
         limit: int = 1_000,
+        sight: Sight | None = None,
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """As `scan`, its rows still packed, for who looks into few of many; see `unpack_row`."""
         with _DOOR:
-            return self.core.scan(table, prefix, where, after, limit)
+            return self.core.scan(table, prefix, where, after, limit, sight)
 
     def scan_json(
         self,
@@ -331,10 +321,11 @@ class Engine:
         where: Sequence[tuple[int, bytes]] = _NO_INDEX,
         after: bytes | None = None,
         limit: int = 1_000,
+        sight: Sight | None = None,
     ) -> JsonPage:
         """As `scan`, written as JSON by the core."""
         with _DOOR:
-            return JsonPage(*self.core.scan_json(shape, prefix, where, after, limit))
+            return JsonPage(*self.core.scan_json(shape, prefix, where, after, limit, sight))
 
     def keys_json(
         self,
@@ -343,10 +334,13 @@ class Engine:
         separator: bytes = b"",
         after: bytes | None = None,
         limit: int = 1_000,
+        sight: Sight | None = None,
+        inside: bool = False,
     ) -> JsonPage:
         """Keys with `prefix`; with a `separator`, cut after its first occurrence past it and listed once."""
         with _DOOR:
-            return JsonPage(*self.core.keys_json(table, prefix, separator, after, limit))
+            page = self.core.keys_json(table, prefix, separator, after, limit, sight, inside)
+            return JsonPage(*page)
 
     def count(self, table: int) -> int:
         """How many rows the table has."""

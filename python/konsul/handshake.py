@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Final
 
-_ABI: Final = 3
+_ABI: Final = 4
 """The meaning of `_core.pyi` that `konsul.engine` was written for."""
 
 

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::access::Sight;
 use crate::door::{error, known, refused, store_failed};
 use crate::options;
 use crate::reads::{self, Ask, JsonPage, Shape, Where};
@@ -215,6 +216,8 @@ impl Core {
         Ok(json.map(|json| PyBytes::new(py, &json)))
     }
 
+    #[pyo3(signature = (table, prefix, r#where, after, limit, sight=None))]
+    #[allow(clippy::too_many_arguments)]
     fn scan<'py>(
         &self,
         py: Python<'py>,
@@ -223,15 +226,18 @@ impl Core {
         r#where: Where,
         after: Option<&[u8]>,
         limit: usize,
+        sight: Option<&Sight>,
     ) -> PyResult<(Bound<'py, PyList>, Option<Packed<'py>>)> {
-        let node = self.node()?;
+        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
         let filters = reads::filters(&r#where);
         let ask = Ask { table, prefix, filters: &filters, after, limit };
-        let (rows, next) = py.detach(|| reads::scan(&node, &ask))?;
+        let (rows, next) = py.detach(|| reads::scan(&node, &ask, eyes))?;
         let rows = rows.iter().map(|(key, row)| (PyBytes::new(py, key), PyBytes::new(py, row)));
         Ok((PyList::new(py, rows)?, next.map(|key| PyBytes::new(py, &key))))
     }
 
+    #[pyo3(signature = (shape, prefix, r#where, after, limit, sight=None))]
+    #[allow(clippy::too_many_arguments)]
     fn scan_json<'py>(
         &self,
         py: Python<'py>,
@@ -240,14 +246,17 @@ impl Core {
         r#where: Where,
         after: Option<&[u8]>,
         limit: usize,
+        sight: Option<&Sight>,
     ) -> PyResult<JsonPage<'py>> {
-        let node = self.node()?;
+        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
         let filters = reads::filters(&r#where);
         let ask = Ask { table: shape.inner.table(), prefix, filters: &filters, after, limit };
-        let listed = py.detach(|| reads::scan_json(&node, shape, &ask))?;
+        let listed = py.detach(|| reads::scan_json(&node, shape, &ask, eyes))?;
         Ok(reads::page(py, listed))
     }
 
+    #[pyo3(signature = (table, prefix, separator, after, limit, sight=None, inside=false))]
+    #[allow(clippy::too_many_arguments)]
     fn keys_json<'py>(
         &self,
         py: Python<'py>,
@@ -256,10 +265,12 @@ impl Core {
         separator: &[u8],
         after: Option<&[u8]>,
         limit: usize,
+        sight: Option<&Sight>,
+        inside: bool,
     ) -> PyResult<JsonPage<'py>> {
-        let node = self.node()?;
-        let query = KeyQuery { table, prefix, separator, after, limit };
-        let listed = py.detach(|| reads::keys_json(&node, &query))?;
+        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
+        let query = KeyQuery { table, prefix, separator, after, inside, limit };
+        let listed = py.detach(|| reads::keys_json(&node, &query, eyes))?;
         Ok(reads::page(py, listed))
     }
 

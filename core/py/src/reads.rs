@@ -2,10 +2,11 @@
 
 use konsul_node::Node;
 use konsul_state::json;
-use konsul_state::read::{self, KeyQuery, Query};
+use konsul_state::read::{self, KeyQuery, Query, Sees};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::access::Eyes;
 use crate::door::{read_failed, refused, store_failed};
 
 /// Index values that rows must have, by column position.
@@ -72,27 +73,44 @@ pub(crate) fn get_json(node: &Node, shape: &Shape, key: &[u8]) -> PyResult<Optio
     json::get(&reader, &schema, &shape.inner, key).map_err(read_failed)
 }
 
-pub(crate) fn scan(node: &Node, ask: &Ask<'_>) -> PyResult<Rows> {
+pub(crate) fn scan(node: &Node, ask: &Ask<'_>, eyes: Option<Eyes>) -> PyResult<Rows> {
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     let mut rows = Vec::new();
-    let next = read::scan(&reader, &schema, &ask.query(), &mut |key, row| {
+    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
+    let next = read::scan_seen(&reader, &schema, &ask.query(), dynamic(&sees), &mut |key, row| {
         rows.push((key.to_vec(), row.to_vec()));
         Ok(())
     });
     Ok((rows, next.map_err(read_failed)?))
 }
 
-pub(crate) fn scan_json(node: &Node, shape: &Shape, ask: &Ask<'_>) -> PyResult<json::Listed> {
+pub(crate) fn scan_json(
+    node: &Node,
+    shape: &Shape,
+    ask: &Ask<'_>,
+    eyes: Option<Eyes>,
+) -> PyResult<json::Listed> {
+    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
-    json::scan(&reader, &schema, &shape.inner, &ask.query()).map_err(read_failed)
+    json::scan(&reader, &schema, &shape.inner, &ask.query(), dynamic(&sees)).map_err(read_failed)
 }
 
-pub(crate) fn keys_json(node: &Node, query: &KeyQuery<'_>) -> PyResult<json::Listed> {
+pub(crate) fn keys_json(
+    node: &Node,
+    query: &KeyQuery<'_>,
+    eyes: Option<Eyes>,
+) -> PyResult<json::Listed> {
+    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
-    json::keys(&reader, &schema, query).map_err(read_failed)
+    json::keys(&reader, &schema, query, dynamic(&sees)).map_err(read_failed)
+}
+
+/// A caller's eyes as a scan takes them.
+fn dynamic(sees: &Option<impl Fn(&[u8]) -> bool>) -> Sees<'_> {
+    sees.as_ref().map(|sees| sees as &dyn Fn(&[u8]) -> bool)
 }
 
 /// A page of JSON for Python.

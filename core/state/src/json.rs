@@ -1,7 +1,7 @@
 //! Rows as JSON, written straight from their packed form.
 
 pub use crate::json_text::{write_padded, write_string};
-use crate::read::{self, KeyQuery, Query, ReadError};
+use crate::read::{self, KeyQuery, Query, ReadError, Sees};
 use crate::schema::Schema;
 pub use crate::shape::{BYTES, EMBED, OMIT_EMPTY, Shape, TIME};
 use crate::store::Read;
@@ -25,12 +25,18 @@ pub type Listed = (Vec<u8>, usize, Option<Vec<u8>>);
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn scan(r: &impl Read, schema: &Schema, shape: &Shape, query: &Query<'_>) -> Result<Listed, ReadError> {
+pub fn scan(
+    r: &impl Read,
+    schema: &Schema,
+    shape: &Shape,
+    query: &Query<'_>,
+    sees: Sees<'_>,
+) -> Result<Listed, ReadError> {
     let table = schema.table(shape.table())?;
     let query = Query { table: shape.table(), ..*query };
     let mut out = vec![b'['];
     let mut count = 0;
-    let next = read::scan(r, schema, &query, &mut |key, row| {
+    let next = read::scan_seen(r, schema, &query, sees, &mut |key, row| {
         if count > 0 {
             out.push(b',');
         }
@@ -45,10 +51,15 @@ pub fn scan(r: &impl Read, schema: &Schema, shape: &Shape, query: &Query<'_>) ->
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn keys(r: &impl Read, schema: &Schema, query: &KeyQuery<'_>) -> Result<Listed, ReadError> {
+pub fn keys(
+    r: &impl Read,
+    schema: &Schema,
+    query: &KeyQuery<'_>,
+    sees: Sees<'_>,
+) -> Result<Listed, ReadError> {
     let mut out = vec![b'['];
     let mut count = 0;
-    let next = read::keys(r, schema, query, &mut |key| {
+    let next = read::keys_seen(r, schema, query, sees, &mut |key| {
         if count > 0 {
             out.push(b',');
         }
@@ -155,15 +166,15 @@ mod tests {
         let query = Query { table: 1, prefix: b"", filters: &[], after: None, limit: 2 };
         let all = |replica: &Replica| {
             let r = replica.store.read().unwrap();
-            let (json, count, next) = scan(&r, &replica.tables.schema(), &shape, &query).unwrap();
+            let (json, count, next) = scan(&r, &replica.tables.schema(), &shape, &query, None).unwrap();
             (String::from_utf8(json).unwrap(), count, next)
         };
         assert_eq!(all(&replica), ("[]".into(), 0, None));
         replica.must(0, &[put(1, "a", &[]), put(1, "b", &[]), put(1, "c/d", &[])]);
         assert_eq!(all(&replica), (r#"[{"key":"a"},{"key":"b"}]"#.into(), 2, Some(b"b".to_vec())));
-        let query = KeyQuery { table: 1, prefix: b"", separator: b"/", after: None, limit: 9 };
+        let query = KeyQuery { table: 1, prefix: b"", separator: b"/", after: None, inside: false, limit: 9 };
         let (json, count, _) =
-            keys(&replica.store.read().unwrap(), &replica.tables.schema(), &query).unwrap();
+            keys(&replica.store.read().unwrap(), &replica.tables.schema(), &query, None).unwrap();
         assert_eq!((json, count), (br#"["a","b","c/"]"#.to_vec(), 3));
     }
 

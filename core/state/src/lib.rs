@@ -11,6 +11,7 @@ mod define;
 pub mod digest;
 pub mod entry;
 mod filter;
+mod fold;
 mod frame;
 pub mod index;
 mod journal;

@@ -10,8 +10,12 @@ use crate::refusal::Refusal;
 use crate::schema::{Lookup, Schema};
 use crate::store::{Read, StoreError};
 
+pub use crate::fold::{KeyQuery, keys, keys_seen};
+
 /// Most rows of one scan.
 pub const SCAN_ROWS_MAX: usize = 10_000;
+/// Most rows one page looks at to find those that its reader sees.
+pub const LOOKS_MAX: usize = 10_000;
 /// Most filters of one scan.
 pub const FILTERS_MAX: usize = 32;
 
@@ -75,7 +79,7 @@ impl Query<'_> {
     }
 }
 
-fn check_limit(limit: usize) -> Result<(), Refusal> {
+pub(crate) fn check_limit(limit: usize) -> Result<(), Refusal> {
     if (1..=SCAN_ROWS_MAX).contains(&limit) {
         return Ok(());
     }
@@ -104,31 +108,58 @@ pub fn count(r: &impl Read, schema: &Schema, table: u16) -> Result<u64, StoreErr
 /// What [`scan`] hands each key and packed row to.
 pub type VisitRow<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), ReadError> + 'v;
 
+/// Whether the reader sees what is under a key; None: he sees everything.
+pub type Sees<'s> = Option<&'s dyn Fn(&[u8]) -> bool>;
+
 /// Keeps count of answers and of the key to continue after.
-struct Page {
+pub(crate) struct Page<'s> {
+    sees: Sees<'s>,
     left: usize,
+    looks: usize,
     last: Vec<u8>,
     more: bool,
 }
 
-impl Page {
-    fn new(limit: usize) -> Self {
-        Self { left: limit, last: Vec::new(), more: false }
+impl<'s> Page<'s> {
+    pub(crate) fn new(limit: usize, sees: Sees<'s>) -> Self {
+        Self { sees, left: limit, looks: 0, last: Vec::new(), more: false }
+    }
+
+    /// False when the page ends before this key; else `true` inside if the reader sees it.
+    ///
+    /// It ends when another page is known to have an answer, or when it has looked at enough. A page that is
+    /// not full then continues after a key that its reader may not see: not for his eyes.
+    pub(crate) fn looks_at(&mut self, key: &[u8]) -> Option<bool> {
+        let Some(sees) = self.sees else { return Some(true) };
+        if self.looks == LOOKS_MAX {
+            self.more = true;
+            return None;
+        }
+        self.looks += 1;
+        let is_seen = sees(key);
+        if !is_seen && self.left > 0 {
+            self.note(key);
+        }
+        Some(is_seen)
     }
 
     /// True if there is room for one more answer.
-    fn admits(&mut self, key: &[u8]) -> bool {
+    pub(crate) fn admits(&mut self, key: &[u8]) -> bool {
         if self.left == 0 {
             self.more = true;
             return false;
         }
         self.left -= 1;
-        self.last.clear();
-        self.last.extend_from_slice(key);
+        self.note(key);
         true
     }
 
-    fn next(self) -> Option<Vec<u8>> {
+    fn note(&mut self, key: &[u8]) {
+        self.last.clear();
+        self.last.extend_from_slice(key);
+    }
+
+    pub(crate) fn next(self) -> Option<Vec<u8>> {
         self.more.then_some(self.last)
     }
 }
@@ -143,14 +174,34 @@ pub fn scan<R: Read>(
     query: &Query<'_>,
     visit: &mut VisitRow<'_>,
 ) -> Result<Option<Vec<u8>>, ReadError> {
+    scan_seen(r, schema, query, None, visit)
+}
+
+/// As [`scan`], of the rows that are seen. Looks at no more than [`LOOKS_MAX`]: with fewer answers than the
+/// limit and a key to continue after there may be more, and that key may be one that is not seen.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_seen<R: Read>(
+    r: &R,
+    schema: &Schema,
+    query: &Query<'_>,
+    sees: Sees<'_>,
+    visit: &mut VisitRow<'_>,
+) -> Result<Option<Vec<u8>>, ReadError> {
     query.check(schema)?;
-    let mut page = Page::new(query.limit);
+    let mut page = Page::new(query.limit, sees);
     if query.filters.is_empty() {
         scan_range(r, query, &mut page, visit)?;
     } else {
         let mut each = |key: &[u8]| -> Result<bool, ReadError> {
-            if !key.starts_with(query.prefix) || !page.admits(key) {
+            if !key.starts_with(query.prefix) {
                 return Ok(false);
+            }
+            match page.looks_at(key) {
+                Some(false) => return Ok(true),
+                Some(true) if page.admits(key) => {}
+                _ => return Ok(false),
             }
             let row = get(r, query.table, key)?;
             visit(key, row.ok_or_else(|| ReadError::Corrupt("an index entry has no row".into()))?)?;
@@ -164,7 +215,7 @@ pub fn scan<R: Read>(
 fn scan_range(
     r: &impl Read,
     query: &Query<'_>,
-    page: &mut Page,
+    page: &mut Page<'_>,
     visit: &mut VisitRow<'_>,
 ) -> Result<(), ReadError> {
     let mut store_key = Vec::new();
@@ -174,8 +225,10 @@ fn scan_range(
     let mut failed = None;
     let mut each = |key: &[u8], row: &[u8]| {
         let key = &key[ROW_PREFIX_BYTES..];
-        if !page.admits(key) {
-            return ControlFlow::Break(());
+        match page.looks_at(key) {
+            Some(false) => return ControlFlow::Continue(()),
+            Some(true) if page.admits(key) => {}
+            _ => return ControlFlow::Break(()),
         }
         match visit(key, row) {
             Ok(()) => ControlFlow::Continue(()),
@@ -187,86 +240,6 @@ fn scan_range(
     };
     r.scan(&store_key, end.as_deref(), &mut each)?;
     failed.map_or(Ok(()), Err)
-}
-
-/// Which keys to list.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyQuery<'q> {
-    /// The table's id.
-    pub table: u16,
-    /// What keys start with.
-    pub prefix: &'q [u8],
-    /// Keys are cut after its first occurrence past the prefix, and listed once; empty for whole keys.
-    pub separator: &'q [u8],
-    /// Answers come after this one.
-    pub after: Option<&'q [u8]>,
-    /// Most answers, 1 to [`SCAN_ROWS_MAX`].
-    pub limit: usize,
-}
-
-impl KeyQuery<'_> {
-    /// The part of a key that stands for its group, if it is cut.
-    fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
-        let past = key.get(self.prefix.len()..)?;
-        if self.separator.is_empty() || past.len() < self.separator.len() {
-            return None;
-        }
-        let at = past.windows(self.separator.len()).position(|part| part == self.separator)?;
-        Some(&key[..self.prefix.len() + at + self.separator.len()])
-    }
-
-    fn start(&self) -> Option<Vec<u8>> {
-        match self.after {
-            Some(after) if after.starts_with(self.prefix) => match self.group(after) {
-                Some(group) => keys::after_prefix(group),
-                None => Some([after, &[0]].concat()),
-            },
-            Some(after) if after > self.prefix => Some([after, &[0]].concat()),
-            _ => Some(self.prefix.to_vec()),
-        }
-    }
-}
-
-/// Visits keys, folded at the separator. A folded group costs one seek, however many keys it has. Returns the
-/// answer to continue after, or None if there are no more.
-///
-/// # Errors
-/// [`ReadError`].
-pub fn keys(
-    r: &impl Read,
-    schema: &Schema,
-    query: &KeyQuery<'_>,
-    visit: &mut dyn FnMut(&[u8]),
-) -> Result<Option<Vec<u8>>, ReadError> {
-    check_limit(query.limit)?;
-    schema.table(query.table)?;
-    let mut page = Page::new(query.limit);
-    let mut store_key = Vec::new();
-    keys::row(&mut store_key, query.table, query.prefix);
-    let end = keys::after_prefix(&store_key);
-    let Some(start) = query.start() else { return Ok(None) };
-    keys::row(&mut store_key, query.table, &start);
-    loop {
-        let mut resume = None;
-        let mut each = |key: &[u8], _: &[u8]| {
-            let group = query.group(&key[ROW_PREFIX_BYTES..]);
-            let answer = group.unwrap_or(&key[ROW_PREFIX_BYTES..]);
-            if !page.admits(answer) {
-                return ControlFlow::Break(());
-            }
-            visit(answer);
-            if group.is_none() {
-                return ControlFlow::Continue(());
-            }
-            resume = keys::after_prefix(&key[..ROW_PREFIX_BYTES + answer.len()]);
-            ControlFlow::Break(())
-        };
-        r.scan(&store_key, end.as_deref(), &mut each)?;
-        match resume {
-            Some(next) => store_key = next,
-            None => return Ok(page.next()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -281,52 +254,6 @@ mod tests {
         replica.must(0, &ops);
         replica.must(0, &[put(2, "a", &[])]);
         replica
-    }
-
-    fn pages(replica: &Replica, query: KeyQuery<'_>) -> Vec<Vec<String>> {
-        let mut pages = Vec::new();
-        let mut after: Option<Vec<u8>> = query.after.map(<[u8]>::to_vec);
-        loop {
-            let mut page = Vec::new();
-            let query = KeyQuery { after: after.as_deref(), ..query };
-            let mut visit = |key: &[u8]| page.push(String::from_utf8(key.to_vec()).unwrap());
-            let r = replica.store.read().unwrap();
-            after = keys(&r, &replica.tables.schema(), &query, &mut visit).unwrap();
-            pages.push(page);
-            if after.is_none() {
-                return pages;
-            }
-        }
-    }
-
-    fn listed(replica: &Replica, prefix: &str, separator: &str, limit: usize) -> Vec<Vec<String>> {
-        let (prefix, separator) = (prefix.as_bytes(), separator.as_bytes());
-        pages(replica, KeyQuery { table: 1, prefix, separator, after: None, limit })
-    }
-
-    #[test]
-    fn keys_fold_at_the_separator() {
-        let replica = stocked(&["a", "a/", "a/b", "a/b/c", "a/b/d", "a/c", "ab/x", "b", "\u{10ffff}/z"]);
-        assert_eq!(listed(&replica, "", "/", 100), [["a", "a/", "ab/", "b", "\u{10ffff}/"]]);
-        assert_eq!(listed(&replica, "a/", "/", 100), [["a/", "a/b", "a/b/", "a/c"]]);
-        assert_eq!(listed(&replica, "", "/b/", 100)[0][1..4], ["a/", "a/b", "a/b/"]);
-        assert_eq!(listed(&replica, "zz", "/", 100), [[""; 0]]);
-    }
-
-    #[test]
-    fn pages_of_folded_keys_join_without_gap_or_repeat() {
-        let replica = stocked(&["a", "a/", "a/b", "a/b/c", "a/c", "ab/x", "b", "c/1", "c/2"]);
-        for separator in ["", "/"] {
-            let whole = listed(&replica, "", separator, 100).concat();
-            for limit in 1..5 {
-                let pages = listed(&replica, "", separator, limit);
-                assert!(pages.iter().all(|page| page.len() <= limit));
-                assert_eq!(pages.concat(), whole);
-            }
-        }
-        let after = Some(&b"a/b"[..]);
-        let query = KeyQuery { table: 1, prefix: b"", separator: b"/", after, limit: 9 };
-        assert_eq!(pages(&replica, query), [["ab/", "b", "c/"]], "the group of `after` was listed before it");
     }
 
     #[test]

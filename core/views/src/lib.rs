@@ -1,6 +1,9 @@
 //! Read models fed by applied changes: derived, never replicated, safe to lose.
 #![warn(missing_docs)]
 
+pub mod access;
+mod access_glob;
+mod access_rules;
 mod automaton;
 mod facts;
 mod flow;
