@@ -135,9 +135,13 @@ class Unauthenticated(KonsulError):
     code = 14
     http_status = 401
 
-    def __init__(self, message: str = "unauthorized", *, presented: bool | None = None) -> None:
-        """`presented`: credentials were brought and do not hold; by default said by the message."""
+    def __init__(
+        self, message: str = "unauthorized", *, presented: bool | None = None, reason: str = ""
+    ) -> None:
+        """`presented`: credentials were brought and do not hold; by default said by the message. `reason` is
+        for the audit only."""
         super().__init__(message)
+        self.reason = reason
         self.presented = message not in self.NOTHING_BROUGHT if presented is None else presented
 
     NOTHING_BROUGHT: ClassVar[frozenset[str]] = frozenset(

@@ -236,7 +236,7 @@ class Pipeline:
         error: BaseException | None = None
         reason = ""
         try:
-            if self.authorise is not None:
+            if self.authorise is not None and verb.needs != PUBLIC:
                 for needs, resource in touched or [(verb.needs, "")]:
                     reason = self.authorise(context.identity, needs, resource)
             # Only after that: who may not write is not told where the leader is.
