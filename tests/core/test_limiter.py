@@ -57,3 +57,12 @@ def test_a_limit_of_nothing_is_refused(given: tuple[int, int, int]) -> None:
 def test_a_clock_that_began_long_ago_is_no_matter() -> None:
     limiter = Limiter(4_000_000_000, 1, 1)
     assert limiter.take("a", 1, 2**63) == 0
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    limiter = Limiter(2, 1_000, 1)
+    assert limiter.take("a", 2, 0) == 0
+    limiter.give("a", 1, 0)
+    assert [limiter.take("a", 1, 0) for _ in range(2)] == [0, 500]
+    limiter.give("a", 9, 0)
+    assert limiter.take("a", 2, 0) == 0

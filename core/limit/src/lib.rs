@@ -1,6 +1,14 @@
-//! Token buckets: pure arithmetic over a clock the caller passes in.
+//! Token buckets: pure arithmetic over clocks the caller passes in, and the bounded tables they are kept in.
 #![warn(missing_docs)]
 
+mod address;
 mod bucket;
+mod limits;
+mod lists;
+mod table;
 
+pub use address::{Address, Network, client_text, network_text, read_client};
 pub use bucket::{Bucket, Rate};
+pub use limits::{Client, Counts, Custom, Kind, Left, Limits, Pool, Refusal, Scope, Verdict};
+pub use lists::{FOR_EVER, List};
+pub use table::{Now, Place, Table};

@@ -1,8 +1,6 @@
 //! `Limiter`: a token bucket per client, bounded. The rate is a count per period, which may be a minute.
 
-use std::collections::HashMap;
-
-use konsul_limit::{Bucket, Rate};
+use konsul_limit::{Now, Rate, Table};
 use konsul_node::code;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -10,23 +8,14 @@ use pyo3::prelude::*;
 use crate::door::error;
 
 /// Buckets count per second of their own clock; a period is made one such second of this many steps.
-const STEPS_PER_PERIOD: u64 = 1_000;
-
-struct Clients {
-    buckets: HashMap<String, Bucket>,
-    /// Shared by those who come when no place is left, so that many addresses buy no rate.
-    rest: Bucket,
-    /// The step of the clock at which places were last looked for: once a step is enough.
-    swept_at: Option<u64>,
-}
+const STEPS_PER_PERIOD: u128 = 1_000;
 
 /// Takes tokens of clients by name.
 #[pyclass(frozen, module = "konsul._core")]
 pub(crate) struct Limiter {
-    rate: Rate,
+    count: u32,
     period_ms: u64,
-    clients_max: usize,
-    clients: Mutex<Clients>,
+    clients: Mutex<Table<Box<str>>>,
 }
 
 #[pymethods]
@@ -36,56 +25,46 @@ impl Limiter {
         if count == 0 || period_ms == 0 || clients_max == 0 {
             return Err(error(code::INVALID, "a limiter needs a count, a period and a client"));
         }
-        let rate = Rate { per_second: count, burst: count };
-        let clients = Clients { buckets: HashMap::new(), rest: Bucket::new(rate, 0), swept_at: None };
-        Ok(Self { rate, period_ms, clients_max, clients: Mutex::new(clients) })
+        let clients = Mutex::new(Table::new(Rate::per_second(count, count), clients_max, 0));
+        Ok(Self { count, period_ms, clients })
     }
 
     /// Takes `count` tokens or none. Returns 0, or the milliseconds until they are there; None: never.
     fn take(&self, client: &str, count: u32, now_ms: u64) -> Option<u64> {
-        let now = self.steps(now_ms);
-        let mut clients = self.clients.lock();
-        let bucket = self.bucket(&mut clients, client, now);
-        let level = bucket.level(now);
-        if level >= count {
-            for _ in 0..count {
-                // There are enough: none of these can be refused.
-                let _ = bucket.take(now);
-            }
-            return Some(0);
-        }
-        if count > self.rate.burst {
+        if count > self.count {
             return None;
         }
-        let missing = u64::from(count - level);
-        Some((missing * self.period_ms).div_ceil(u64::from(self.rate.per_second)).max(1))
+        let now = self.steps(now_ms);
+        let mut clients = self.clients.lock();
+        let taken = match clients.place(client, || client.into(), || None, now) {
+            Some(place) => place.bucket.take(count, now.clock_ms),
+            None => clients.rest().take(count, now.clock_ms),
+        };
+        let steps = taken.err().map_or(Some(0), |wait| wait)?;
+        let wait_ms = (u128::from(steps) * u128::from(self.period_ms)).div_ceil(STEPS_PER_PERIOD);
+        Some(u64::try_from(wait_ms).unwrap_or(u64::MAX))
+    }
+
+    /// Gives `count` tokens back to a client that took them; one that was forgotten meanwhile has them.
+    fn give(&self, client: &str, count: u32, now_ms: u64) {
+        let now = self.steps(now_ms);
+        let mut clients = self.clients.lock();
+        match clients.get(client) {
+            Some(place) => place.bucket.give(count, now.clock_ms),
+            None => clients.rest().give(count, now.clock_ms),
+        }
     }
 
     /// How many clients have a bucket of their own now.
     fn clients(&self) -> usize {
-        self.clients.lock().buckets.len()
+        self.clients.lock().len()
     }
 }
 
 impl Limiter {
-    fn steps(&self, now_ms: u64) -> u64 {
-        // In 128 bits: a clock that began long ago must not wrap.
-        (u128::from(now_ms) * u128::from(STEPS_PER_PERIOD) / u128::from(self.period_ms)) as u64
-    }
-
-    fn bucket<'a>(&self, clients: &'a mut Clients, client: &str, now: u64) -> &'a mut Bucket {
-        let Clients { buckets, rest, swept_at } = clients;
-        if !buckets.contains_key(client) {
-            if buckets.len() >= self.clients_max && *swept_at != Some(now) {
-                *swept_at = Some(now);
-                // A full bucket remembers nothing: forgetting it gives its client nothing.
-                buckets.retain(|_, bucket| bucket.level(now) < self.rate.burst);
-            }
-            if buckets.len() >= self.clients_max {
-                return rest;
-            }
-            buckets.insert(client.to_owned(), Bucket::new(self.rate, now));
-        }
-        buckets.get_mut(client).unwrap_or(rest)
+    fn steps(&self, now_ms: u64) -> Now {
+        // In 128 bits, and to the end of the clock: one that began long ago must not wrap.
+        let steps = u128::from(now_ms) * STEPS_PER_PERIOD / u128::from(self.period_ms);
+        Now::at(u64::try_from(steps).unwrap_or(u64::MAX))
     }
 }

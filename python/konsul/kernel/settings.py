@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from konsul.kernel.attempts import AttemptSettings as AttemptSettings
 from konsul.kernel.autopilot_settings import AutopilotSettings
 from konsul.kernel.cluster_settings import ClusterSettings as ClusterSettings
 from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
@@ -202,6 +203,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     GraphqlSettings,
     WatchSettings,
     GuardSettings,
+    AttemptSettings,
 )
 
 

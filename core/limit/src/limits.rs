@@ -1,0 +1,395 @@
+//! Everything that decides on one request: who it is counted for, the lists, the buckets, what is told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::address::{Address, client_text};
+use crate::bucket::{Bucket, Rate};
+use crate::lists::List;
+use crate::table::{Now, Place, Table};
+
+/// Whose rate a request spends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// The address's.
+    Address,
+    /// The API key's, by its id.
+    Key(&'a str),
+    /// The user's, by its id.
+    User(&'a str),
+    /// Nobody's: only the lists are asked.
+    Nobody,
+}
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Kind {
+    /// Addresses.
+    Address,
+    /// API keys.
+    Key,
+    /// Users.
+    User,
+}
+
+impl Kind {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 3] = [Self::Address, Self::Key, Self::User];
+
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Address => "ip",
+            Self::Key => "apikey",
+            Self::User => "user",
+        }
+    }
+}
+
+/// A client, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// An address, as [`Address::client`] makes it.
+    Address(u128),
+    /// The id of an API key.
+    Key(Box<str>),
+    /// The id of a user.
+    User(Box<str>),
+}
+
+impl Client {
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Address(_) => Kind::Address,
+            Self::Key(_) => Kind::Key,
+            Self::User(_) => Kind::User,
+        }
+    }
+
+    /// Its name.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Address(bits) => client_text(*bits),
+            Self::Key(id) | Self::User(id) => id.to_string(),
+        }
+    }
+}
+
+/// What is left in a bucket after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The rate in force.
+    pub rate: Rate,
+    /// Whole tokens.
+    pub tokens: u32,
+    /// Allowed: ms until one token is there. Refused: ms until the request would pass. `None`: never.
+    pub wait_ms: Option<u64>,
+    /// Ms until the bucket is full. `None`: never.
+    pub full_ms: Option<u64>,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing limits it.
+    Unlimited,
+    /// The white list lets it through.
+    Whitelisted,
+    /// The black list has the client of this kind.
+    Blacklisted(Kind),
+    /// It spent what it costs.
+    Allowed(Left),
+    /// It spent nothing.
+    Refused(Left),
+}
+
+/// How often each answer was given, of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Allowed.
+    pub allowed: u64,
+    /// Over its rate.
+    pub exceeded: u64,
+    /// Passed by the white list.
+    pub whitelisted: u64,
+    /// Stopped by the black list.
+    pub blacklisted: u64,
+}
+
+/// One request that was refused for its rate.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Counts up from 1 without gaps.
+    pub number: u64,
+    /// Unix time in ms.
+    pub at_ms: u64,
+    /// Whose.
+    pub client: Client,
+    /// The route class.
+    pub class: u8,
+    /// What it would have cost.
+    pub cost: u32,
+    /// What was there, in billionths of a token.
+    pub level_nanos: u64,
+}
+
+/// A rate of a client's own, until a Unix time in ms.
+pub type Custom = (Rate, u64);
+
+/// The buckets of one rate.
+#[derive(Debug)]
+pub struct Pool {
+    /// By address.
+    pub addresses: Table<u128>,
+    /// By API key.
+    pub keys: Table<Box<str>>,
+    /// By user.
+    pub users: Table<Box<str>>,
+}
+
+impl Pool {
+    fn new(rate: Rate, places_max: usize, now_ms: u64) -> Self {
+        Self {
+            addresses: Table::new(rate, places_max, now_ms),
+            keys: Table::new(rate, places_max, now_ms),
+            users: Table::new(rate, places_max, now_ms),
+        }
+    }
+
+    /// Changes the rate of all that have none of their own.
+    pub fn set_rate(&mut self, rate: Rate, now_ms: u64) {
+        self.addresses.set_rate(rate, now_ms);
+        self.keys.set_rate(rate, now_ms);
+        self.users.set_rate(rate, now_ms);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Customs {
+    addresses: BTreeMap<u128, Custom>,
+    keys: BTreeMap<Box<str>, Custom>,
+    users: BTreeMap<Box<str>, Custom>,
+}
+
+/// The limits of one node.
+#[derive(Debug)]
+pub struct Limits {
+    /// The pool of everybody, then those of route classes with a rate of their own.
+    pools: Vec<Pool>,
+    /// By route class: its pool.
+    pool_of: Vec<usize>,
+    customs: Customs,
+    white: List,
+    black: List,
+    counts: [Counts; 3],
+    history: VecDeque<Refusal>,
+    history_max: usize,
+    refusals: u64,
+}
+
+impl Limits {
+    /// `own` has, for each route class, the rate it has apart from the others, if any.
+    pub fn new(rate: Rate, own: &[Option<Rate>], places_max: usize, history_max: usize, now_ms: u64) -> Self {
+        let mut pools = vec![Pool::new(rate, places_max, now_ms)];
+        let mut pool_of = Vec::with_capacity(own.len());
+        for rate in own {
+            pool_of.push(rate.map_or(0, |_| pools.len()));
+            pools.extend(rate.map(|rate| Pool::new(rate, places_max, now_ms)));
+        }
+        Self {
+            pools,
+            pool_of,
+            customs: Customs::default(),
+            white: List::default(),
+            black: List::default(),
+            counts: [Counts::default(); 3],
+            history: VecDeque::new(),
+            history_max,
+            refusals: 0,
+        }
+    }
+
+    /// Decides on one request and spends `cost`, cut at the burst: no cost may be beyond every client.
+    pub fn take(&mut self, scope: Scope<'_>, address: Address, class: u8, cost: u32, now: Now) -> Verdict {
+        let kind = match scope {
+            Scope::Address | Scope::Nobody => Kind::Address,
+            Scope::Key(_) => Kind::Key,
+            Scope::User(_) => Kind::User,
+        };
+        if let Some(found) = listed(&self.black, scope, address, now.unix_ms) {
+            self.counts[found as usize].blacklisted += 1;
+            return Verdict::Blacklisted(found);
+        }
+        if let Some(found) = listed(&self.white, scope, address, now.unix_ms) {
+            self.counts[found as usize].whitelisted += 1;
+            return Verdict::Whitelisted;
+        }
+        let pool = self.pool_of.get(usize::from(class)).copied().unwrap_or(0);
+        let client = address.client();
+        let spent = match scope {
+            Scope::Nobody => return Verdict::Unlimited,
+            Scope::Address => {
+                let custom = || self.customs.addresses.get(&client).copied().filter(|_| pool == 0);
+                spend(&mut self.pools[pool].addresses, &client, || client, custom, cost, now)
+            }
+            Scope::Key(id) => {
+                let custom = || self.customs.keys.get(id).copied().filter(|_| pool == 0);
+                spend(&mut self.pools[pool].keys, id, || id.into(), custom, cost, now)
+            }
+            Scope::User(id) => {
+                let custom = || self.customs.users.get(id).copied().filter(|_| pool == 0);
+                spend(&mut self.pools[pool].users, id, || id.into(), custom, cost, now)
+            }
+        };
+        match spent {
+            Ok(left) => {
+                self.counts[kind as usize].allowed += 1;
+                Verdict::Allowed(left)
+            }
+            Err((left, level_nanos)) => {
+                self.counts[kind as usize].exceeded += 1;
+                self.note(scope, client, class, cost, level_nanos, now.unix_ms);
+                Verdict::Refused(left)
+            }
+        }
+    }
+
+    /// The pool of everybody, for looking and resetting.
+    pub fn shared(&mut self) -> &mut Pool {
+        &mut self.pools[0]
+    }
+
+    /// Every pool.
+    pub fn pools_mut(&mut self) -> &mut [Pool] {
+        &mut self.pools
+    }
+
+    /// Changes the rate of the pool of everybody; those with a rate of their own keep it until it ends.
+    pub fn set_rate(&mut self, rate: Rate, now_ms: u64) {
+        self.pools[0].set_rate(rate, now_ms);
+    }
+
+    /// Replaces all rates of clients' own; they hold at once, tokens above a new burst are lost.
+    pub fn set_customs(&mut self, customs: impl IntoIterator<Item = (Client, Custom)>, now: Now) {
+        let mut next = Customs::default();
+        for (client, custom) in customs.into_iter().filter(|(_, (_, until_ms))| now.unix_ms < *until_ms) {
+            match client {
+                Client::Address(bits) => drop(next.addresses.insert(bits, custom)),
+                Client::Key(id) => drop(next.keys.insert(id, custom)),
+                Client::User(id) => drop(next.users.insert(id, custom)),
+            }
+        }
+        let pool = &mut self.pools[0];
+        apply(&mut pool.addresses, &self.customs.addresses, &next.addresses, now.clock_ms);
+        apply(&mut pool.keys, &self.customs.keys, &next.keys, now.clock_ms);
+        apply(&mut pool.users, &self.customs.users, &next.users, now.clock_ms);
+        self.customs = next;
+    }
+
+    /// Replaces both lists.
+    pub fn set_lists(&mut self, white: List, black: List) {
+        (self.white, self.black) = (white, black);
+    }
+
+    /// How often each answer was given, by [`Kind`].
+    pub fn counts(&self) -> &[Counts; 3] {
+        &self.counts
+    }
+
+    /// The newest refusals, oldest first.
+    pub fn history(&self) -> impl Iterator<Item = &Refusal> {
+        self.history.iter()
+    }
+
+    fn note(&mut self, scope: Scope<'_>, bits: u128, class: u8, cost: u32, level_nanos: u64, at_ms: u64) {
+        self.refusals += 1;
+        if self.history_max == 0 {
+            return;
+        }
+        while self.history.len() >= self.history_max {
+            self.history.pop_front();
+        }
+        let client = match scope {
+            Scope::Key(id) => Client::Key(id.into()),
+            Scope::User(id) => Client::User(id.into()),
+            Scope::Address | Scope::Nobody => Client::Address(bits),
+        };
+        self.history.push_back(Refusal { number: self.refusals, at_ms, client, class, cost, level_nanos });
+    }
+}
+
+fn listed(list: &List, scope: Scope<'_>, address: Address, unix_ms: u64) -> Option<Kind> {
+    if list.has_address(address, unix_ms) {
+        return Some(Kind::Address);
+    }
+    match scope {
+        Scope::Key(id) => list.has_key(id, unix_ms).then_some(Kind::Key),
+        Scope::User(id) => list.has_user(id, unix_ms).then_some(Kind::User),
+        Scope::Address | Scope::Nobody => None,
+    }
+}
+
+fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
+    table: &mut Table<K>,
+    key: &Q,
+    make: impl FnOnce() -> K,
+    custom: impl FnOnce() -> Option<Custom>,
+    cost: u32,
+    now: Now,
+) -> Result<Left, (Left, u64)> {
+    let rate = table.rate();
+    let custom = || custom().filter(|(_, until_ms)| now.unix_ms < *until_ms);
+    // Looked up once where there is a place, which is nearly always; a borrow across the branch needs Polonius.
+    if let Some(place) = table.place(key, make, custom, now) {
+        if place.custom_until_ms != 0 && now.unix_ms >= place.custom_until_ms {
+            place.custom_until_ms = 0;
+            place.bucket.set_rate(rate, now.clock_ms);
+        }
+        let spent = from(&mut place.bucket, cost, now.clock_ms);
+        count(place, spent.is_ok());
+        return spent;
+    }
+    from(table.rest(), cost, now.clock_ms)
+}
+
+fn count<K>(place: &mut Place<K>, is_allowed: bool) {
+    let counter = if is_allowed { &mut place.allowed } else { &mut place.denied };
+    *counter += 1;
+}
+
+fn from(bucket: &mut Bucket, cost: u32, now_ms: u64) -> Result<Left, (Left, u64)> {
+    let rate = bucket.rate();
+    let taken = bucket.take(cost.min(rate.burst.max(1)), now_ms);
+    let wait_ms = match taken {
+        Ok(()) => bucket.wait_ms(now_ms),
+        Err(wait_ms) => wait_ms,
+    };
+    let left = Left { rate, tokens: bucket.level(now_ms), wait_ms, full_ms: bucket.full_in_ms(now_ms) };
+    taken.map(|()| left).map_err(|_| (left, bucket.level_nanos(now_ms)))
+}
+
+fn apply<K: Ord + Clone>(
+    table: &mut Table<K>,
+    before: &BTreeMap<K, Custom>,
+    after: &BTreeMap<K, Custom>,
+    now_ms: u64,
+) {
+    let rate = table.rate();
+    for key in before.keys().filter(|key| !after.contains_key(key)) {
+        if let Some(place) = table.get(key) {
+            place.custom_until_ms = 0;
+            place.bucket.set_rate(rate, now_ms);
+        }
+    }
+    for (key, &(custom, until_ms)) in after {
+        if let Some(place) = table.get(key) {
+            place.custom_until_ms = until_ms;
+            place.bucket.set_rate(custom, now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;
