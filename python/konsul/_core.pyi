@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, final
 
 __all__ = ["ABI", "VERSION", "Access", "Core", "CoreError", "Form", "HttpLine", "HttpListener", "HttpRequest"]
-__all__ += ["HttpTls"]
+__all__ += ["Grant", "HttpTls", "Sight"]
 __all__ += ["Limiter", "RateLimits", "Replica", "Shape"]
 
 ABI: Final[int]
