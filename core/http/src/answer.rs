@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::exchange::Exchange;
+use crate::line_body::LineBody;
 
 /// Status and headers, checked.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(crate) enum AnswerBody {
     Whole(Bytes),
     /// Given piece by piece through the exchange.
     Pieces(PiecesGuard),
+    /// What a line says, over HTTP/2.
+    Line(LineBody),
 }
 
 /// Tells the exchange when the connection lets go of the body, for whatever reason.
@@ -116,20 +119,21 @@ impl Body for AnswerBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Pieces(guard) => guard.0.poll_piece(cx).map(|piece| piece.map(|it| it.map(Frame::data))),
+            Self::Line(line) => line.poll_piece(cx).map(|piece| piece.map(|it| it.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Pieces(_) => false,
+            Self::Pieces(_) | Self::Line(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Line(_) => SizeHint::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One client's connection: hyper reads and writes it until its end, or until a line takes it over.
+//! One client's connection: hyper reads and writes it until its end, or until a line takes it over. With HTTP/2
+//! each stream has a `Conn` of its own beside the connection's.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -10,24 +11,33 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
+use crate::h2;
 use crate::io::{Clock, Io};
 use crate::line::Line;
 use crate::line_task::LineTask;
 use crate::server::Shared;
 use crate::serving::Requests;
+use crate::stream::Stream;
+use crate::tls::TlsInfo;
 
 /// What others know of a connection.
 pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) client: SocketAddr,
-    /// A line that wants the socket.
+    /// What its TLS handshake came to.
+    pub(crate) tls: Option<Arc<TlsInfo>>,
+    /// A line that wants the socket; or has the stream.
     pub(crate) taken: Mutex<Option<Arc<Line>>>,
-    /// Whether the last write found no room: then hyper still holds bytes of ours.
+    /// Whether the last write found no room: then hyper still holds bytes of ours. Of a stream: whether hyper has a
+    /// piece of its answer.
     pub(crate) is_blocked: AtomicBool,
     /// Whoever answers has the whole request and waits to learn that the client is gone.
     pub(crate) awaits_end: AtomicBool,
+    /// Of a stream: its answer has begun.
+    pub(crate) is_answered: AtomicBool,
+    /// Of a stream: hyper has come for the next piece of its answer.
+    pub(crate) has_moved: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
@@ -38,13 +48,16 @@ impl std::fmt::Debug for Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(shared: Arc<Shared>, client: SocketAddr) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, client: SocketAddr, tls: Option<Arc<TlsInfo>>) -> Self {
         Self {
             shared,
             client,
+            tls,
             taken: Mutex::new(None),
             is_blocked: AtomicBool::new(false),
             awaits_end: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
             task: Mutex::new(None),
         }
     }
@@ -69,9 +82,14 @@ impl Conn {
 }
 
 /// Serves a connection until its end.
-pub(crate) async fn serve(stream: TcpStream, conn: Arc<Conn>) {
+pub(crate) async fn serve(stream: Stream, conn: Arc<Conn>) {
     let shared = conn.shared.clone();
     let slot = shared.connections.add(conn.clone());
+    if conn.tls.as_ref().is_some_and(|tls| tls.is_h2()) {
+        Box::pin(h2::drive(stream, conn)).await;
+        shared.connections.remove(slot);
+        return;
+    }
     // hyper's state is large: not part of this future, so that what follows is small.
     let taken = Box::pin(drive(stream, conn.clone())).await;
     shared.connections.remove(slot);
@@ -86,7 +104,7 @@ pub(crate) async fn serve(stream: TcpStream, conn: Arc<Conn>) {
 }
 
 /// hyper's part. Returns the socket and what was read of it too much, if a line takes over.
-async fn drive(stream: TcpStream, conn: Arc<Conn>) -> Option<(TcpStream, Bytes)> {
+async fn drive(stream: Stream, conn: Arc<Conn>) -> Option<(Stream, Bytes)> {
     let options = &conn.shared.options;
     let io = Io::new(stream, conn.clone());
     let mut http = http1::Builder::new()

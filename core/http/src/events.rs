@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::exchange::Exchange;
 use crate::line::{LineEvent, LineUser};
+use crate::tls::TlsInfo;
 
 /// So many requests wait in the network thread before the answering thread is told in the middle of a turn.
 const HOLD_MAX: usize = 32;
@@ -22,6 +23,8 @@ pub struct Request {
     pub head: Parts,
     /// Who asks.
     pub client: SocketAddr,
+    /// What the connection's TLS handshake came to; nothing: it is in the clear.
+    pub tls: Option<Arc<TlsInfo>>,
     /// The whole body if it has arrived with the head or right behind it.
     pub body: Option<Bytes>,
     /// A sound request for a WebSocket.

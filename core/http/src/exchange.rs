@@ -28,6 +28,7 @@ pub struct Exchange {
 #[derive(Debug, Clone)]
 pub(crate) struct Asks {
     pub(crate) is_http_11: bool,
+    pub(crate) is_h2: bool,
     /// `Sec-WebSocket-Accept` of a sound request for a WebSocket.
     pub(crate) accept_key: Option<[u8; 28]>,
 }
@@ -53,8 +54,17 @@ struct State {
     body_done: bool,
     body_broken: bool,
     /// Until the connection takes it.
-    answer: Option<(Head, Option<Bytes>)>,
+    answer: Option<(Head, Content)>,
     pieces: Option<Pieces>,
+}
+
+/// What follows an answer's head.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Whole(Bytes),
+    Pieces,
+    /// Over HTTP/2 only: else the line has the socket.
+    Line(Arc<Line>),
 }
 
 impl std::fmt::Debug for State {
@@ -97,24 +107,24 @@ impl Exchange {
     /// Answers the request; false if it was answered already or the client is gone.
     pub fn answer(&self, answer: Answer) -> bool {
         let AnswerBody::Whole(body) = answer.body else { return false };
-        self.begin_with(answer.head, Some(body))
+        self.begin_with(answer.head, Content::Whole(body))
     }
 
     /// Begins an answer whose body follows with `push`; false as for `answer`.
     pub fn begin(&self, head: Head) -> bool {
-        self.begin_with(head, None)
+        self.begin_with(head, Content::Pieces)
     }
 
-    fn begin_with(&self, head: Head, whole: Option<Bytes>) -> bool {
+    fn begin_with(&self, head: Head, content: Content) -> bool {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
             return false;
         }
         state.phase = Phase::Answered;
-        if whole.is_none() {
+        if matches!(content, Content::Pieces) {
             state.pieces = Some(Pieces::new());
         }
-        state.answer = Some((head, whole));
+        state.answer = Some((head, content));
         drop(state);
         self.conn.wake();
         true
@@ -163,11 +173,15 @@ impl Exchange {
         self.conn.wake();
     }
 
-    /// Takes the connection over for a line that starts with `head`.
+    /// Takes the connection over for a line. Of HTTP/2 it is the stream, whose answer begins with `head`.
     ///
     /// # Errors
     /// The request was answered, its client is gone, or its body is not read yet.
-    pub(crate) fn take_over(&self, make: impl FnOnce(&Arc<Conn>) -> Line) -> Result<Arc<Line>, OpenFailed> {
+    fn take_over(
+        &self,
+        head: Option<Head>,
+        make: impl FnOnce(&Arc<Conn>) -> Line,
+    ) -> Result<Arc<Line>, OpenFailed> {
         let mut state = self.state.lock();
         match state.phase {
             Phase::Open if !state.body_done => return Err(OpenFailed::BodyLeft),
@@ -178,6 +192,7 @@ impl Exchange {
         state.phase = Phase::Taken;
         let line = Arc::new(make(&self.conn));
         *self.conn.taken.lock() = Some(line.clone());
+        state.answer = head.map(|head| (head, Content::Line(line.clone())));
         drop(state);
         self.conn.wake();
         Ok(line)
@@ -187,9 +202,12 @@ impl Exchange {
     ///
     /// # Errors
     /// See `OpenFailed`.
-    pub fn open_stream(&self, head: &Head, user: Arc<dyn LineUser>) -> Result<Arc<Line>, OpenFailed> {
+    pub fn open_stream(&self, head: Head, user: Arc<dyn LineUser>) -> Result<Arc<Line>, OpenFailed> {
+        if self.asks.is_h2 {
+            return self.take_over(Some(head), |conn| Line::body(conn, user));
+        }
         let is_http_11 = self.asks.is_http_11;
-        self.take_over(|conn| Line::stream(conn, head, is_http_11, user))
+        self.take_over(None, |conn| Line::stream(conn, &head, is_http_11, user))
     }
 
     /// Upgrades to a WebSocket whose messages have at most `max_message_bytes`.
@@ -204,7 +222,7 @@ impl Exchange {
         user: Arc<dyn LineUser>,
     ) -> Result<Arc<Line>, OpenFailed> {
         let Some(key) = self.asks.accept_key else { return Err(OpenFailed::NotAsked) };
-        self.take_over(|conn| Line::websocket(conn, &key, subprotocol, head, max_message_bytes, user))
+        self.take_over(None, |conn| Line::websocket(conn, &key, subprotocol, head, max_message_bytes, user))
     }
 
     // For the connection
@@ -214,8 +232,8 @@ impl Exchange {
         (state.ahead, state.body_done, state.body_broken) = (ahead, done, broken);
     }
 
-    /// The answer if there is one: head and, if it is whole, body.
-    pub(crate) fn take_answer(&self) -> Option<(Head, Option<Bytes>)> {
+    /// The answer if there is one.
+    pub(crate) fn take_answer(&self) -> Option<(Head, Content)> {
         self.state.lock().answer.take()
     }
 

@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{self, ReadBufCursor};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::Conn;
+use crate::stream::Stream;
 
-/// A client's socket. TLS will be another kind of stream in here; nothing outside looks at it.
+/// A client's socket, as hyper reads and writes it.
 pub(crate) struct Io {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) conn: Arc<Conn>,
     /// Since the last write found no room: when the client is given up.
     stuck: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Io {
-    pub(crate) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+    pub(crate) fn new(stream: Stream, conn: Arc<Conn>) -> Self {
         Self { stream, conn, stuck: None }
     }
 
@@ -69,14 +69,11 @@ impl rt::Write for Io {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper comes by here in each of its turns, and reads nothing while a request waits for its answer.
-        if self.conn.awaits_end.load(Ordering::Relaxed) {
-            let mut byte = [0];
-            let seen = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte));
-            if matches!(seen, Poll::Ready(Ok(0) | Err(_))) {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
+        if self.conn.awaits_end.load(Ordering::Relaxed) && self.stream.is_ended(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -103,7 +103,7 @@ impl OpenFailed {
 pub enum Framing {
     /// An event stream of HTTP/1.1: each piece is a chunk.
     Chunks = 0,
-    /// An event stream of HTTP/1.0: until the connection ends.
+    /// An event stream of HTTP/1.0, until the connection ends; or of HTTP/2, whose frames are not ours.
     Plain = 1,
     /// One text message each.
     WebSocket = 2,
@@ -196,6 +196,11 @@ impl Line {
             (Framing::Plain, &[("connection", b"close")])
         };
         Self::new(conn, framing, 0, handshake::written(head.status, own, &head.headers), user)
+    }
+
+    /// The body of a stream of HTTP/2, which has frames and a head of its own.
+    pub(crate) fn body(conn: &Arc<Conn>, user: Arc<dyn LineUser>) -> Self {
+        Self::new(conn, Framing::Plain, 0, Bytes::new(), user)
     }
 
     pub(crate) fn websocket(
@@ -298,6 +303,13 @@ impl Line {
             writing.append(&mut out.queue);
         }
         out.queue.shrink_to(QUEUE_KEEP);
+        out.ending.clone()
+    }
+
+    /// How the line is to end, if it is, without taking anything. It may be woken again.
+    pub(crate) fn glance(&self) -> Option<Ending> {
+        let mut out = self.out.lock();
+        out.is_woken = false;
         out.ending.clone()
     }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::frames::{self, Arrived, Broken, Decoder, PING, PONG};
 use crate::line::{Ending, Framing, Line, Message};
+use crate::stream::Stream;
 
 /// So many pieces go out in one system call.
 const SLICES: usize = 64;
@@ -25,7 +25,7 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// So often one line reads before others get their turn.
 const READS_PER_TURN: usize = 4;
 /// What waits is written, and a close frame waited for, this long after the end was decided.
-const CLOSING: Duration = Duration::from_secs(3);
+pub(crate) const CLOSING: Duration = Duration::from_secs(3);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -35,9 +35,11 @@ thread_local! {
 struct Over(String);
 
 pub(crate) struct LineTask {
-    stream: TcpStream,
+    stream: Stream,
     line: Arc<Line>,
     writing: VecDeque<Bytes>,
+    /// TLS holds nothing back.
+    is_flushed: bool,
     sent: u64,
     slot: usize,
     /// Of a WebSocket: its next ping; of a line that ends: when it is cut.
@@ -63,7 +65,7 @@ struct Web {
 }
 
 impl LineTask {
-    pub(crate) fn new(stream: TcpStream, line: Arc<Line>, ahead: Bytes) -> Self {
+    pub(crate) fn new(stream: Stream, line: Arc<Line>, ahead: Bytes) -> Self {
         let is_web = line.framing() == Framing::WebSocket;
         let web = is_web.then(|| {
             // A copy: the rest of hyper's buffer must not stay.
@@ -82,6 +84,7 @@ impl LineTask {
             stream,
             line,
             writing: VecDeque::new(),
+            is_flushed: true,
             sent: 0,
             slot,
             timer,
@@ -113,12 +116,17 @@ impl LineTask {
 
     /// Everything is written and, on a WebSocket, both have said goodbye.
     fn check_end(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
-        let is_done = self.writing.is_empty() && self.web.as_ref().is_none_or(|web| web.said_goodbye);
+        let is_written = self.writing.is_empty() && self.is_flushed;
+        let is_done = is_written && self.web.as_ref().is_none_or(|web| web.said_goodbye);
         if self.ending.is_none() || !is_done {
             return Ok(());
         }
         if self.web.as_ref().is_some_and(|web| web.lingers) {
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            return Ok(());
+        }
+        // The goodbye of TLS: without it the client would have to take the end for a cut.
+        if self.stream.is_tls() && Pin::new(&mut self.stream).poll_shutdown(cx).is_pending() {
             return Ok(());
         }
         Err(self.client_gone())
@@ -135,7 +143,7 @@ impl LineTask {
             let mut wrote = match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) {
                 Poll::Ready(Ok(wrote)) => wrote,
                 Poll::Ready(Err(_)) => return Err(self.client_gone()),
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return self.flush(cx),
             };
             self.sent += wrote as u64;
             self.line.wrote(wrote);
@@ -149,7 +157,20 @@ impl LineTask {
             }
         }
         self.writing.shrink_to(4);
-        Ok(())
+        self.flush(cx)
+    }
+
+    /// TLS takes what the socket has no room for into its own keeping, and has to be asked for it again.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        if !self.stream.is_tls() {
+            return Ok(());
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.is_flushed = flushed.is_ready();
+        match flushed {
+            Poll::Ready(Err(_)) => Err(self.client_gone()),
+            _ => Ok(()),
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {

@@ -1,7 +1,7 @@
 //! The listener: one thread with a runtime, who may connect, and the end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,23 +10,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::{Conn, serve};
+use crate::accept::{Handshakes, admit};
+use crate::connection::Conn;
 use crate::events::{Events, Wakes};
 use crate::line::Line;
 use crate::registry::Registry;
+use crate::tls::Tls;
 
 /// After a failed accept (no file descriptors left) the others get this long to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const TURNS_PER_FLUSH: usize = 16;
 const STOP_POLL: Duration = Duration::from_millis(5);
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nserver: konsul\r\nconnection: close\r\nretry-after: 1\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\r\nthe node has enough connections\n";
-
 /// Every limit of a listener.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -43,6 +40,12 @@ pub struct Options {
     pub ping_every: Duration,
     /// A WebSocket that does not answer its pings for this long is closed.
     pub pong_max: Duration,
+    /// A TLS handshake must be over this long after the connection was accepted.
+    pub handshake_timeout: Duration,
+    /// More handshakes in flight than this, and the oldest is given up.
+    pub handshakes_max: usize,
+    /// More requests in flight over HTTP/2 than this are answered 503.
+    pub streams_max: usize,
 }
 
 impl Default for Options {
@@ -54,6 +57,9 @@ impl Default for Options {
             write_timeout: Duration::from_secs(30),
             ping_every: Duration::from_secs(30),
             pong_max: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1_000,
+            streams_max: 20_000,
         }
     }
 }
@@ -64,12 +70,18 @@ pub(crate) struct Counted {
     pub(crate) refused_full: AtomicU64,
     pub(crate) accept_failures: AtomicU64,
     pub(crate) lines_overrun: AtomicU64,
+    pub(crate) handshakes: AtomicU64,
+    pub(crate) handshake_failures: AtomicU64,
+    pub(crate) handshakes_cut: AtomicU64,
+    pub(crate) not_tls: AtomicU64,
+    pub(crate) streams_refused: AtomicU64,
+    pub(crate) floods: AtomicU64,
 }
 
 /// What a listener has counted since its start, and what is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections that speak HTTP.
+    /// Connections that speak HTTP, each counted once however many streams it has.
     pub connections: u64,
     /// Lines.
     pub lines: u64,
@@ -81,6 +93,22 @@ pub struct Stats {
     pub accept_failures: u64,
     /// Lines closed because too much waited for their client.
     pub lines_overrun: u64,
+    /// TLS handshakes in flight.
+    pub handshaking: u64,
+    /// Requests in flight over HTTP/2, lines among them.
+    pub streams: u64,
+    /// TLS handshakes that succeeded.
+    pub handshakes: u64,
+    /// That failed or took too long.
+    pub handshake_failures: u64,
+    /// That were given up because there were too many.
+    pub handshakes_cut: u64,
+    /// Connections that did not speak TLS where they should have.
+    pub not_tls: u64,
+    /// Requests refused because too many were in flight over HTTP/2.
+    pub streams_refused: u64,
+    /// Connections ended because their client took back too many requests.
+    pub floods: u64,
 }
 
 /// What all connections share.
@@ -93,7 +121,11 @@ pub(crate) struct Shared {
     pub(crate) stats: Counted,
     pub(crate) turns: AtomicUsize,
     pub(crate) is_stopping: AtomicBool,
-    open: AtomicUsize,
+    pub(crate) open: AtomicUsize,
+    /// Requests in flight over HTTP/2.
+    pub(crate) streams: AtomicUsize,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) tls: Mutex<Option<Tls>>,
     stop: Notify,
     grace: Mutex<Duration>,
 }
@@ -115,11 +147,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to accept on `listener`.
+    /// Starts to accept on `listener`; with `tls`, nothing else is spoken there.
     ///
     /// # Errors
     /// The system gives no thread or no event queue.
-    pub fn start(listener: TcpListener, options: Options) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, options: Options, tls: Option<Tls>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             options,
@@ -131,6 +163,9 @@ impl Server {
             turns: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            handshakes: Handshakes::default(),
+            tls: Mutex::new(tls),
             stop: Notify::new(),
             grace: Mutex::new(Duration::ZERO),
         });
@@ -147,6 +182,11 @@ impl Server {
             state.events.close();
         })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// From now on handshakes use these files. What is connected stays.
+    pub fn set_tls(&self, tls: Tls) {
+        *self.shared.tls.lock() = Some(tls);
     }
 
     /// Where the answering thread takes its work from.
@@ -171,6 +211,14 @@ impl Server {
             refused_full: counted.refused_full.load(Ordering::Relaxed),
             accept_failures: counted.accept_failures.load(Ordering::Relaxed),
             lines_overrun: counted.lines_overrun.load(Ordering::Relaxed),
+            handshaking: self.shared.handshakes.len() as u64,
+            streams: self.shared.streams.load(Ordering::Relaxed) as u64,
+            handshakes: counted.handshakes.load(Ordering::Relaxed),
+            handshake_failures: counted.handshake_failures.load(Ordering::Relaxed),
+            handshakes_cut: counted.handshakes_cut.load(Ordering::Relaxed),
+            not_tls: counted.not_tls.load(Ordering::Relaxed),
+            streams_refused: counted.streams_refused.load(Ordering::Relaxed),
+            floods: counted.floods.load(Ordering::Relaxed),
         }
     }
 
@@ -229,25 +277,6 @@ async fn run(listener: TcpListener, shared: Arc<Shared>) {
     }
     drop(listener);
     wind_down(&shared).await;
-}
-
-fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>) {
-    shared.stats.accepted.fetch_add(1, Ordering::Relaxed);
-    if shared.open.load(Ordering::Relaxed) + shared.lines.len() >= shared.options.connections_max {
-        shared.stats.refused_full.fetch_add(1, Ordering::Relaxed);
-        // A new socket has room for a few bytes; if not, the client learns less.
-        let _ = stream.try_write(FULL);
-        return;
-    }
-    // Answers and events go out in whole writes: there is nothing to wait for.
-    let _ = stream.set_nodelay(true);
-    let conn = Arc::new(Conn::new(shared.clone(), client));
-    let open = shared.clone();
-    shared.open.fetch_add(1, Ordering::Relaxed);
-    tokio::spawn(async move {
-        serve(stream, conn).await;
-        open.open.fetch_sub(1, Ordering::Relaxed);
-    });
 }
 
 async fn wind_down(shared: &Arc<Shared>) {

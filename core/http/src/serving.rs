@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{EXPECT, HeaderValue};
+use http::request::Parts;
 use http::{Request as HttpRequest, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -16,8 +17,9 @@ use hyper::service::Service;
 use crate::answer::{Answer, AnswerBody, PiecesGuard};
 use crate::connection::Conn;
 use crate::events::{Event, Piece, Request};
-use crate::exchange::{Asks, Exchange};
+use crate::exchange::{Asks, Content, Exchange};
 use crate::handshake::{self, Upgrade};
+use crate::line_body::LineBody;
 
 /// So much of a body is read before the request is handed over: most bodies then need no second event.
 const AHEAD_MAX_BYTES: usize = 64 << 10;
@@ -44,40 +46,7 @@ impl Service<HttpRequest<Incoming>> for Requests {
 
     fn call(&self, request: HttpRequest<Incoming>) -> Serving {
         let (head, body) = request.into_parts();
-        let upgrade = handshake::wanted(&head);
-        let asks = Asks {
-            is_http_11: head.version == Version::HTTP_11,
-            accept_key: if let Upgrade::Sound(key) = upgrade { Some(key) } else { None },
-        };
-        let exchange = Arc::new(Exchange::new(self.0.clone(), asks));
-        if let Upgrade::Unsound(refusal) = upgrade {
-            exchange.answer(Answer::whole(refusal.head(), refusal.body()));
-            return Serving {
-                exchange,
-                body,
-                pending: None,
-                asked: true,
-                ahead: BytesMut::new(),
-                done: false,
-            };
-        }
-        let asked =
-            head.headers.get(EXPECT).is_some_and(|value| value == HeaderValue::from_static("100-continue"));
-        let request = Request {
-            is_websocket: exchange.asks.accept_key.is_some(),
-            client: self.0.client,
-            body: None,
-            exchange: exchange.clone(),
-            head,
-        };
-        Serving {
-            exchange,
-            body,
-            pending: Some(Box::new(request)),
-            asked,
-            ahead: BytesMut::new(),
-            done: false,
-        }
+        Serving::new(self.0.clone(), head, body)
     }
 }
 
@@ -94,6 +63,43 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// `conn`: the connection, or the stream.
+    pub(crate) fn new(conn: Arc<Conn>, head: Parts, body: Incoming) -> Self {
+        let upgrade = handshake::wanted(&head);
+        let is_h2 = head.version == Version::HTTP_2;
+        let asks = Asks {
+            is_http_11: head.version == Version::HTTP_11,
+            is_h2,
+            accept_key: if let Upgrade::Sound(key) = upgrade { Some(key) } else { None },
+        };
+        if let Upgrade::Unsound(refusal) = upgrade {
+            return Self::refused(conn, asks, body, Answer::whole(refusal.head(), refusal.body()));
+        }
+        // Over HTTP/2 hyper never asks: who waits to be asked sends its body after a while.
+        let asked = !is_h2
+            && head
+                .headers
+                .get(EXPECT)
+                .is_some_and(|value| value == HeaderValue::from_static("100-continue"));
+        let exchange = Arc::new(Exchange::new(conn, asks));
+        let request = Request {
+            is_websocket: exchange.asks.accept_key.is_some(),
+            client: exchange.conn.client,
+            tls: exchange.conn.tls.clone(),
+            body: None,
+            exchange: exchange.clone(),
+            head,
+        };
+        Self { exchange, body, pending: Some(Box::new(request)), asked, ahead: BytesMut::new(), done: false }
+    }
+
+    /// Answered at once, and nobody is told of the request.
+    pub(crate) fn refused(conn: Arc<Conn>, asks: Asks, body: Incoming, answer: Answer) -> Self {
+        let exchange = Arc::new(Exchange::new(conn, asks));
+        exchange.answer(answer);
+        Self { exchange, body, pending: None, asked: true, ahead: BytesMut::new(), done: false }
+    }
+
     /// Reads what is there of the body. Returns false to be called again at once: only then has hyper looked.
     fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
         let (mut whole, mut broken) = (None, false);
@@ -157,13 +163,13 @@ impl Future for Serving {
         if self.pending.is_some() && !self.read_ahead(cx) {
             return Poll::Pending;
         }
-        if let Some((head, whole)) = self.exchange.take_answer() {
-            let body = match whole {
-                Some(bytes) => AnswerBody::Whole(bytes),
-                None => {
-                    self.done = true;
-                    AnswerBody::Pieces(PiecesGuard(self.exchange.clone()))
-                }
+        if let Some((head, content)) = self.exchange.take_answer() {
+            self.exchange.conn.is_answered.store(true, Ordering::Relaxed);
+            self.done = !matches!(content, Content::Whole(_));
+            let body = match content {
+                Content::Whole(bytes) => AnswerBody::Whole(bytes),
+                Content::Pieces => AnswerBody::Pieces(PiecesGuard(self.exchange.clone())),
+                Content::Line(line) => AnswerBody::Line(LineBody::new(line)),
             };
             return Poll::Ready(Ok(Answer { head, body }.response()));
         }

@@ -18,9 +18,9 @@ fn stream(version: &str) -> (House, Client, Arc<Line>, Receiver<LineEvent>) {
     client.send(format!("GET /sse HTTP/{version}\r\nhost: x\r\n\r\n"));
     let (user, events) = diary();
     let exchange = next(&asked).exchange;
-    let line = exchange.open_stream(&head(200, &[("content-type", "text/event-stream")]), user).unwrap();
+    let line = exchange.open_stream(head(200, &[("content-type", "text/event-stream")]), user).unwrap();
     let (again, _) = diary();
-    assert_eq!(exchange.open_stream(&head(200, &[]), again).unwrap_err(), OpenFailed::Answered);
+    assert_eq!(exchange.open_stream(head(200, &[]), again).unwrap_err(), OpenFailed::Answered);
     assert!(!exchange.answer(Answer::whole(head(200, &[]), Bytes::new())));
     exchange.finish();
     let answer = client.until("\r\n\r\n");
@@ -78,7 +78,7 @@ fn a_line_begins_when_earlier_answers_are_written() {
     });
     // hyper takes the next request while the big answer waits for its reader, or right after.
     let (user, _events) = diary();
-    let line = next(&asked).exchange.open_stream(&head(200, &[]), user).unwrap();
+    let line = next(&asked).exchange.open_stream(head(200, &[]), user).unwrap();
     send(&line, "data: a\n\n");
     let (mut client, (_, got)) = reader.join().unwrap();
     assert_eq!(got.len(), body.len());
@@ -327,7 +327,7 @@ fn many_lines_share_one_message() {
         let mut client = house.connect();
         client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
         let (user, events) = diary();
-        lines.push((next(&asked).exchange.open_stream(&head(200, &[]), user).unwrap(), events));
+        lines.push((next(&asked).exchange.open_stream(head(200, &[]), user).unwrap(), events));
         client.until("\r\n\r\n");
         clients.push(client);
     }

@@ -10,10 +10,11 @@ use konsul_http::{Event, Options, Server};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use crate::http_loop::Outbox;
 use crate::http_request::{HttpRequest, Scopes};
+use crate::http_tls::HttpTls;
 
 struct Running {
     server: Arc<Server>,
@@ -31,7 +32,8 @@ pub(crate) struct HttpListener {
 impl HttpListener {
     #[new]
     #[pyo3(signature = (
-        *, head_timeout_ms, head_max_bytes, connections_max, ping_interval_ms, pong_timeout_ms
+        *, head_timeout_ms, head_max_bytes, connections_max, ping_interval_ms, pong_timeout_ms,
+        handshake_timeout_ms, handshakes_max
     ))]
     fn new(
         head_timeout_ms: u64,
@@ -39,6 +41,8 @@ impl HttpListener {
         connections_max: usize,
         ping_interval_ms: u64,
         pong_timeout_ms: u64,
+        handshake_timeout_ms: u64,
+        handshakes_max: usize,
     ) -> Self {
         let options = Options {
             head_timeout: Duration::from_millis(head_timeout_ms),
@@ -46,14 +50,24 @@ impl HttpListener {
             connections_max,
             ping_every: Duration::from_millis(ping_interval_ms),
             pong_max: Duration::from_millis(pong_timeout_ms),
+            handshake_timeout: Duration::from_millis(handshake_timeout_ms),
+            handshakes_max,
+            streams_max: connections_max,
             ..Options::default()
         };
         Self { options, running: Mutex::new(None) }
     }
 
     /// Takes over the listening socket `fd`. `answer(scope, request)` is called on a thread of its own;
-    /// `call_soon(callback)` must have `callback()` called on the event loop's.
-    fn start(&self, fd: i32, answer: Py<PyAny>, call_soon: Py<PyAny>) -> PyResult<()> {
+    /// `call_soon(callback)` must have `callback()` called on the event loop's. With `tls` it is HTTPS.
+    #[pyo3(signature = (fd, answer, call_soon, tls=None))]
+    fn start(
+        &self,
+        fd: i32,
+        answer: Py<PyAny>,
+        call_soon: Py<PyAny>,
+        tls: Option<PyRef<'_, HttpTls>>,
+    ) -> PyResult<()> {
         // SAFETY: the caller gives the descriptor away, as the stub says; from here on this listener owns it.
         let listener = unsafe { TcpListener::from_raw_fd(fd) };
         let mut running = self.running.lock();
@@ -61,7 +75,7 @@ impl HttpListener {
             return Err(PyRuntimeError::new_err("the listener is already running"));
         }
         let address = listener.local_addr().map_err(|why| PyOSError::new_err(why.to_string()))?;
-        let server = Server::start(listener, self.options.clone());
+        let server = Server::start(listener, self.options.clone(), tls.map(|it| it.tls.clone()));
         let server = Arc::new(server.map_err(|why| PyOSError::new_err(why.to_string()))?);
         let outbox = Arc::new(Outbox::new(call_soon));
         let state = server.clone();
@@ -83,12 +97,37 @@ impl HttpListener {
         });
     }
 
-    /// (connections, lines, accepted, refused_full, accept_failures, lines_overrun).
-    fn stats(&self) -> (u64, u64, u64, u64, u64, u64) {
+    /// From now on handshakes use `tls`; what is connected stays.
+    fn set_tls(&self, tls: PyRef<'_, HttpTls>) {
+        if let Some(running) = self.running.lock().as_ref() {
+            running.server.set_tls(tls.tls.clone());
+        }
+    }
+
+    /// What is open, and what was counted since the start, by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counted = PyDict::new(py);
         let running = self.running.lock();
-        let Some(running) = running.as_ref() else { return (0, 0, 0, 0, 0, 0) };
-        let it = running.server.stats();
-        (it.connections, it.lines, it.accepted, it.refused_full, it.accept_failures, it.lines_overrun)
+        let Some(it) = running.as_ref().map(|running| running.server.stats()) else { return Ok(counted) };
+        for (name, value) in [
+            ("connections", it.connections),
+            ("lines", it.lines),
+            ("accepted", it.accepted),
+            ("refused_full", it.refused_full),
+            ("accept_failures", it.accept_failures),
+            ("lines_overrun", it.lines_overrun),
+            ("tls_handshaking", it.handshaking),
+            ("tls_handshakes", it.handshakes),
+            ("tls_handshake_failures", it.handshake_failures),
+            ("tls_handshakes_cut", it.handshakes_cut),
+            ("not_tls", it.not_tls),
+            ("streams", it.streams),
+            ("streams_refused", it.streams_refused),
+            ("stream_floods", it.floods),
+        ] {
+            counted.set_item(name, value)?;
+        }
+        Ok(counted)
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{Method, Version};
 use konsul_http::{Answer, Exchange, Head, Piece, Request};
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::http::Addresses;
 use crate::http_line::HttpLine;
 use crate::http_loop::{Outbox, User};
+use crate::http_tls::described;
 
 /// From here on bytes are lent to the connection and not copied.
 const LEND_BYTES: usize = 16 << 10;
@@ -95,7 +97,7 @@ impl HttpRequest {
     /// Makes the connection an event stream. `user` has `drained()` and `closed(reason, sent_bytes)`.
     fn sse(&self, status: u16, headers: &Bound<'_, PyList>, user: Py<PyAny>) -> PyResult<HttpLine> {
         let head = head(status, headers)?;
-        let line = self.exchange.open_stream(&head, Arc::new(User::new(user, self.outbox.clone())));
+        let line = self.exchange.open_stream(head, Arc::new(User::new(user, self.outbox.clone())));
         line.map(|line| HttpLine::new(line, self.outbox.clone()))
             .map_err(|why| PyRuntimeError::new_err(why.text()))
     }
@@ -170,14 +172,22 @@ impl Scopes {
     pub(crate) fn scope<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
         let head = &request.head;
         let scope = PyDict::new(py);
+        let tls = described(py, request)?;
         let (kind, scheme) = if request.is_websocket {
             scope.set_item(intern!(py, "subprotocols"), subprotocols(py, request)?)?;
             scope.set_item(intern!(py, "extensions"), self.extensions.bind(py))?;
-            (intern!(py, "websocket"), intern!(py, "ws"))
+            (intern!(py, "websocket"), if tls.is_some() { intern!(py, "wss") } else { intern!(py, "ws") })
         } else {
-            (intern!(py, "http"), intern!(py, "http"))
+            (intern!(py, "http"), if tls.is_some() { intern!(py, "https") } else { intern!(py, "http") })
         };
-        let version = if head.version == Version::HTTP_10 { intern!(py, "1.0") } else { intern!(py, "1.1") };
+        if let Some(tls) = tls {
+            scope.set_item(intern!(py, "tls"), tls)?;
+        }
+        let version = match head.version {
+            Version::HTTP_10 => intern!(py, "1.0"),
+            Version::HTTP_2 => intern!(py, "2"),
+            _ => intern!(py, "1.1"),
+        };
         scope.set_item(intern!(py, "type"), kind)?;
         scope.set_item(intern!(py, "asgi"), self.asgi.bind(py))?;
         scope.set_item(intern!(py, "http_version"), version)?;
@@ -207,6 +217,12 @@ fn method<'py>(py: Python<'py>, method: &Method) -> Bound<'py, PyString> {
 
 fn headers<'py>(py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
+    // HTTP/2 has its host in the target.
+    if let (Version::HTTP_2, Some(authority)) = (request.head.version, request.head.uri.authority())
+        && !request.head.headers.contains_key(HOST)
+    {
+        list.append((PyBytes::new(py, b"host"), PyBytes::new(py, authority.as_str().as_bytes())))?;
+    }
     for (name, value) in &request.head.headers {
         list.append((PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))?;
     }

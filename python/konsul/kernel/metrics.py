@@ -239,12 +239,43 @@ class _Http:
             ("refused_full", "Connections refused with 503 because there were too many."),
             ("accept_failures", "Connections the system did not hand out, for want of descriptors."),
             ("lines_overrun", "Event streams and WebSockets cut because too much waited for their client."),
+            ("tls_handshakes", "TLS handshakes that succeeded."),
+            ("tls_handshake_failures", "TLS handshakes that failed or took too long."),
+            ("tls_handshakes_cut", "TLS handshakes given up because too many were in flight."),
+            ("not_tls", "Connections that did not speak TLS where nothing else is spoken."),
+            ("streams_refused", "Requests over HTTP/2 refused with 503 because too many were in flight."),
+            ("stream_floods", "HTTP/2 connections ended because their client took back too many requests."),
         ):
             yield CounterMetricFamily(f"konsul_http_{name}", text, value=source.listener.get(name, 0))
         yield GaugeMetricFamily(
             "konsul_http_connections",
             "Open connections, event streams and WebSockets included.",
             value=source.listener.get("connections", 0) + source.listener.get("lines", 0),
+        )
+        yield GaugeMetricFamily(
+            "konsul_http_streams",
+            "Requests in flight over HTTP/2, event streams included.",
+            value=source.listener.get("streams", 0),
+        )
+        yield from _certificate(source.listener)
+
+
+def _certificate(listener: Mapping[str, int]) -> Iterable[Family]:
+    """Only with TLS: a time that stays 0 would look like an end."""
+    left_s = listener.get("tls_certificate_expiry_seconds")
+    if left_s is None:
+        return
+    yield GaugeMetricFamily(
+        "konsul_tls_certificate_expiry_seconds",
+        "How long the certificate shown to clients is still good for; negative once it is over.",
+        value=left_s,
+    )
+    for name, text in (
+        ("renewed", "Times the certificate was taken anew from its files."),
+        ("refused", "Times new files could not be used, and the old certificate stayed."),
+    ):
+        yield CounterMetricFamily(
+            f"konsul_tls_certificates_{name}", text, value=listener.get(f"tls_certificates_{name}", 0)
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,6 +19,7 @@ from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watching import Watching
 
 if TYPE_CHECKING:
+    from konsul.engine import Access
     from konsul.kernel.config import Config
     from konsul.kernel.feature import Feature
 
@@ -37,10 +38,14 @@ class Kernel:
     pipeline: Pipeline = field(default_factory=Pipeline)
     phase: Literal["starting", "serving", "stopping"] = "starting"
     started_at_s: float = field(default_factory=time.monotonic)
+    hangups: list[Callable[[], None]] = field(default_factory=list)
+    """Called on SIGHUP, on the loop's thread: a feature that holds files adds what reads them again."""
     metrics: Metrics = field(init=False)
     lines: Lines = field(init=False)
     services: Services = field(init=False)
     watching: Watching = field(init=False)
+    access: Access | None = None
+    """What the policies of this node add up to; None while the ACL is off."""
 
     def __post_init__(self) -> None:
         declared = [metric for feature in self.features for metric in feature.metrics]

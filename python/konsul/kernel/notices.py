@@ -10,7 +10,6 @@ from konsul.kernel.config import CONFIG_FILE, PREFIX, ConfigError
 from konsul.kernel.values import BOOL
 
 LATER_PREFIXES: Final = (
-    "KONSUL_TLS_",
     "KONSUL_TRACING_",
     "KONSUL_METRICS_",
     "KONSUL_DNS_",
@@ -45,8 +44,6 @@ GUARDS: Final = frozenset(
     (
         "KONSUL_AUTH_ENABLED",
         "KONSUL_REQUIRE_AUTH",
-        "KONSUL_TLS_ENABLED",
-        "KONSUL_TLS_AUTO_CERT",
         "KONSUL_RATE_LIMIT_ENABLED",
     )
 )

@@ -12,6 +12,7 @@ from konsul.kernel.config import Settings, at_least, between, setting
 from konsul.kernel.graphql_settings import GraphqlSettings as GraphqlSettings
 from konsul.kernel.guard_settings import GuardSettings as GuardSettings
 from konsul.kernel.raft_settings import RaftSettings as RaftSettings
+from konsul.kernel.tls_settings import TlsSettings as TlsSettings
 from konsul.kernel.values import BOOL, BYTES, DURATION_MS, INT, TEXT, one_of
 from konsul.kernel.watch_settings import WatchSettings as WatchSettings
 
@@ -203,6 +204,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     GraphqlSettings,
     WatchSettings,
     GuardSettings,
+    TlsSettings,
     AttemptSettings,
 )
 

@@ -9,7 +9,7 @@ from konsul.kernel.cluster_settings import ClusterSettings, PeerAddresses, RaftT
 from konsul.kernel.config import Config, ConfigError
 from konsul.kernel.logging import logger
 from konsul.kernel.node import VERSION
-from konsul.kernel.settings import HttpSettings, RaftSettings
+from konsul.kernel.settings import HttpSettings, RaftSettings, TlsSettings
 
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -42,12 +42,13 @@ def data_dir(config: Config, otherwise: str) -> str:
 def http_url(config: Config) -> str:
     """Where clients find this node."""
     cluster, http = config.of(ClusterSettings), config.of(HttpSettings)
+    scheme = config.of(TlsSettings).scheme
     if cluster.http_advertise_addr:
-        return f"http://{cluster.http_advertise_addr}"
+        return f"{scheme}://{cluster.http_advertise_addr}"
     host = http.host or _LOOPBACK
     if is_unspecified(host):
         host = split_address(PeerAddresses(cluster, config.of(RaftTlsSettings)).advertise)[0]
-    return f"http://{join_address(host, http.port)}"
+    return f"{scheme}://{join_address(host, http.port)}"
 
 
 def options(config: Config) -> dict[str, Any]:

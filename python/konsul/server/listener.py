@@ -4,6 +4,7 @@ docs/decisions/our-own-listener.md."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Any, Final
 from konsul.engine import HttpListener, HttpRequest
 from konsul.errors import StartFailed
 from konsul.server.asgi_door import AsgiDoor
+from konsul.server.certificates import Certificates
 
 _BACKLOG: Final = 2_048
 _CONNECTIONS_MAX: Final = 20_000
@@ -29,23 +31,37 @@ Answer = Callable[[dict[str, Any], HttpRequest], None]
 class Listener:
     """Listens on one address until it is stopped."""
 
-    def __init__(self, app: App, host: str, port: int, *, head_timeout_ms: int) -> None:
-        """`app`: a compiled front, or any ASGI application."""
+    def __init__(
+        self,
+        app: App,
+        host: str,
+        port: int,
+        *,
+        head_timeout_ms: int,
+        handshake_timeout_ms: int = 10_000,
+        handshakes_max: int = 1_000,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """`app`: a compiled front, or any ASGI application. With `certificates` it is HTTPS."""
         self.host, self.port = host, port
-        self._app = app
+        self._app, self._certificates = app, certificates
+        self._looking: asyncio.Task[None] | None = None
         self._native = HttpListener(
             head_timeout_ms=head_timeout_ms,
             head_max_bytes=_HEAD_MAX_BYTES,
             connections_max=connections_max(),
             ping_interval_ms=_PING_INTERVAL_MS,
             pong_timeout_ms=_PONG_TIMEOUT_MS,
+            handshake_timeout_ms=handshake_timeout_ms,
+            handshakes_max=handshakes_max,
         )
 
     @property
     def address(self) -> str:
         """Where clients find it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        scheme = "http" if self._certificates is None else "https"
+        return f"{scheme}://{host}:{self.port}"
 
     async def start(self) -> None:
         """Binds and begins to accept. Raises StartFailed for an address that cannot be had."""
@@ -54,17 +70,33 @@ class Listener:
         answer: Answer = getattr(self._app, "answer", None) or AsgiDoor(self._app, loop).answer
         listening = bind(self.host, self.port)
         listening.listen(_BACKLOG)
-        self._native.start(listening.detach(), answer, loop.call_soon_threadsafe)
+        tls = None if self._certificates is None else self._certificates.native
+        self._native.start(listening.detach(), answer, loop.call_soon_threadsafe, tls)
+        if self._certificates is not None:
+            self._looking = loop.create_task(self._certificates.run(self._native.set_tls))
+
+    def reload(self) -> None:
+        """Reads the certificate's files again, now. What is connected stays."""
+        if self._certificates is not None:
+            self._certificates.reload(self._native.set_tls)
 
     async def stop(self) -> None:
         """Closes the listener and its connections; requests in flight should have been drained before."""
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
         # In a thread: the last lines' users are told on this loop meanwhile.
         await asyncio.to_thread(self._native.stop, _STOP_MAX_MS)
 
     def stats(self) -> dict[str, int]:
         """What is open, and what was counted since the start."""
-        names = ("connections", "lines", "accepted", "refused_full", "accept_failures", "lines_overrun")
-        return dict(zip(names, self._native.stats(), strict=True))
+        counted = self._native.stats()
+        if self._certificates is not None:
+            counted["tls_certificate_expiry_seconds"] = self._certificates.left_s()
+            for name, count in self._certificates.counts.items():
+                counted[f"tls_certificates_{name}"] = count
+        return counted
 
 
 def connections_max() -> int:

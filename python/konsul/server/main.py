@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -27,8 +29,9 @@ from konsul.kernel.node import VERSION, Kernel
 from konsul.kernel.notices import ALIASES, notices
 from konsul.server import cluster_mode, guards
 from konsul.server.arguments import parse, reference
-from konsul.server.certificate_signal import CertificateSignal
+from konsul.server.certificates import Certificates, certificates
 from konsul.server.front import make_front
+from konsul.server.hangup_signal import HangupSignal, reload_peers
 from konsul.server.listener import Listener, probe_address
 from konsul.server.snapshot_signal import SnapshotSignal
 
@@ -106,6 +109,7 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
     try:
         # Before the data directory is opened: a taken port must not cost a recovery, nor touch any file.
         probe_address(host, http.port)
+        shown = certificates(config, Path(engine_options(config).data_dir) / "tls")
         kernel = Kernel(Engine(engine_options(config)), config, features)
         app = create_app(kernel)
         # Before the features': one comparison, where each of theirs is a pattern to try.
@@ -116,24 +120,35 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
     except KonsulError as error:
         logging.logger().error("start failed", error=str(error))
         return 1
-    return await _serve(kernel, app, host, http, began_s, stop)
+    return await _serve(kernel, app, host, shown, began_s, stop)
 
 
 async def _serve(
     kernel: Kernel,
     app: FastAPI,
     host: str,
-    http: settings.HttpSettings,
+    shown: Certificates | None,
     began_s: float,
     stop: asyncio.Event,
 ) -> int:
-    log = logging.logger()
-    front = make_front(kernel, app)
+    log, http = logging.logger(), kernel.config.of(settings.HttpSettings)
+    tls = kernel.config.of(settings.TlsSettings)
+    front = make_front(kernel, app, tls.answer_headers())
     kernel.metrics.front = front
-    listener = Listener(front, host, http.port, head_timeout_ms=http.body_timeout_ms)
+    listener = Listener(
+        front,
+        host,
+        http.port,
+        head_timeout_ms=http.body_timeout_ms,
+        handshake_timeout_ms=tls.handshake_timeout_ms,
+        handshakes_max=tls.handshakes_max,
+        certificates=shown,
+    )
     kernel.metrics.listener = listener
     snapshots = SnapshotSignal(kernel.engine)
-    certificates = CertificateSignal(kernel.engine) if cluster_mode.is_secure(kernel.config) else None
+    if cluster_mode.is_secure(kernel.config):
+        kernel.hangups.append(partial(reload_peers, kernel.engine))
+    hangup = HangupSignal([listener.reload, *kernel.hangups])
     status = 0
     front.start()
     try:
@@ -155,8 +170,7 @@ async def _serve(
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)
     await listener.stop()
     await snapshots.close()
-    if certificates is not None:
-        certificates.close()
+    hangup.close()
     await kernel.stop(http.stop_grace_ms)
     front.close()
     log.info("stopped")

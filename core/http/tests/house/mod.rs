@@ -26,7 +26,7 @@ impl House {
     pub fn new(options: Options, mut answer: impl FnMut(Request) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Arc::new(Server::start(listener, options).unwrap());
+        let server = Arc::new(Server::start(listener, options, None).unwrap());
         let events = server.events().clone();
         let thread = std::thread::spawn(move || {
             let mut taken = Vec::new();
