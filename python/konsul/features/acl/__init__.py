@@ -1,0 +1,1 @@
+"""Who may do what: policies, where they come from, and the decision at every door."""
