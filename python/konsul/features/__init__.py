@@ -1,3 +1,14 @@
 """The features of a node: one folder each. Adding one = a folder and its word here."""
 
-FEATURES: tuple[str, ...] = ("audit", "auth", "acl", "watch", "kv", "catalog", "lb", "cluster", "health", "metrics")
+FEATURES: tuple[str, ...] = (
+    "audit",
+    "auth",
+    "acl",
+    "watch",
+    "kv",
+    "catalog",
+    "lb",
+    "cluster",
+    "health",
+    "metrics",
+)
