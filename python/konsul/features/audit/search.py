@@ -118,7 +118,9 @@ def find(
     for block in _blocks(store, question, after):
         if looked and (looked >= looked_bytes_max or clock() >= deadline_s):
             return Page(tuple(found), str(last or ""), True)
-        looked += len(block.text)
+        if after is None or block.key != after.key:
+            # Not the block the cursor is in: every page gets on by at least one of its own.
+            looked += len(block.text)
         if _may_hold(block, question, needles):
             for number, line in _lines(block, question, after):
                 last = Position(block.key, number)
