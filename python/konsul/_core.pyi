@@ -400,10 +400,17 @@ class RateLimits:
         """`classes`: of each route class its name, rate and burst if it has them apart. Clients of a kind past
         `clients_max` share one bucket."""
     def take(
-        self, scope: int, id: str, address: str, class_id: int, cost: int, now: _Now = None
+        self,
+        scope: int,
+        id: str,
+        address: str,
+        class_id: int,
+        cost: int,
+        now: _Now = None,
+        spent: int = 0,
     ) -> tuple[int, list[tuple[bytes, bytes]], int, int]:
-        """Spends `cost`, cut at the burst, of the kind `scope` (3: of nobody). Answers verdict, headers, ms to
-        wait or -1, Unix second of the next token. Verdicts: 0 unlimited, 1 whitelisted, 2 allowed, 3 refused,
+        """Spends `cost`, cut at the burst, of the kind `scope` (3: of nobody); `spent`: what the same request
+        took before, given back if it is refused. Answers verdict, headers, ms to wait or -1, Unix second of the next token. Verdicts: 0 unlimited, 1 whitelisted, 2 allowed, 3 refused,
         4, 5, 6 blacklisted by address, API key, user."""
     def set_rate(self, rate: _Rate, now: _Now = None) -> None:
         """Changes the rate of all that have none of their own, at once."""

@@ -3,15 +3,15 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use konsul_limit::{Address, FOR_EVER, Limits, List, Network, Now, Rate, Scope};
+use konsul_limit::{Address, Cost, FOR_EVER, Limits, List, Network, Now, Rate, Scope};
 
 const CLIENTS: u32 = 100_000;
 
 fn full() -> Limits {
     let mut limits = Limits::new(Rate::per_second(1_000_000, 1_000_000), &[], CLIENTS as usize, 100, 0);
     for host in 0..CLIENTS {
-        limits.take(Scope::Address, Address::V4(host), 0, 1, Now::at(0));
-        limits.take(Scope::Key(&format!("key-{host}")), Address::V4(host), 0, 1, Now::at(0));
+        limits.take(Scope::Address, Address::V4(host), 0, Cost::of(1), Now::at(0));
+        limits.take(Scope::Key(&format!("key-{host}")), Address::V4(host), 0, Cost::of(1), Now::at(0));
     }
     limits
 }
@@ -30,14 +30,14 @@ fn checks(criterion: &mut Criterion) {
     group.bench_function("by address", |bencher| {
         bencher.iter(|| {
             let text = &texts[walk.next().unwrap_or(0) as usize];
-            limits.take(Scope::Address, Address::read(black_box(text)), 0, 1, Now::at(1))
+            limits.take(Scope::Address, Address::read(black_box(text)), 0, Cost::of(1), Now::at(1))
         });
     });
     let keys: Vec<String> = (0..CLIENTS).map(|host| format!("key-{host}")).collect();
     group.bench_function("by key", |bencher| {
         bencher.iter(|| {
             let key = &keys[walk.next().unwrap_or(0) as usize];
-            limits.take(Scope::Key(black_box(key)), Address::V4(1), 0, 1, Now::at(1))
+            limits.take(Scope::Key(black_box(key)), Address::V4(1), 0, Cost::of(1), Now::at(1))
         });
     });
     let networks: Vec<(Network, u64)> = (0..10_000u32)
@@ -47,7 +47,7 @@ fn checks(criterion: &mut Criterion) {
     group.bench_function("with two lists of 10,000 networks", |bencher| {
         bencher.iter(|| {
             let host = walk.next().unwrap_or(0);
-            limits.take(Scope::Address, Address::V4(black_box(host)), 0, 1, Now::at(1))
+            limits.take(Scope::Address, Address::V4(black_box(host)), 0, Cost::of(1), Now::at(1))
         });
     });
     let mut newcomer = CLIENTS;
@@ -56,7 +56,7 @@ fn checks(criterion: &mut Criterion) {
         bencher.iter(|| {
             newcomer = newcomer.wrapping_add(1);
             now_ms += 1;
-            limits.take(Scope::Address, Address::V4(black_box(newcomer)), 0, 1, Now::at(now_ms))
+            limits.take(Scope::Address, Address::V4(black_box(newcomer)), 0, Cost::of(1), Now::at(now_ms))
         });
     });
     group.bench_function("a new rate for all", |bencher| {

@@ -66,10 +66,7 @@ impl Bucket {
             self.level_nanos -= cost_nanos;
             return Ok(());
         }
-        if cost > self.rate.burst {
-            return Err(None);
-        }
-        Err(self.rate.ms_for(cost_nanos - self.level_nanos))
+        Err(self.wait_ms(cost, now_ms))
     }
 
     /// Puts `count` tokens back, as far as there is room.
@@ -79,13 +76,13 @@ impl Bucket {
         self.level_nanos = self.level_nanos.saturating_add(full_nanos(count)).min(full);
     }
 
-    /// Milliseconds from `now_ms` until one whole token is there, 0 if one is. `None`: never.
-    pub fn wait_ms(&mut self, now_ms: u64) -> Option<u64> {
+    /// Milliseconds from `now_ms` until `count` tokens are there, 0 if they are. `None`: never.
+    pub fn wait_ms(&mut self, count: u32, now_ms: u64) -> Option<u64> {
         self.fill(now_ms);
-        if self.rate.burst == 0 {
+        if count > self.rate.burst {
             return None;
         }
-        self.rate.ms_for(TOKEN_NANOS.saturating_sub(self.level_nanos))
+        self.rate.ms_for(full_nanos(count).saturating_sub(self.level_nanos))
     }
 
     /// Milliseconds from `now_ms` until it is full, 0 if it is. `None`: never.
@@ -190,7 +187,7 @@ mod tests {
         assert_eq!(Bucket::new(Rate::per_second(5, 0), 0).take(1, 10), Err(None));
         let mut stopped = Bucket::new(Rate::per_second(0, 1), 0);
         assert_eq!((stopped.take(1, 0), stopped.take(1, 9_999)), (Ok(()), Err(None)));
-        assert_eq!((stopped.wait_ms(0), stopped.full_in_ms(0)), (None, None));
+        assert_eq!((stopped.wait_ms(1, 0), stopped.full_in_ms(0)), (None, None));
     }
 
     #[test]
@@ -203,8 +200,8 @@ mod tests {
     #[test]
     fn it_says_when_one_token_and_when_all_are_there() {
         let mut bucket = Bucket::new(RATE, 0);
-        assert_eq!((bucket.wait_ms(0), bucket.full_in_ms(0)), (Some(0), Some(0)));
+        assert_eq!((bucket.wait_ms(1, 0), bucket.full_in_ms(0)), (Some(0), Some(0)));
         assert_eq!(bucket.take(3, 0), Ok(()));
-        assert_eq!((bucket.wait_ms(0), bucket.full_in_ms(0)), (Some(100), Some(300)));
+        assert_eq!((bucket.wait_ms(1, 0), bucket.full_in_ms(0)), (Some(100), Some(300)));
     }
 }

@@ -6,9 +6,11 @@ mod bucket;
 mod limits;
 mod lists;
 mod table;
+mod verdict;
 
 pub use address::{Address, Network, client_text, network_text, read_client};
 pub use bucket::{Bucket, Rate};
-pub use limits::{Client, Counts, Custom, Kind, Left, Limits, Pool, Refusal, Scope, Verdict};
+pub use limits::{Limits, Pool};
 pub use lists::{FOR_EVER, List};
 pub use table::{Now, Place, Table};
+pub use verdict::{Client, Cost, Counts, Custom, Kind, Left, Refusal, Scope, Verdict};

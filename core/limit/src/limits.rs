@@ -2,140 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::address::{Address, client_text};
+use crate::address::Address;
 use crate::bucket::{Bucket, Rate};
 use crate::lists::List;
 use crate::table::{Now, Place, Table};
-
-/// Whose rate a request spends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// The address's.
-    Address,
-    /// The API key's, by its id.
-    Key(&'a str),
-    /// The user's, by its id.
-    User(&'a str),
-    /// Nobody's: only the lists are asked.
-    Nobody,
-}
-
-/// What is counted apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Kind {
-    /// Addresses.
-    Address,
-    /// API keys.
-    Key,
-    /// Users.
-    User,
-}
-
-impl Kind {
-    /// All of them, in the order of the counters.
-    pub const ALL: [Self; 3] = [Self::Address, Self::Key, Self::User];
-
-    /// Its name in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Address => "ip",
-            Self::Key => "apikey",
-            Self::User => "user",
-        }
-    }
-}
-
-/// A client, owned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// An address, as [`Address::client`] makes it.
-    Address(u128),
-    /// The id of an API key.
-    Key(Box<str>),
-    /// The id of a user.
-    User(Box<str>),
-}
-
-impl Client {
-    /// Which kind it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Address(_) => Kind::Address,
-            Self::Key(_) => Kind::Key,
-            Self::User(_) => Kind::User,
-        }
-    }
-
-    /// Its name.
-    pub fn text(&self) -> String {
-        match self {
-            Self::Address(bits) => client_text(*bits),
-            Self::Key(id) | Self::User(id) => id.to_string(),
-        }
-    }
-}
-
-/// What is left in a bucket after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// The rate in force.
-    pub rate: Rate,
-    /// Whole tokens.
-    pub tokens: u32,
-    /// Allowed: ms until one token is there. Refused: ms until the request would pass. `None`: never.
-    pub wait_ms: Option<u64>,
-    /// Ms until the bucket is full. `None`: never.
-    pub full_ms: Option<u64>,
-}
-
-/// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing limits it.
-    Unlimited,
-    /// The white list lets it through.
-    Whitelisted,
-    /// The black list has the client of this kind.
-    Blacklisted(Kind),
-    /// It spent what it costs.
-    Allowed(Left),
-    /// It spent nothing.
-    Refused(Left),
-}
-
-/// How often each answer was given, of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Allowed.
-    pub allowed: u64,
-    /// Over its rate.
-    pub exceeded: u64,
-    /// Passed by the white list.
-    pub whitelisted: u64,
-    /// Stopped by the black list.
-    pub blacklisted: u64,
-}
-
-/// One request that was refused for its rate.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// Counts up from 1 without gaps.
-    pub number: u64,
-    /// Unix time in ms.
-    pub at_ms: u64,
-    /// Whose.
-    pub client: Client,
-    /// The route class.
-    pub class: u8,
-    /// What it would have cost.
-    pub cost: u32,
-    /// What was there, in billionths of a token.
-    pub level_nanos: u64,
-}
-
-/// A rate of a client's own, until a Unix time in ms.
-pub type Custom = (Rate, u64);
+use crate::verdict::{Client, Cost, Counts, Custom, Kind, Left, Refusal, Scope, Verdict};
 
 /// The buckets of one rate.
 #[derive(Debug)]
@@ -210,8 +81,8 @@ impl Limits {
         }
     }
 
-    /// Decides on one request and spends `cost`, cut at the burst: no cost may be beyond every client.
-    pub fn take(&mut self, scope: Scope<'_>, address: Address, class: u8, cost: u32, now: Now) -> Verdict {
+    /// Decides on one request and spends its cost.
+    pub fn take(&mut self, scope: Scope<'_>, address: Address, class: u8, cost: Cost, now: Now) -> Verdict {
         let kind = match scope {
             Scope::Address | Scope::Nobody => Kind::Address,
             Scope::Key(_) => Kind::Key,
@@ -244,12 +115,19 @@ impl Limits {
         };
         match spent {
             Ok(left) => {
-                self.counts[kind as usize].allowed += 1;
+                self.counts[kind as usize].allowed += u64::from(cost.spent == 0);
                 Verdict::Allowed(left)
             }
             Err((left, level_nanos)) => {
                 self.counts[kind as usize].exceeded += 1;
-                self.note(scope, client, class, cost, level_nanos, now.unix_ms);
+                self.note(
+                    scope,
+                    client,
+                    class,
+                    cost.more.saturating_add(cost.spent),
+                    level_nanos,
+                    now.unix_ms,
+                );
                 Verdict::Refused(left)
             }
         }
@@ -335,7 +213,7 @@ fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
     key: &Q,
     make: impl FnOnce() -> K,
     custom: impl FnOnce() -> Option<Custom>,
-    cost: u32,
+    cost: Cost,
     now: Now,
 ) -> Result<Left, (Left, u64)> {
     let rate = table.rate();
@@ -347,24 +225,28 @@ fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
             place.bucket.set_rate(rate, now.clock_ms);
         }
         let spent = from(&mut place.bucket, cost, now.clock_ms);
-        count(place, spent.is_ok());
+        count(place, spent.is_ok(), cost.spent == 0);
         return spent;
     }
     from(table.rest(), cost, now.clock_ms)
 }
 
-fn count<K>(place: &mut Place<K>, is_allowed: bool) {
-    let counter = if is_allowed { &mut place.allowed } else { &mut place.denied };
-    *counter += 1;
+fn count<K>(place: &mut Place<K>, is_allowed: bool, is_first: bool) {
+    if is_allowed {
+        place.allowed += u64::from(is_first);
+    } else {
+        place.denied += 1;
+    }
 }
 
-fn from(bucket: &mut Bucket, cost: u32, now_ms: u64) -> Result<Left, (Left, u64)> {
+fn from(bucket: &mut Bucket, cost: Cost, now_ms: u64) -> Result<Left, (Left, u64)> {
     let rate = bucket.rate();
-    let taken = bucket.take(cost.min(rate.burst.max(1)), now_ms);
-    let wait_ms = match taken {
-        Ok(()) => bucket.wait_ms(now_ms),
-        Err(wait_ms) => wait_ms,
-    };
+    let whole = cost.spent.saturating_add(cost.more).min(rate.burst.max(1));
+    let taken = bucket.take(whole.saturating_sub(cost.spent), now_ms);
+    if taken.is_err() {
+        bucket.give(cost.spent, now_ms);
+    }
+    let wait_ms = bucket.wait_ms(if taken.is_ok() { 1 } else { whole }, now_ms);
     let left = Left { rate, tokens: bucket.level(now_ms), wait_ms, full_ms: bucket.full_in_ms(now_ms) };
     taken.map(|()| left).map_err(|_| (left, bucket.level_nanos(now_ms)))
 }

@@ -15,7 +15,7 @@ fn limits() -> Limits {
 }
 
 fn ask(limits: &mut Limits, address: &str, class: u8, cost: u32, now_ms: u64) -> Verdict {
-    limits.take(Scope::Address, Address::read(address), class, cost, Now::at(now_ms))
+    limits.take(Scope::Address, Address::read(address), class, Cost::of(cost), Now::at(now_ms))
 }
 
 fn passes(limits: &mut Limits, address: &str, now_ms: u64) -> bool {
@@ -44,6 +44,23 @@ fn a_cost_over_the_burst_takes_all_and_is_not_refused_for_ever() {
 }
 
 #[test]
+fn what_a_request_spends_in_two_steps_comes_back_when_it_is_refused() {
+    let mut limits = limits();
+    let more = |limits: &mut Limits, more| {
+        let cost = Cost { more, spent: 1 };
+        limits.take(Scope::Address, Address::read("10.0.0.1"), 0, cost, Now::at(0))
+    };
+    assert!(passes(&mut limits, "10.0.0.1", 0) && passes(&mut limits, "10.0.0.1", 0));
+    let left = Left { rate: RATE, tokens: 3, wait_ms: Some(500), full_ms: Some(500) };
+    assert_eq!(more(&mut limits, 9), Verdict::Refused(left));
+    // Of a whole bucket, a cost of any size in two steps is let through.
+    limits.shared().addresses.clear(0);
+    assert!(passes(&mut limits, "10.0.0.1", 0));
+    assert!(matches!(more(&mut limits, u32::MAX), Verdict::Allowed(left) if left.tokens == 0));
+    assert_eq!(limits.counts()[0].allowed, 3);
+}
+
+#[test]
 fn a_class_with_a_rate_of_its_own_spends_nothing_of_the_others() {
     let mut limits = limits();
     assert!(matches!(ask(&mut limits, "10.0.0.1", 1, 1, 0), Verdict::Allowed(_)));
@@ -57,11 +74,11 @@ fn scopes_do_not_spend_each_others() {
     let address = Address::read("10.0.0.1");
     for scope in [Scope::Address, Scope::Key("a"), Scope::User("a"), Scope::Key("b")] {
         for _ in 0..4 {
-            assert!(matches!(limits.take(scope, address, 0, 1, Now::at(0)), Verdict::Allowed(_)));
+            assert!(matches!(limits.take(scope, address, 0, Cost::of(1), Now::at(0)), Verdict::Allowed(_)));
         }
-        assert!(matches!(limits.take(scope, address, 0, 1, Now::at(0)), Verdict::Refused(_)));
+        assert!(matches!(limits.take(scope, address, 0, Cost::of(1), Now::at(0)), Verdict::Refused(_)));
     }
-    assert_eq!(limits.take(Scope::Nobody, address, 0, 1, Now::at(0)), Verdict::Unlimited);
+    assert_eq!(limits.take(Scope::Nobody, address, 0, Cost::of(1), Now::at(0)), Verdict::Unlimited);
     assert_eq!(limits.counts().map(|counts| (counts.allowed, counts.exceeded)), [(4, 1), (8, 2), (4, 1)]);
 }
 
@@ -75,9 +92,9 @@ fn the_black_list_is_asked_first() {
     assert_eq!(ask(&mut limits, "10.0.0.1", 0, 1, 0), Verdict::Blacklisted(Kind::Address));
     let other = Address::read("192.0.2.1");
     let mallory = Scope::User("mallory");
-    assert_eq!(limits.take(mallory, other, 0, 1, Now::at(9)), Verdict::Blacklisted(Kind::User));
-    assert!(matches!(limits.take(mallory, other, 0, 1, Now::at(10)), Verdict::Allowed(_)));
-    assert_eq!(limits.take(Scope::Key("k"), other, 0, 1, Now::at(0)), Verdict::Whitelisted);
+    assert_eq!(limits.take(mallory, other, 0, Cost::of(1), Now::at(9)), Verdict::Blacklisted(Kind::User));
+    assert!(matches!(limits.take(mallory, other, 0, Cost::of(1), Now::at(10)), Verdict::Allowed(_)));
+    assert_eq!(limits.take(Scope::Key("k"), other, 0, Cost::of(1), Now::at(0)), Verdict::Whitelisted);
 }
 
 #[test]
@@ -137,7 +154,7 @@ fn a_flood_of_addresses_stays_within_its_places_and_buys_no_rate() {
     let mut limits = Limits::new(Rate::per_second(1, 5), &[], 1_000, 10, 0);
     let mut allowed = 0;
     for host in 0..100_000u32 {
-        let verdict = limits.take(Scope::Address, Address::V4(host), 0, 5, Now::at(0));
+        let verdict = limits.take(Scope::Address, Address::V4(host), 0, Cost::of(5), Now::at(0));
         allowed += u32::from(matches!(verdict, Verdict::Allowed(_)));
     }
     // Every place gave its burst once, and so did the bucket of the rest.
@@ -196,7 +213,7 @@ proptest! {
             let bucket =
                 naive.entry(host).or_insert(Naive { rate, level: Naive::full(rate), at_ms: now_ms });
             let passes = bucket.take(cost, now_ms);
-            let verdict = limits.take(Scope::Address, Address::V4(host), 0, cost, Now::at(now_ms));
+            let verdict = limits.take(Scope::Address, Address::V4(host), 0, Cost::of(cost), Now::at(now_ms));
             match verdict {
                 Verdict::Allowed(left) => {
                     prop_assert!(passes);

@@ -148,12 +148,14 @@ impl<K: Ord + Clone> Table<K> {
         self.places_max = places_max.clamp(1, u32::MAX as usize);
     }
 
-    /// Looks at `count` places and forgets those unused for `idle_ms`, whatever their bucket holds.
+    /// Looks at `count` places and forgets those unused for `idle_ms` whose bucket is full: dropping another
+    /// would give its client back what it has spent.
     pub fn sweep(&mut self, idle_ms: u64, count: usize, now_ms: u64) -> usize {
         let mut forgotten = 0;
         for _ in 0..count.min(self.places.len()) {
             let at = self.turn();
-            if now_ms.saturating_sub(self.places[at].used_at_ms) >= idle_ms {
+            let place = &mut self.places[at];
+            if now_ms.saturating_sub(place.used_at_ms) >= idle_ms && place.bucket.is_full(now_ms) {
                 self.remove(at);
                 forgotten += 1;
             } else {
@@ -274,11 +276,17 @@ mod tests {
     fn a_sweep_forgets_the_idle_and_goes_round() {
         let mut table = Table::new(RATE, 9, 0);
         for key in 0..4 {
-            take(&mut table, key, 2, u64::from(key));
+            take(&mut table, key, 1, u64::from(key) * 1_000);
         }
-        let swept: usize = (0..4).map(|_| table.sweep(10, 1, 11)).sum();
+        // Unused for nine seconds are 0 and 1; 1 has spent more than came back.
+        let place =
+            table.get(&1).map(|place| place.bucket.set_rate(Rate { micros_per_second: 1, burst: 2 }, 0));
+        assert!(place.is_some());
+        let swept: usize = (0..4).map(|_| table.sweep(9_000, 1, 10_000)).sum();
+        assert_eq!((swept, table.keys().copied().collect::<Vec<u32>>()), (1, vec![1, 2, 3]));
+        let swept: usize = (0..9).map(|_| table.sweep(7_000, 1, 10_000)).sum();
         assert_eq!(swept, 2);
-        assert_eq!(table.keys().copied().collect::<Vec<u32>>(), [2, 3]);
+        assert_eq!(table.keys().copied().collect::<Vec<u32>>(), [1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use konsul_limit::{
-    Address, Client, Custom, FOR_EVER, Kind, Left, Limits, List, Network, Now, Rate, Scope, Verdict,
+    Address, Client, Cost, Custom, FOR_EVER, Kind, Left, Limits, List, Network, Now, Rate, Scope, Verdict,
     client_text, network_text, read_client,
 };
 use konsul_node::code;
@@ -73,7 +73,7 @@ impl RateLimits {
     }
 
     /// Spends `cost`. Answers `(verdict, headers, ms to wait or -1, Unix second of the next token)`.
-    #[pyo3(signature = (scope, id, address, class_id, cost, now=None))]
+    #[pyo3(signature = (scope, id, address, class_id, cost, now=None, spent=0))]
     #[expect(clippy::too_many_arguments, reason = "Python's signature")]
     fn take<'py>(
         &self,
@@ -84,8 +84,10 @@ impl RateLimits {
         class_id: u8,
         cost: u32,
         now: Option<(u64, u64)>,
+        spent: u32,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let now = self.now(now);
+        let cost = Cost { more: cost, spent };
         let scope = match scope {
             0 => Scope::Address,
             1 => Scope::Key(id),

@@ -1,4 +1,4 @@
-"""How often a password may be guessed: from one address, and for one user name. On whatever else is limited."""
+"""How often a password may be guessed from one address and for one name, whatever else is limited or not."""
 
 from __future__ import annotations
 
