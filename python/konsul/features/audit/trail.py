@@ -166,6 +166,7 @@ def install(kernel: Kernel) -> None:
     trail = Trail(settings, node_id, path)
     _TRAILS[kernel.engine] = trail
     kernel.pipeline.audit = trail.log
+    kernel.hangups.append(trail.writer.reopen)
     logger().info(
         "audit",
         sink=settings.sink,
