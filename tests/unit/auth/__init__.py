@@ -1,0 +1,1 @@
+"""Who calls: tokens, keys, passwords, what is remembered."""
