@@ -63,7 +63,8 @@ class AuditLog:
             reason: why it was allowed or refused; empty: the outcome, unless it is a success.
             path: as sent, without the query.
             took_ns: nanoseconds since the request began; the event's time is that beginning.
-            body: hashed (SHA-256) unless the method only reads; never kept.
+            body: never kept; hashed (SHA-256) for verbs that are known, unless the method only reads or the
+                action is of `auth`: passwords are guessed from a hash.
         """
     def take(self) -> tuple[bytes, int, int, int] | None:
         """(lines, events, earliest and latest event in nanoseconds of Unix time), which leave the buffer."""

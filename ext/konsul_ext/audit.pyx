@@ -76,7 +76,8 @@ cdef class AuditLog:
         self._actors = {}
         self._actions = {}
         for verb, (action, kind, writes) in actions.items():
-            self._actions[verb] = prepared(action, kind, writes)
+            # Passwords are guessed from a hash: what is said to `/auth` leaves none.
+            self._actions[verb] = prepared(action, kind, writes, not action.startswith("auth."))
         text.data, text.size, text.room = NULL, 0, 0
         put_foreign(&text, as_bytes(node_id), NAME_MAX_BYTES)
         self._tail = b',"node_id":"' + PyBytes_FromStringAndSize(text.data, text.size) + b'"}\n'
@@ -136,7 +137,7 @@ cdef class AuditLog:
         why = as_bytes(reason or (outcome if outcome and outcome != "success" else ""))
         client_bytes, method_bytes, id_bytes = as_bytes(client), as_bytes(method), as_bytes(request_id)
         body_hash = None
-        if body is not None and PyBytes_GET_SIZE(body) and method not in READING:
+        if body is not None and action[3] and PyBytes_GET_SIZE(body) and method not in READING:
             body_hash = hashlib.sha256(body).hexdigest().encode()
         # From here on C only.
         clock_gettime(CLOCK_REALTIME, &now)
@@ -206,7 +207,7 @@ cdef class AuditLog:
             raise ValueError("an event id has 36 characters")
         if resources is not None:
             ids, omitted = ids_of(resources)
-        if body is not None and PyBytes_GET_SIZE(body) and method not in READING:
+        if body is not None and action[3] and PyBytes_GET_SIZE(body) and method not in READING:
             body_hash = hashlib.sha256(body).hexdigest().encode()
         b.data, b.size, b.room = NULL, 0, 0
         try:
@@ -221,9 +222,9 @@ cdef class AuditLog:
         cdef tuple action = self._actions.get(verb)
         if action is None:
             # Named by the route, such as `http.get`: few, and still bounded.
-            action = prepared(verb, verb.partition(".")[0], False)
+            action = prepared(verb, verb.partition(".")[0], None, False)
             if len(self._actions) < ACTIONS_MAX:
-                self._actions[verb] = (action[0], action[1], None)
+                self._actions[verb] = action
         return action
 
     cdef tuple _actor_of(self, object identity):

@@ -12,7 +12,7 @@ cdef enum:
 
 cdef bytes as_bytes(object text)
 cdef tuple ids_of(object resources)
-cdef tuple prepared(str action, str kind, object writes)
+cdef tuple prepared(str action, str kind, object writes, bint hashes)
 cdef tuple actor_members(object identity)
 cdef int put_bytes(Buffer* b, bytes text) except -1
 cdef int put_foreign(Buffer* b, bytes text, Py_ssize_t most) except -1

@@ -36,7 +36,8 @@ cdef tuple ids_of(object resources):
     return kept, given - len(kept)
 
 
-cdef tuple prepared(str action, str kind, object writes):
+cdef tuple prepared(str action, str kind, object writes, bint hashes):
+    """(text up to the result, text up to the id, whether it changes something, whether bodies are hashed)."""
     cdef Buffer text
     text.data, text.size, text.room = NULL, 0, 0
     put(&text, '","action":"', 12)
@@ -49,7 +50,7 @@ cdef tuple prepared(str action, str kind, object writes):
     put_byte(&text, c'"')
     middle = PyBytes_FromStringAndSize(text.data, text.size)
     shrink(&text, 0)
-    return head, middle, writes
+    return head, middle, writes, hashes
 
 
 cdef tuple actor_members(object identity):

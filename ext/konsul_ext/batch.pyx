@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
+from konsul_ext.admission cimport allow_all
 from konsul_ext.buffer cimport Buffer, pack_array, shrink
 from konsul_ext.kv cimport bin_size, is_json, pack_step, pack_value, refused, storable, submit_failed
 from konsul_ext.reading cimport read_freshness, settle
@@ -36,18 +37,18 @@ cdef int batch_get(Exchange ex) except -1:
 
 cdef int batch_set(Exchange ex) except -1:
     """POST /batch/kv/set."""
-    return ex.need_body(&_set) if not ex.query and _is_plain(ex) and ex.site.audit is None else ex.fall()
+    return ex.need_body(&_set) if not ex.query and _is_plain(ex) else ex.fall()
 
 
 cdef int batch_delete(Exchange ex) except -1:
     """POST /batch/kv/delete."""
-    return ex.need_body(&_delete) if not ex.query and _is_plain(ex) and ex.site.audit is None else ex.fall()
+    return ex.need_body(&_delete) if not ex.query and _is_plain(ex) else ex.fall()
 
 
 cdef bint _is_plain(Exchange ex) except -1:
-    """Nobody to ask about each key, and one format both ways."""
+    """One format both ways."""
     cdef bytes accept = ex.accept
-    if ex.site.authorise is not None or ex.site.kv_shape is None:
+    if ex.site.kv_shape is None:
         return False
     if is_json(ex.content_type):
         return accept is None or accept == b"*/*" or accept == b"application/json"
@@ -92,7 +93,9 @@ cdef list _keys(Exchange ex):
 cdef int _get(Exchange ex) except -1:
     ex.subject = _keys(ex)
     ex.verb = KV_BATCH_GET
-    return ex.fall() if ex.subject is None else settle(ex, &_read)
+    if ex.subject is None:
+        return ex.fall()
+    return settle(ex, &_read) if allow_all(ex, "kv:read", ex.subject, "kv.batch_get") else 0
 
 
 cdef int _read(Exchange ex) except -1:
@@ -143,7 +146,7 @@ cdef int _set(Exchange ex) except -1:
     finally:
         shrink(&entry, 0)
     ex.verb = KV_BATCH_SET
-    return _commit(ex, cases, list(items), "Successfully set %d keys")
+    return _commit(ex, cases, list(items), "Successfully set %d keys", "kv:write", "kv.batch_set")
 
 
 cdef bint _pack_puts(Exchange ex, Buffer* entry, dict items) except -1:
@@ -196,13 +199,15 @@ cdef int _delete(Exchange ex) except -1:
     finally:
         shrink(&entry, 0)
     ex.verb = KV_BATCH_DELETE
-    return _commit(ex, cases, keys, "Successfully deleted %d keys")
+    return _commit(ex, cases, keys, "Successfully deleted %d keys", "kv:delete", "kv.batch_delete")
 
 
-cdef int _commit(Exchange ex, bytes cases, list keys, str message) except -1:
+cdef int _commit(Exchange ex, bytes cases, list keys, str message, str needs, str action) except -1:
     ex.subject = {"message": message % len(keys), "keys": keys, "count": len(keys)}
     if not takes_write(ex):
         return ex.fall()
+    if not allow_all(ex, needs, keys, action):
+        return 0
     try:
         ticket = commit(ex, cases)
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol, TypeAlias, TypedDict
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -52,6 +52,30 @@ class NativeRequest(Protocol):
     def websocket(
         self, user: Any, subprotocol: str | None, headers: Headers, max_message_bytes: int
     ) -> Any: ...
+
+
+class Admission(TypedDict):
+    """Who is let in. Paths are compared with the one that routes see; a prefix ends with a slash."""
+
+    anonymous: Any
+    """The identity of whoever brings no credentials."""
+    unauthenticated: Callable[[str], Exception]
+    class_of: Callable[[str, str], str]
+    """(method, path) -> the route class that the limit slot is told."""
+    client_of: Callable[[str, bytes], str] | None
+    """(address of the peer, its X-Forwarded-For) -> the client's address. None: no proxy is trusted."""
+    requires_auth: bool
+    public_paths: Iterable[str]
+    public_prefixes: Iterable[str]
+    public_routes: Iterable[tuple[str, str]]
+    """(GET or POST, path) of what anybody may ask, whatever is configured."""
+
+
+class Audit(Protocol):
+    """As `konsul.kernel.pipeline.Audit`."""
+
+    def admits(self) -> bool: ...
+    def record(self, identity: Any, client: str, verb: str, *args: Any, **kwargs: Any) -> None: ...
 
 
 class Tally(Protocol):

@@ -17,10 +17,18 @@ cdef class Exchange:
     cdef int method
     cdef bytes raw_path, path, query, request_id, content_type, user_agent, accept
     cdef bytes idempotency_key, min_index, timeout, redirect  # as they are; read where they count
+    cdef bytes authorization, api_key, forwarded
+    cdef bint is_doubled  # credentials came in two headers of one name
     cdef bint origin, retry
     cdef bint close
     cdef Py_ssize_t declared  # content-length; 0: no body; -1: length unknown
+    # Who that is, what it may, and what the audit will say of it
     cdef object identity
+    cdef str route_class, action, reason
+    cdef object resources
+    cdef list rate  # headers of what is left of the client's rate
+    cdef bint is_public, is_audited, is_denied, is_charged
+    cdef int outcome
     # Its body
     cdef bytes body
     cdef list chunks
@@ -61,6 +69,8 @@ cdef class Exchange:
     cdef int count(self, int outcome) except -1
     cdef int crash(self, object error) except -1
     cdef int take_over(self, int status, object user) except -1
+    cdef int audit(self, int64_t took_ns) except -1
+    cdef int _record(self, str action, object resources, str outcome, str reason, int64_t took_ns) except -1
     cdef int leave(self) except -1
     cdef int finish(self) except -1
     cdef list own_headers(self, list given)

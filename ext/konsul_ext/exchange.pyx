@@ -9,6 +9,7 @@ import logging
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from konsul_ext.audit cimport AuditLog
 from konsul_ext.buffer cimport Buffer, put, put_json
 from konsul_ext.moment cimport monotonic_ns, put_time
 from konsul_ext.site cimport HEAD
@@ -27,6 +28,9 @@ cdef dict REASONS = {
     400: b"Bad Request", 404: b"Not Found", 408: b"Request Timeout", 413: b"Request Entity Too Large",
     500: b"Internal Server Error", 503: b"Service Unavailable",
 }
+cdef tuple OUTCOMES = ("success", "not_found", "cas_conflict", "error")
+cdef dict ACTIONS = {401: "auth.failed", 403: "access.denied", 429: "rate_limit.exceeded"}
+"""What a request that reached no verb is recorded as."""
 cdef str START = "http.response.start"
 cdef str BODY = "http.response.body"
 
@@ -186,6 +190,12 @@ cdef class Exchange:
     cdef list own_headers(self, list given):
         """What every answer carries besides the headers `given` by the application."""
         cdef list headers = [*given, (b"x-request-id", self.request_id), SERVER]
+        if self.route_class is not None:
+            self.rate = self.scope["konsul"].get("rate", self.rate)
+        if self.rate is not None:
+            headers.extend(self.rate)
+        if self.site.answer_headers is not None:
+            headers.extend(self.site.answer_headers)
         for header in given:
             if header[0] == b"x-konsul-index":
                 headers.remove(header)
@@ -207,6 +217,10 @@ cdef class Exchange:
         self.size = PyBytes_GET_SIZE(body)
         headers.append((b"x-request-id", self.request_id))
         headers.append(SERVER)
+        if self.rate is not None:
+            headers.extend(self.rate)
+        if self.site.answer_headers is not None:
+            headers.extend(self.site.answer_headers)
         if self.close:
             headers.append(CLOSE)
         elif self.dispatched:
@@ -231,6 +245,7 @@ cdef class Exchange:
 
     cdef int count(self, int outcome) except -1:
         """Counts the operation of a native route; `verb` below 0 counts nothing."""
+        self.outcome = outcome
         if self.verb >= 0:
             self.site.series.count(self.verb, outcome)
         return 0
@@ -255,6 +270,8 @@ cdef class Exchange:
         self.answered = True
         self.status = status
         self.user = user
+        if self.is_audited:
+            self.audit(monotonic_ns() - self.begun_ns)
         self.scope = None
         self.proto = None
         self.body = None
@@ -303,4 +320,43 @@ cdef class Exchange:
             site.series.observe(self.route, self.method, self.status, took_ns)
         site.log.line(self.request_id, self.method_name, self.raw_path, self.status, took_ns, self.size,
                       self.client, self.user_agent)
+        if self.is_audited:
+            self.audit(took_ns)
         return self.leave()
+
+    cdef int audit(self, int64_t took_ns) except -1:
+        """Records what the request did, now that its status is known: what verbs did, else what it was."""
+        cdef object about, acts = None
+        self.is_audited = False
+        about = self.scope.get("konsul") if self.fell and self.scope is not None else None
+        if about is not None:
+            acts = about.get("acts")
+        try:
+            if acts:
+                for act in acts:
+                    self._record(act.action, list(act.resources), act.outcome, act.reason, took_ns)
+                if about.get("more_acts"):
+                    more = f"{about['more_acts']} more acts"
+                    self._record("http." + self.method_name.lower(), None, "", more, took_ns)
+            elif self.action is not None:
+                outcome = "denied" if self.is_denied else OUTCOMES[self.outcome]
+                self._record(self.action, self.resources, outcome, self.reason, took_ns)
+            elif self.status >= 400 or not self.is_public:
+                action = ACTIONS.get(self.status) or "http." + self.method_name.lower()
+                self._record(action, None, "", self.reason, took_ns)
+        except Exception as error:
+            logging.getLogger("konsul.front").error("an audit event was lost", exc_info=error)
+        return 0
+
+    cdef int _record(self, str action, object resources, str outcome, str reason, int64_t took_ns) except -1:
+        cdef AuditLog log = self.site.log_of_acts
+        if reason is None:
+            reason = ""
+        if log is not None:
+            return log.event(self.identity, self.client, action, resources, outcome, reason, self.method_name,
+                             self.raw_path, self.status, took_ns, self.request_id, self.body)
+        self.site.audit.record(
+            self.identity, self.client, action, resources, outcome, reason, method=self.method_name,
+            path=self.raw_path, status=self.status, took_ns=took_ns, request_id=self.request_id,
+            body=self.body)
+        return 0

@@ -12,7 +12,6 @@ cdef class Front:
 
     cdef Exchange _open(self, dict scope, object proto)
     cdef int _begin(self, Exchange ex) except -1
-    cdef int _admit(self, Exchange ex) except -1
     cdef int _dispatch(self, Exchange ex) except -1
     cdef int _dispatch_batch(self, Exchange ex) except -1
     cdef dict _about(self, Exchange ex)

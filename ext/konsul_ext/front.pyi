@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, final
 
 from konsul_ext.contract import (
+    Admission,
     App,
+    Audit,
     Completion,
     Headers,
     NativeCore,
@@ -22,7 +24,7 @@ class Front:
     """What answers every request: as an ASGI application, or given to the listener as its `answer`.
 
     Every request gets an id, limits on head and body, CORS, a decoded path, the slots `identify` and
-    `limit`, a line in the access log and a count. Plain cases of the data plane are answered here with one
+    `limit`, an event in the audit, a line in the access log and a count. Plain cases of the data plane are answered here with one
     call into `core`; everything else goes to `app`, which finds the body whole, `scope["path"]` decoded
     once without `/v1` and trailing slashes, and `scope["konsul"]`: request_id, client, identity (if there
     is a slot for it), route, which `app` sets to the template that matched, and behind the listener lines,
@@ -56,10 +58,12 @@ class Front:
         log_level: Literal["debug", "info", "warn", "error"] | str = "info",
         log_fd: int = 2,
         log_buffer_bytes: int = 4_194_304,
-        identify: Callable[[Mapping[bytes, bytes], str], Any] | None = None,
-        limit: Callable[[Any, str], None] | None = None,
-        authorise: Callable[[Any, str, str], None] | None = None,
-        audit: object | None = None,
+        identify: Callable[[bytes | None, bytes | None, bytes | None], Any] | None = None,
+        limit: Callable[[Any, str, str, int], Headers] | None = None,
+        authorise: Callable[[Any, str, str], str] | None = None,
+        audit: Audit | None = None,
+        admission: Admission | None = None,
+        answer_headers: Headers | None = None,
     ) -> None:
         """Builds the front; starts nothing.
 
@@ -70,9 +74,11 @@ class Front:
             shapes: compiled `Shape`s by name: kv, kv_metadata, service. A route without its shape goes to
                 `app`; all do without `raise_for`, `render` and `kv_refusal`.
             kv_refusal: (key, expected index, current index) -> the error of a failed compare-and-set.
-            identify, limit, authorise: the slots of `konsul.kernel.pipeline`; they refuse by raising. None is
-                open and costs nothing. `authorise` is asked for native routes only.
-            audit: when filled, native writes go to the application, which audits.
+            identify, limit, authorise, audit: the slots of `konsul.kernel.pipeline`; they refuse by raising.
+                None is open and costs nothing. `authorise` is asked for native routes only. An `AuditLog`
+                is written to without a Python call.
+            admission: who is let in; needed with any slot but `authorise` filled. None: everybody.
+            answer_headers: what every answer carries besides.
             write_id: (Idempotency-Key, identity, method, path as sent, query, body) -> the 16 bytes under
                 which the core applies the write once; raises for a key it cannot take.
             redirect_writes: writes go to the application while this node may not lead.

@@ -6,6 +6,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from konsul_ext.access_log cimport AccessLog
+from konsul_ext.admission cimport admit
+from konsul_ext.audit cimport AuditLog
 from konsul_ext.batch cimport batch_delete, batch_get, batch_set
 from konsul_ext.head cimport BAD_PATH, BODY_TOO_LARGE, PREFLIGHT, TOO_LONG, read_head, read_path
 from konsul_ext.kv cimport kv_delete, kv_get, kv_put
@@ -38,7 +40,8 @@ cdef class Front:
                  Py_ssize_t max_held_bytes=268435456, int body_timeout_ms=30000, int write_timeout_ms=5000,
                  write_id=None, bint redirect_writes=False,
                  str access_log="all", str log_format="json", str log_level="info", int log_fd=2,
-                 Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None):
+                 Py_ssize_t log_buffer_bytes=4194304, identify=None, limit=None, authorise=None, audit=None,
+                 admission=None, list answer_headers=None):
         cdef Site site = Site()
         site.log = AccessLog(access_log, log_format, log_level, log_fd, log_buffer_bytes)
         # Without words for refusals there are no native routes.
@@ -59,13 +62,17 @@ cdef class Front:
         site.body_timeout_ns = <long long>body_timeout_ms * 1000000
         site.write_timeout_ms = write_timeout_ms
         site.identify, site.limit, site.authorise, site.audit = identify, limit, authorise, audit
+        site.log_of_acts = audit if isinstance(audit, AuditLog) else None
+        site.answer_headers = answer_headers or None
+        self._guarded = admission is not None
+        if admission is not None:
+            _set_admission(site, admission)
         site.series = Series()
         site.to_app = self._to_app
         self.site = site
         self.app = app
         self._tasks = set()
         self._sweep_s = min(1.0, body_timeout_ms / 4000)
-        self._guarded = identify is not None or limit is not None
         self._kv = site.series.route("/kv/{key}")
         self._service = site.series.route("/services/{name}")
         self._heartbeat = site.series.route("/heartbeat/{name}")
@@ -197,24 +204,12 @@ cdef class Front:
         if head == BODY_TOO_LARGE:
             ex.close = True
             return ex.respond_text(413, b"Request Entity Too Large")
-        if self._guarded and not self._admit(ex):
+        if self._guarded and not admit(ex):
             return 0
         ex.dispatched = True
         if ex.proto is not None and ex.scope["type"] == "websocket":
             return ex.fall()
         return self._dispatch(ex)
-
-    cdef int _admit(self, Exchange ex) except -1:
-        """The identify and limit slots; 0 if one of them refused."""
-        try:
-            if self.site.identify is not None:
-                ex.identity = self.site.identify(dict(ex.scope["headers"]), ex.client)
-            if self.site.limit is not None:
-                self.site.limit(ex.identity, ex.client)
-        except Exception as error:
-            ex.refuse_with(error)
-            return 0
-        return 1
 
     cdef int _dispatch(self, Exchange ex) except -1:
         """Native routes in their plain spelling; everything else is the application's."""
@@ -265,6 +260,7 @@ cdef class Front:
         """Runs the application once the body is whole; what a native route had begun is forgotten."""
         ex.route = self._unmatched
         ex.verb = -1
+        ex.action = ex.resources = ex.reason = None
         if ex.body is None and ex.declared != 0:
             ex.need_body(&_whole)
         elif ex.proto is not None:
@@ -282,16 +278,17 @@ cdef class Front:
         task.add_done_callback(self._tasks.discard)
 
     cdef dict _about(self, Exchange ex):
-        return {
-            "request_id": ex.request_id.decode(), "identity": ex.identity, "client": ex.client, "route": None,
-        }
+        about = {"request_id": ex.request_id.decode(), "client": ex.client, "route": None}
+        if self._guarded:
+            about["identity"] = ex.identity
+            about["public"] = ex.is_public
+            about["class"] = None if ex.is_charged else ex.route_class
+        return about
 
     async def _run_app(self, Exchange ex, receive, send):
         cdef dict about = self._about(ex)
         cdef object proto = ex.proto
         scope = ex.scope
-        if ex.identity is None:
-            del about["identity"]
         if proto is not None:
             about["lines"] = Lines(ex)
         scope["konsul"] = about
@@ -330,12 +327,10 @@ cdef class Front:
             if read_path(ex) == BAD_PATH:
                 await send({"type": "websocket.close", "code": 1008})
                 return
-            about = self._about(ex)
-            if self._guarded:
-                about["identity"] = self.site.identify(dict(scope["headers"]), ex.client)
-            else:
-                del about["identity"]
-            scope["konsul"] = about
+            if self._guarded and not admit(ex):
+                await _deny(scope, send, ex.start, ex.tail)
+                return
+            scope["konsul"] = self._about(ex)
             scope["path"] = ex.path.decode()
             # Several in one header are one text here; applications expect a list of names.
             scope["subprotocols"] = [
@@ -347,8 +342,31 @@ cdef class Front:
             del scope["method"]
             await self.app(scope, receive, send)
         finally:
-            ex.status = 101
-            ex.finish()
+            if not ex.answered:
+                ex.status = 101
+                ex.fell = True
+                ex.finish()
+
+
+cdef int _set_admission(Site site, dict admission) except -1:
+    site.anonymous, site.unauthenticated = admission["anonymous"], admission["unauthenticated"]
+    site.class_of, site.client_of = admission["class_of"], admission["client_of"]
+    site.requires_auth = admission["requires_auth"]
+    site.public_paths = frozenset([path.encode() for path in admission["public_paths"]])
+    site.public_prefixes = tuple([path.encode() for path in admission["public_prefixes"]])
+    routes = admission["public_routes"]
+    site.public_gets = frozenset([path.encode() for method, path in routes if method == "GET"])
+    site.public_posts = frozenset([path.encode() for method, path in routes if method == "POST"])
+    return 0
+
+
+async def _deny(scope, send, start, tail):
+    """Refuses an upgrade, in words if the server can pass them on."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({**start, "type": "websocket.http.response.start"})
+        await send({**tail, "type": "websocket.http.response.body"})
+    else:
+        await send({"type": "websocket.close", "code": 1008})
 
 
 cdef int _whole(Exchange ex) except -1:

@@ -97,6 +97,14 @@ cdef int read_head(Exchange ex) except -1:
         elif _is(name, size, "x-konsul-redirect", 17):
             if ex.redirect is None:
                 ex.redirect = value_object
+        elif _is(name, size, "authorization", 13):
+            ex.is_doubled = ex.is_doubled or ex.authorization is not None
+            ex.authorization = value_object
+        elif _is(name, size, "x-api-key", 9):
+            ex.is_doubled = ex.is_doubled or ex.api_key is not None
+            ex.api_key = value_object
+        elif _is(name, size, "x-forwarded-for", 15):
+            ex.forwarded = value_object if ex.forwarded is None else ex.forwarded + b"," + value_object
         elif _is(name, size, "accept", 6):
             if ex.accept is None:
                 ex.accept = value_object

@@ -10,6 +10,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp
 
+from konsul_ext.admission cimport allow
 from konsul_ext.buffer cimport Buffer, pack_array, pack_bin, pack_u64, put, put_byte, put_decimal, put_json
 from konsul_ext.reading cimport UNSAID, freshness_of, settle
 from konsul_ext.site cimport (
@@ -70,19 +71,6 @@ cdef int refused(Exchange ex, tuple completion) except -1:
     return ex.refuse_with(ex.site.error(completion[1], text.decode("utf-8", "replace")))
 
 
-cdef int allow(Exchange ex, str needs, object resource) except -1:
-    """1 if the authorise slot lets the caller pass; otherwise it has been answered."""
-    if ex.site.authorise is None:
-        return 1
-    try:
-        ex.site.authorise(ex.identity, needs, resource.decode() if type(resource) is bytes else resource)
-    except Exception as error:
-        ex.count(ERROR)
-        ex.refuse_with(error)
-        return 0
-    return 1
-
-
 cdef int kv_get(Exchange ex) except -1:
     """GET /kv/{key}, with `?metadata=true` or `?raw`."""
     cdef Site site = ex.site
@@ -95,7 +83,7 @@ cdef int kv_get(Exchange ex) except -1:
     if (site.kv_metadata_shape if ex.expected & METADATA else site.kv_shape) is None:
         return ex.fall()
     ex.verb = KV_GET if ex.expected & RAW else KV_GET_JSON
-    if not allow(ex, "kv:read", key):
+    if not allow(ex, "kv:read", key, "kv.get" if ex.expected & RAW else "kv.get_json"):
         return 0
     ex.subject = key
     return settle(ex, &_get)
@@ -180,7 +168,7 @@ cdef Py_ssize_t bin_size(const uint8_t* cell, Py_ssize_t* head) noexcept:
 cdef int kv_put(Exchange ex) except -1:
     """PUT /kv/{key} with a plain JSON body, or any body under `?raw`."""
     cdef bytes query = ex.query
-    if ex.site.audit is not None or ex.site.kv_shape is None:
+    if ex.site.kv_shape is None:
         return ex.fall()
     if PyBytes_GET_SIZE(query) == 0:
         return ex.need_body(&_put_json) if is_json(ex.content_type) else ex.fall()
@@ -229,7 +217,7 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     if key is None or size > site.max_value_bytes or not takes_write(ex):
         return ex.fall()
     ex.verb = KV_SET
-    if not allow(ex, "kv:write", key):
+    if not allow(ex, "kv:write", key, "kv.set"):
         return 0
     b = site.clean_scratch()
     pack_array(b, 3)
@@ -287,12 +275,12 @@ cdef int kv_delete(Exchange ex) except -1:
     cdef const char* data
     cdef Py_ssize_t size
     cdef bint guarded = PyBytes_GET_SIZE(ex.query) > 0
-    if key is None or site.kv_shape is None or site.audit is not None or (guarded and not read_cas(ex)):
+    if key is None or site.kv_shape is None or (guarded and not read_cas(ex)):
         return ex.fall()
     if not takes_write(ex):
         return ex.fall()
     ex.verb = KV_DELETE
-    if not allow(ex, "kv:delete", key):
+    if not allow(ex, "kv:delete", key, "kv.delete"):
         return 0
     data = PyBytes_AS_STRING(key)
     size = PyBytes_GET_SIZE(key)

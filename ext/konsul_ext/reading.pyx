@@ -92,6 +92,7 @@ cdef int _refused(Exchange ex, tuple completion) except -1:
     cdef int code = completion[1]
     cdef str wanted = "linearizable" if ex.freshness == LINEARIZABLE else "default"
     ex.verb = -1  # nothing was read
+    ex.action = None
     if code != TIMED_OUT and code != NO_LEADER:
         return refused(ex, completion)
     detail = TOO_LATE if code == TIMED_OUT else (<bytes>completion[4]).decode("utf-8", "replace")

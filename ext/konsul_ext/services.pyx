@@ -4,8 +4,9 @@ application's."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
+from konsul_ext.admission cimport allow
 from konsul_ext.buffer cimport Buffer, pack_array, put
-from konsul_ext.kv cimport allow, pack_step, refused, submit_failed
+from konsul_ext.kv cimport pack_step, refused, submit_failed
 from konsul_ext.reading cimport read_freshness, settle
 from konsul_ext.site cimport ERROR, NOT_FOUND, SERVICE_DEREGISTER, SERVICE_GET, SUCCESS, Site
 from konsul_ext.writing cimport commit, takes_write
@@ -44,7 +45,7 @@ cdef int service_get(Exchange ex, Py_ssize_t prefix) except -1:
     if not read_freshness(ex):
         return ex.fall()  # also a long-poll, `index=`, which the application keeps waiting
     ex.verb = SERVICE_GET
-    if not allow(ex, "service:read", name):
+    if not allow(ex, "service:read", name, "service.get"):
         return 0
     ex.subject = name
     return settle(ex, &_get)
@@ -69,7 +70,7 @@ cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
     if not takes_write(ex):
         return ex.fall()
     ex.verb = -1
-    if not allow(ex, "service:write", name):
+    if not allow(ex, "service:write", name, HEARTBEAT):
         return 0
     ex.subject = name
     try:
@@ -85,6 +86,7 @@ cdef int _renewed(Exchange ex, tuple completion) except -1:
     cdef int status = completion[1]
     outcome = "success" if status == 0 else "not_found" if status == 2 else "error"
     ex.site.tally.add(HEARTBEAT, outcome, name.decode())
+    ex.count(SUCCESS if status == 0 else NOT_FOUND if status == 2 else ERROR)
     if status == 2:
         return ex.refuse(404, b"Service not found")
     if status != 0:
@@ -102,12 +104,12 @@ cdef int service_deregister(Exchange ex, Py_ssize_t prefix) except -1:
     cdef Buffer* b
     cdef bytes name = _name(ex, prefix)
     cdef bytes key
-    if name is None or ex.query or site.audit is not None or site.service_shape is None:
+    if name is None or ex.query or site.service_shape is None:
         return ex.fall()
     if not takes_write(ex):
         return ex.fall()
     ex.verb = SERVICE_DEREGISTER
-    if not allow(ex, "service:deregister", name):
+    if not allow(ex, "service:deregister", name, "service.deregister"):
         return 0
     ex.subject = name
     key = _key(name)

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from konsul_ext.access_log cimport AccessLog
+from konsul_ext.audit cimport AuditLog
 from konsul_ext.buffer cimport Buffer
 from konsul_ext.moment cimport Stamp
 from konsul_ext.series cimport Series
@@ -44,6 +45,13 @@ cdef class Site:
     cdef bint redirect_writes
     # Pipeline slots; None is open
     cdef object identify, limit, authorise, audit
+    cdef AuditLog log_of_acts  # `audit`, if it is the compiled one
+    # Admission
+    cdef object anonymous, unauthenticated, class_of, client_of
+    cdef bint requires_auth
+    cdef frozenset public_paths, public_gets, public_posts
+    cdef tuple public_prefixes
+    cdef list answer_headers  # None, or what every answer carries besides
     # Limits
     cdef Py_ssize_t max_head_bytes, max_body_bytes, max_value_bytes, max_key_bytes
     cdef Py_ssize_t max_held_bytes

@@ -6,19 +6,33 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from konsul.kernel.node import Kernel
 from tests.contract.front_ways import AsgiWay, Call, DirectWay, Reply, Way, compiled, plain, start_node
 
 
 class Trio:
     """The three ways and the loop they live on."""
 
-    def __init__(self, root: str, behind: Callable[[Any], Any] = lambda core: core, **environ: str) -> None:
-        """`behind` puts something before each node's core."""
+    def __init__(
+        self,
+        root: str,
+        behind: Callable[[Any], Any] = lambda core: core,
+        guard: Callable[[Kernel], None] | None = None,
+        **environ: str,
+    ) -> None:
+        """`behind` puts something before each node's core, `guard` into its pipeline."""
         self.runner = asyncio.Runner()
-        self.runner.run(self._start(root, behind, environ))
+        self.runner.run(self._start(root, behind, guard, environ))
 
-    async def _start(self, root: str, behind: Callable[[Any], Any], environ: dict[str, str]) -> None:
-        self.kernels = [await start_node(f"{root}/{name}", environ) for name in ("plain", "asgi", "direct")]
+    async def _start(
+        self,
+        root: str,
+        behind: Callable[[Any], Any],
+        guard: Callable[[Kernel], None] | None,
+        environ: dict[str, str],
+    ) -> None:
+        names = ("plain", "asgi", "direct")
+        self.kernels = [await start_node(f"{root}/{name}", environ, guard) for name in names]
         for kernel in self.kernels:
             kernel.engine.core = behind(kernel.engine.core)
         self.fronts = [compiled(kernel) for kernel in self.kernels[1:]]

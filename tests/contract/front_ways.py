@@ -6,15 +6,16 @@ import asyncio
 import re
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from konsul.doors.http.admission import Admission
 from konsul.doors.http.app import create_app
 from konsul.doors.http.plain_front import PlainFront
 from konsul.engine import Engine, Options
 from konsul.features import FEATURES
 from konsul.kernel import settings
 from konsul.kernel.config import load
-from konsul.kernel.feature import load_all
+from konsul.kernel.feature import Feature, load_all
 from konsul.kernel.node import Kernel
 from konsul.server.front import make_front
 from konsul_ext.front import Front
@@ -222,9 +223,18 @@ class DirectWay:
         return asked.collected.reply()
 
 
-async def start_node(data_dir: str, environ: dict[str, str] | None = None) -> Kernel:
-    """A node in memory mode with every feature."""
-    features = load_all(FEATURES)
+GUARDS: Final = frozenset(("audit", "auth", "acl", "ratelimit"))
+"""Features that fill the pipeline; with played ones in their place a node is composed without them."""
+
+
+async def start_node(
+    data_dir: str,
+    environ: dict[str, str] | None = None,
+    guard: Callable[[Kernel], None] | None = None,
+) -> Kernel:
+    """A node in memory mode with every feature, or with `guard` in place of those that fill the pipeline."""
+    words = FEATURES if guard is None else tuple(word for word in FEATURES if word not in GUARDS)
+    features = load_all(words if guard is None else (*words, Feature(name="played", install=guard)))
     groups = [*settings.GROUPS, *(each.config for each in features if each.config is not None)]
     config = load(groups, environ={"KONSUL_ACCESS_LOG": "off", **(environ or {})})
     kernel = Kernel(Engine(Options(data_dir=data_dir, backend="memory")), config, features)
@@ -242,6 +252,7 @@ def plain(kernel: Kernel) -> PlainFront:
         body_timeout_ms=http.body_timeout_ms,
         access_log="off",
         contact=kernel.engine.contact,
+        admission=Admission(kernel),
     )
 
 

@@ -14,17 +14,32 @@ import pytest
 
 from konsul.doors.http.app import create_app, refusal
 from konsul.engine import raise_for
-from konsul.errors import Forbidden, RateLimited, Unauthenticated
+from konsul.errors import Unauthenticated
 from konsul.features.kv.commands import refusal as kv_refusal
 from konsul.features.kv.tables import METADATA, PLAIN
 from konsul.kernel.node import Kernel
+from konsul.kernel.pipeline import ANONYMOUS
+from konsul.kernel.route_classes import class_of
+from konsul_ext.audit import AuditLog
+from konsul_ext.contract import Admission
 from konsul_ext.front import Front
 from tests.contract.front_ways import AsgiWay, Asked, Call, DirectWay, Reply, start_node
+from tests.contract.played_guard import KNOWN, PlayedGuard
 from tests.waiting import until_async
 
 JSON = (b"content-type", b"application/json")
 PUT = Call("PUT", b"/kv/k", b"", b'{"value":"v"}', (JSON,))
 GET = Call("GET", b"/kv/k")
+ADMISSION: Admission = {
+    "anonymous": ANONYMOUS,
+    "unauthenticated": Unauthenticated,
+    "class_of": class_of,
+    "client_of": None,
+    "requires_auth": False,
+    "public_paths": (),
+    "public_prefixes": (),
+    "public_routes": (),
+}
 
 
 class Bench:
@@ -265,39 +280,29 @@ async def test_requests_and_operations_are_counted(folder: Path) -> None:
 
 
 @story
-async def test_slots_are_asked(folder: Path) -> None:
-    """A filled slot is asked about every request, native or not, and its refusal is the answer."""
-    asked: list[Any] = []
+async def test_what_is_done_natively_is_recorded_natively(folder: Path) -> None:
+    """Writes stay native with an audit, and its log gets a line for each without a Python call."""
+    log = AuditLog({"kv.set": ("kv.set", "kv", True)}, "n1")
+    async with bench(folder, audit=log, admission=ADMISSION) as on:
+        assert [reply.status for reply in await both(on, PUT)] == [200, 200]
+        assert on.front.snapshot()["operations"] == [("kv.set", "success", 2)]
+    taken = log.take()
+    assert taken is not None
+    lines = [orjson.loads(line) for line in taken[0].splitlines()]
+    assert [(line["action"], line["resource"]["id"], line["http_status"]) for line in lines] == [
+        ("kv.set", "k", 200),
+        ("kv.set", "k", 200),
+    ]
 
-    def identify(headers: Any, client: str) -> str:
-        asked.append(client)
-        if b"authorization" not in headers:
-            raise Unauthenticated("missing authorization header")
-        return str(headers[b"authorization"].decode())
 
-    def limit(identity: str, _client: str) -> None:
-        if identity == "greedy":
-            raise RateLimited("rate limit exceeded")
-
-    def authorise(identity: str, needs: str, resource: str) -> None:
-        if (identity, needs) == ("reader", "kv:write"):
-            raise Forbidden(f"no {needs} on {resource}")
-
-    def called(name: bytes, call: Call) -> Call:
-        return Call(call.method, call.path, call.query, call.body, (*call.headers, (b"authorization", name)))
-
-    async with bench(folder, identify=identify, limit=limit, authorise=authorise) as on:
-        cases = [
-            (PUT, 401),
-            (Call("GET", b"/nothing"), 401),
-            (called(b"greedy", GET), 429),
-            (called(b"reader", PUT), 403),
-            (called(b"writer", PUT), 200),
-            (called(b"reader", GET), 200),
-        ]
-        for call, status in cases:
-            assert [reply.status for reply in await both(on, call)] == [status, status], call
-        assert asked == ["192.0.2.7"] * 2 * len(cases)
+@story
+async def test_every_answer_has_the_headers_of_the_node(folder: Path) -> None:
+    """What the server wants on every answer is on native ones, on the application's, and on refusals."""
+    header = (b"strict-transport-security", b"max-age=60")
+    async with bench(folder, answer_headers=[header]) as on:
+        for call in (PUT, GET, Call("GET", b"/nothing"), Call("GET", b"/%ff")):
+            for reply in await both(on, call):
+                assert header in reply.headers
 
 
 @story
@@ -309,38 +314,28 @@ async def test_a_websocket_reaches_the_application_prepared(folder: Path) -> Non
         seen.append((scope["path"], scope["konsul"]["identity"], await receive()))
         await send({"type": "websocket.close"})
 
-    def identify(_headers: Any, client: str) -> str:
-        return f"somebody at {client}"
-
-    async with bench(folder, app=app, identify=identify) as on:
+    guard = PlayedGuard()
+    async with bench(folder, app=app, identify=guard.identify, admission=ADMISSION) as on:
         for path in (b"/v1/kv/watch/a%2Fb/", b"/%ff"):
-            asked = Asked(Call("GET", path))
+            asked = Asked(Call("GET", path, b"token=ann"))
             asked.scope["type"] = "websocket"
             on.front.answer(asked.scope, asked)
             await until_async(lambda: on.front.snapshot()["in_flight"] == 0, "the request to end")
             seen.append(asked.collected.reply().status)
-    connected = ("/kv/watch/a/b", "somebody at 192.0.2.7", {"type": "websocket.connect"})
+    connected = ("/kv/watch/a/b", KNOWN[b"Bearer ann"], {"type": "websocket.connect"})
     assert seen == [connected, 403, 400]
-
-
-@story
-async def test_audited_writes_go_to_the_application(folder: Path) -> None:
-    """With an audit slot, writes take the way through the application, which audits them."""
-    async with bench(folder, audit=lambda *_: None) as on:
-        assert [reply.status for reply in await both(on, PUT)] == [200, 200]
-        assert on.front.snapshot()["operations"] == []
-        assert on.kernel.pipeline.tally.counts == {("kv.set", "success"): 2}
 
 
 @story
 async def test_a_defect_is_answered(folder: Path) -> None:
     """A defect of the front is a 500 and not a hung request."""
 
-    def broken(_headers: Any, _client: str) -> str:
+    def broken(*_given: bytes | None) -> str:
         raise ZeroDivisionError
 
-    async with bench(folder, identify=broken) as on:
-        assert [reply.status for reply in await both(on, GET)] == [500, 500]
+    called = Call("GET", b"/kv/k", headers=((b"authorization", b"Bearer ann"),))
+    async with bench(folder, identify=broken, admission=ADMISSION) as on:
+        assert [reply.status for reply in await both(on, called)] == [500, 500]
         assert on.front.snapshot()["in_flight"] == 0
 
 

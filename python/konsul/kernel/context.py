@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from konsul.kernel.command import Verb
-from konsul.kernel.pipeline import Identity, Pipeline
+from konsul.kernel.pipeline import ANONYMOUS, Identity, Pipeline
 from konsul.kernel.writing import PLAIN_TERMS, Terms, part_of
 
 if TYPE_CHECKING:
     from konsul.engine import Applied, Engine, Sight
     from konsul.kernel.config import Config
+    from konsul.kernel.node import Kernel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +62,20 @@ class Context:
     def part(self, number: int) -> Context:
         """The context of one of several entries: each is applied once by itself. Number them alike."""
         return replace(self, terms=replace(self.terms, write_id=part_of(self.terms.write_id, number)))
+
+    @classmethod
+    def within(cls, kernel: Kernel, about: MutableMapping[str, Any], terms: Terms = PLAIN_TERMS) -> Context:
+        """The context of a request or connection, from what the front put into its scope as `konsul`."""
+        return cls(
+            engine=kernel.engine,
+            config=kernel.config,
+            identity=about.get("identity", ANONYMOUS),
+            request_id=about.get("request_id", ""),
+            client_addr=about.get("client", ""),
+            pipeline=kernel.pipeline,
+            terms=terms,
+            noted=about,
+        )
 
     def _note(self, applied: Applied) -> Applied:
         self.noted["index"] = max(applied.index, self.noted.get("index") or 0)

@@ -37,6 +37,11 @@ def rfc3339_now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def rfc3339(seconds: int) -> str:
+    """A Unix time in whole seconds as the API writes it: `2026-01-02T03:04:05Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _stamp(_logger: object, method: str, event: Event) -> Event:
     event["level"] = _SHORT.get(method, method)
     event["ts"] = rfc3339_now()

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 
-from konsul.errors import Conflict, Forbidden, KonsulError, NotFound, Unauthenticated
+from konsul.errors import (
+    Blocked,
+    Conflict,
+    Forbidden,
+    KonsulError,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+)
+from konsul.kernel.route_classes import BATCH, ITEMS
 from konsul.kernel.writing import send_to_leader
 
 if TYPE_CHECKING:
@@ -236,6 +245,8 @@ class Pipeline:
         error: BaseException | None = None
         reason = ""
         try:
+            if self.limit is not None and touched and context.noted.get("class") == BATCH:
+                self.charge(context, ITEMS, len(touched))
             if self.authorise is not None and verb.needs != PUBLIC:
                 for needs, resource in touched or [(verb.needs, "")]:
                     reason = self.authorise(context.identity, needs, resource)
@@ -257,6 +268,21 @@ class Pipeline:
                 note_act(context.noted, _act(verb, resources, error, outcome, reason))
 
 
+    def charge(self, context: Context, route_class: str, cost: int) -> None:
+        """Spends more of the caller's rate than the request itself did; the answer's headers will tell.
+
+        Raises:
+            RateLimited, Blocked.
+        """
+        if self.limit is None:
+            return
+        try:
+            context.noted["rate"] = self.limit(context.identity, context.client_addr, route_class, cost)
+        except RateLimited as error:
+            context.noted["rate"] = error.headers
+            raise
+
+
 def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
     """Keeps what a request did until its final status is known: the front records it then."""
     acts: list[Act] = noted.setdefault("acts", [])
@@ -267,7 +293,7 @@ def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
 
 
 def _act(verb: AnyVerb, resources: list[str], error: BaseException | None, outcome: str, reason: str) -> Act:
-    if isinstance(error, Unauthenticated | Forbidden):
+    if isinstance(error, Unauthenticated | Forbidden | Blocked | RateLimited):
         outcome = "denied"
         reason = getattr(error, "reason", "") or str(error)
     return Act(verb.name, tuple(resources), outcome, reason)

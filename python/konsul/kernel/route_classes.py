@@ -1,8 +1,9 @@
 """What kind of work a request is, for its price: read, write, list, batch, login, admin, graphql or watch.
 
-The limit slot is called with cost 1 and one of these; of a batch and of an operation of GraphQL once more, with
-ITEMS or COMPLEXITY and how many. What one of each costs is the rate limit's business.
+The limit slot is called with cost 1 and one of these; of a batch and of an operation of GraphQL once more,
+with ITEMS or COMPLEXITY and how many. What one of each costs is the rate limit's business.
 """
+
 from __future__ import annotations
 
 from typing import Final

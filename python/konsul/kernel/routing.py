@@ -54,6 +54,8 @@ class Route(APIRoute):
         super().__init__(path, endpoint, **options)
         if needs not in (PUBLIC, AUTHENTICATED) and _NEEDS.fullmatch(needs) is None:
             raise TypeError(f"{path} needs {needs!r}: expected public, authenticated or resource:capability")
+        if needs == PUBLIC and "{" in path:
+            raise TypeError(f"{path} is public, and such paths are compared as they are written")
         self.needs = needs
         self._is_checked = needs == AUTHENTICATED or needs.partition(":")[0] in WITHOUT_SELECTOR
         # ASCII: U+212A must not match `k`. DOTALL and \Z: a key may hold or end with a line feed, a static
@@ -215,16 +217,8 @@ async def context(request: Request) -> Context:
     kernel: Kernel = request.app.state.kernel
     about: dict[str, Any] = request.scope.get("konsul", {})
     identity = about.get("identity", ANONYMOUS)
-    return Context(
-        engine=kernel.engine,
-        config=kernel.config,
-        identity=identity,
-        request_id=about.get("request_id", ""),
-        client_addr=about.get("client", ""),
-        pipeline=kernel.pipeline,
-        terms=await _terms(request, identity, kernel.config.of(ClusterSettings)),
-        noted=about,
-    )
+    terms = await _terms(request, identity, kernel.config.of(ClusterSettings))
+    return Context.within(kernel, about, terms)
 
 
 async def _terms(request: Request, identity: Identity, cluster: ClusterSettings) -> Terms:

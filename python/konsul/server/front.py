@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
+from konsul.doors.http.admission import Admission
 from konsul.doors.http.app import refusal
 from konsul.doors.http.plain_front import PlainFront
 from konsul.engine import raise_for
@@ -36,8 +37,9 @@ class AnyFront(Protocol):
     def close(self) -> None: ...
 
 
-def make_front(kernel: Kernel, app: App) -> AnyFront:
-    """The front before `app`, set up from the configuration."""
+def make_front(kernel: Kernel, app: App, answer_headers: Sequence[tuple[bytes, bytes]] = ()) -> AnyFront:
+    """The front before `app`, set up from the configuration. `answer_headers`: of every answer."""
+    admission = Admission(kernel)
     http, kv = kernel.config.of(settings.HttpSettings), kernel.config.of(settings.KvSettings)
     max_body_bytes = settings.max_body_bytes(http, kv)
     try:
@@ -50,6 +52,8 @@ def make_front(kernel: Kernel, app: App) -> AnyFront:
             body_timeout_ms=http.body_timeout_ms,
             access_log=http.access_log,
             contact=kernel.engine.contact,
+            admission=admission,
+            answer_headers=answer_headers,
         )
     log, pipeline = kernel.config.of(settings.LogSettings), kernel.pipeline
     shapes = {name: shape for feature in kernel.features for name, shape in feature.shapes.items()}
@@ -75,4 +79,6 @@ def make_front(kernel: Kernel, app: App) -> AnyFront:
         limit=pipeline.limit,
         authorise=pipeline.authorise,
         audit=pipeline.audit,
+        admission=admission.terms(),
+        answer_headers=list(answer_headers),
     )

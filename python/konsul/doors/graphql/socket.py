@@ -196,15 +196,8 @@ class Socket(LineUser):
         self.send(self.dialect.error(key, [refused.told()]))
 
     def _context(self) -> Context:
-        kernel = self._sockets.door.kernel
-        return Context(
-            engine=kernel.engine,
-            config=kernel.config,
-            identity=self._identity,
-            request_id=self.request_id,
-            client_addr=self.address,
-            pipeline=kernel.pipeline,
-        )
+        about = {"identity": self._identity, "request_id": self.request_id, "client": self.address}
+        return Context.within(self._sockets.door.kernel, about)
 
     async def _run(self, key: str, asked: Asked) -> None:
         """One operation, from its start to its last message."""

@@ -11,8 +11,8 @@ from konsul.doors.graphql.dialects import BAD_SUBPROTOCOL, INIT_TIMEOUT, pick
 from konsul.doors.graphql.socket import Socket
 from konsul.errors import Unauthenticated
 from konsul.kernel import settings
-from konsul.kernel.lines import GOING_AWAY, REFUSED, STOPPING, WRITE_TIMEOUT, Line, LineUser, open_websocket
 from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.lines import GOING_AWAY, REFUSED, STOPPING, WRITE_TIMEOUT, Line, LineUser, open_websocket
 from konsul.kernel.pipeline import ANONYMOUS, Identity
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from konsul.kernel.logging import rfc3339_now
+from konsul.kernel.logging import rfc3339, rfc3339_now
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -32,9 +32,11 @@ PHRASES: Final = {
     507: "Insufficient Storage",
 }
 INTERNAL_MESSAGE: Final = "Internal server error"
+NOT_PERMITTED: Final = "insufficient permissions"
 STOPPING_MESSAGE: Final = "the node is stopping"
 TEXT: Final = b"text/plain; charset=utf-8"
 JSON: Final = b"application/json"
+CHALLENGE: Final = b'Bearer realm="konsul"'
 
 PREFLIGHT_HEADERS: Final[Headers] = [
     (b"access-control-allow-origin", b"*"),
@@ -81,6 +83,45 @@ def standard_body(status: int, message: str, request_id: str, path: str) -> byte
 def conflict_body(message: str, request_id: str, path: str) -> bytes:
     """The shape CAS."""
     return error_body("CAS conflict", message, request_id, path)
+
+
+def unauthenticated_body(message: str) -> bytes:
+    """The shape MIN of a 401."""
+    return orjson.dumps({"error": message})
+
+
+def challenge(presented: bool) -> bytes:
+    """`WWW-Authenticate` of a 401 (RFC 6750, section 3): without an error where nothing was brought."""
+    return CHALLENGE + (b', error="invalid_token"' if presented else b"")
+
+
+def forbidden_body(message: str, needs: str, resource: str) -> bytes:
+    """A 403; where a permission is missing, which one. No path where there is nothing to choose from."""
+    body = {"error": "forbidden", "message": message}
+    if needs and message == NOT_PERMITTED:
+        body["resource"], _, body["capability"] = needs.partition(":")
+        if resource:
+            body["path"] = resource
+    return orjson.dumps(body)
+
+
+def blocked_body(message: str, identifier: str) -> bytes:
+    """The 403 of who is on the blacklist."""
+    return orjson.dumps({"error": "access_denied", "message": message, "identifier": identifier})
+
+
+def rate_limited_body(identifier: str, retry_after_s: int, reset_at: int) -> bytes:
+    """The 429 of who is over its rate."""
+    plural = "" if retry_after_s == 1 else "s"
+    return orjson.dumps(
+        {
+            "error": "rate_limit_exceeded",
+            "identifier": identifier,
+            "message": f"Rate limit exceeded. Please retry after {retry_after_s} second{plural}.",
+            "reset_at": rfc3339(reset_at),
+            "retry_after": retry_after_s,
+        }
+    )
 
 
 def read_failed_body(wanted: str, detail: str) -> bytes:

@@ -17,12 +17,26 @@ from konsul.doors.http.answers import (
     JSON,
     PHRASES,
     Headers,
+    blocked_body,
+    challenge,
     conflict_body,
     error_body,
+    forbidden_body,
+    rate_limited_body,
     read_failed_body,
     standard_body,
+    unauthenticated_body,
 )
-from konsul.errors import Conflict, DiskFull, KonsulError, NoLeader
+from konsul.errors import (
+    Blocked,
+    Conflict,
+    DiskFull,
+    Forbidden,
+    KonsulError,
+    NoLeader,
+    RateLimited,
+    Unauthenticated,
+)
 from konsul.kernel.logging import logger
 from konsul.kernel.node import VERSION
 from konsul.kernel.reading import ReadFailed
@@ -78,6 +92,8 @@ def refusal(error: Exception, request_id: str, path: str) -> tuple[int, Headers,
     """The answer when a verb refuses, by the error catalogue: status, headers, body. `path`: as sent."""
     status = error.http_status if isinstance(error, KonsulError) else 500
     headers: Headers = [(b"content-type", JSON)]
+    if isinstance(error, Unauthenticated | Forbidden | Blocked | RateLimited):
+        return status, headers + _told(error), _refused_body(error)
     if isinstance(error, Conflict):
         return status, headers, conflict_body(str(error), request_id, path)
     message = _DISK_FULL if isinstance(error, DiskFull) else str(error)
@@ -89,6 +105,26 @@ def refusal(error: Exception, request_id: str, path: str) -> tuple[int, Headers,
     if isinstance(error, NoLeader):
         return status, headers, error_body("no leader", message, request_id, path)
     return status, headers, standard_body(status, message, request_id, path)
+
+
+def _told(error: KonsulError) -> Headers:
+    """The headers of a refusal by the pipeline; those of the rate are on every answer already."""
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", challenge(error.presented))]
+    if isinstance(error, RateLimited):
+        return [(b"retry-after", b"%d" % error.retry_after_s)]
+    return []
+
+
+def _refused_body(error: KonsulError) -> bytes:
+    if isinstance(error, Unauthenticated):
+        return unauthenticated_body(str(error))
+    if isinstance(error, Blocked):
+        return blocked_body(str(error), error.identifier)
+    if isinstance(error, RateLimited):
+        return rate_limited_body(error.identifier, error.retry_after_s, error.reset_at)
+    assert isinstance(error, Forbidden)  # noqa: S101 - one of the four
+    return forbidden_body(str(error), error.needs, error.resource)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

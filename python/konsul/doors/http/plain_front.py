@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from konsul.doors.http.admission import NO_ROOM, Admission
 from konsul.doors.http.answers import (
     JSON,
     ORIGIN_HEADERS,
@@ -27,6 +28,8 @@ from konsul.doors.http.answers import (
     contact_headers,
     standard_body,
 )
+from konsul.doors.http.app import refusal
+from konsul.doors.http.auditing import record
 from konsul.doors.http.counters import Counters
 from konsul.doors.http.paths import normalise
 from konsul.errors import KonsulError
@@ -64,16 +67,18 @@ class PlainFront:
         max_body_bytes: int = 4 << 20,
         body_timeout_ms: int = 30_000,
         access_log: str = "all",
-        identify: Callable[[Scope], Any] | None = None,
         contact: Callable[[], tuple[bool, int, int]] | None = None,
+        admission: Admission | None = None,
+        answer_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._app = app
         self._max_head_bytes = max_head_bytes
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_ms / 1_000
         self._access_log = access_log
-        self._identify = identify
         self._contact = contact
+        self._admission = None if admission is None or admission.is_open else admission
+        self._answer_headers = list(answer_headers)
         self._counters = Counters()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -114,7 +119,7 @@ class PlainFront:
             "route": None,
         }
         scope["konsul"] = about
-        seen = _Watched(send, about, b"origin" in headers, scope["method"] == "HEAD")
+        seen = _Watched(send, about, b"origin" in headers, scope["method"] == "HEAD", self._answer_headers)
         self._counters.in_flight += 1
         self._idle.clear()
         method = scope["method"]
@@ -127,6 +132,13 @@ class PlainFront:
             seconds = time.perf_counter() - began_s
             self._counters.add(about["route"] or UNMATCHED, method, seen.status, seconds)
             self._log(scope, headers, about, seen, method, seconds)
+            self._record(scope, about, method, seen.status, seconds)
+
+    def _record(self, scope: Scope, about: dict[str, Any], method: str, status: int, seconds: float) -> None:
+        audit = self._admission.pipeline.audit if self._admission is not None else None
+        if audit is not None and about.pop("audited", False):
+            path = scope["raw_path"].partition(b"?")[0]
+            record(audit, about, method, path, status, seconds, about.pop("body", None))
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket: prepared as a request is, and not counted as one."""
@@ -140,13 +152,43 @@ class PlainFront:
         except ValueError:
             await send({"type": "websocket.close", "code": 1008})
             return
-        scope["konsul"] = {
+        about = scope["konsul"] = {
             "request_id": _request_id(headers.get(b"x-request-id", b"")),
-            "identity": ANONYMOUS if self._identify is None else self._identify(scope),
+            "identity": ANONYMOUS,
             "client": client[0] if client else "",
             "route": None,
         }
-        await self._app(scope, receive, send)
+        began_s = time.perf_counter()
+        status = 101
+        try:
+            await self._admit(scope)
+            await self._app(scope, receive, send)
+        except _Answer as answer:
+            status = answer.status
+            await _deny(scope, send, answer)
+        finally:
+            self._record(scope, about, "GET", status, time.perf_counter() - began_s)
+
+    async def _admit(self, scope: Scope) -> None:
+        """Raises _Answer for who is not let in."""
+        admission, about = self._admission, scope["konsul"]
+        if admission is None:
+            return
+        sent = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        admission.place(scope)
+        audit = admission.pipeline.audit
+        if audit is not None and not audit.admits():
+            raise _Answer(503, JSON, standard_body(503, NO_ROOM, about["request_id"], sent), _RETRY)
+        about["audited"] = audit is not None
+        try:
+            admission.admit(scope)
+        except Exception as error:
+            told = getattr(error, "headers", None)
+            about["rate"] = told or about.get("rate", [])
+            about["reason"] = getattr(error, "reason", "") or str(error)
+            status, headers, body = refusal(error, about["request_id"], sent)
+            (_, content_type), *others = headers
+            raise _Answer(status, content_type, body, others) from None
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: _Watched
@@ -193,11 +235,10 @@ class PlainFront:
             scope["path"] = normalise(raw)
         except ValueError as error:
             raise standard(400, str(error), []) from None
-        if self._identify is not None:
-            about["identity"] = self._identify(scope)
+        await self._admit(scope)
         try:
             async with asyncio.timeout(self._body_timeout_s):
-                body = await self._read(headers, receive)
+                body = about["body"] = await self._read(headers, receive)
         except TimeoutError:
             raise standard(408, "the request body did not arrive in time", _CLOSE) from None
         except _Broken:
@@ -258,12 +299,15 @@ class _Watched:
     `contact` is set once the request has reached the application: then the answer says what it is based on.
     """
 
-    def __init__(self, send: Send, about: dict[str, Any], cors: bool, head: bool) -> None:
+    def __init__(
+        self, send: Send, about: dict[str, Any], cors: bool, head: bool, answer_headers: Headers
+    ) -> None:
         self._send = send
         self._about = about
         self._headers: Headers = [
             (b"x-request-id", about["request_id"].encode()),
             (b"server", b"konsul"),
+            *answer_headers,
         ]
         self.contact: Callable[[], tuple[bool, int, int]] | None = None
         if cors:
@@ -278,7 +322,8 @@ class _Watched:
             given: Headers = list(message.get("headers", ()))
             # A preflight answer has its own CORS headers already.
             names = {name for name, _ in given}
-            added = [header for header in self._headers + self._told() if header[0] not in names]
+            own = self._headers + self._about.get("rate", []) + self._told()
+            added = [header for header in own if header[0] not in names]
             message = {**message, "headers": given + added}
         elif message["type"] == "http.response.body":
             if self._head:
@@ -295,6 +340,16 @@ class _Watched:
         except KonsulError:
             return []
         return contact_headers(known_leader, last_contact_ms, self._about.get("index", index))
+
+
+async def _deny(scope: Scope, send: Send, answer: _Answer) -> None:
+    """Refuses an upgrade, in words if the server can pass them on."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    headers = [(b"content-type", answer.content_type), *answer.headers]
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})
 
 
 def _request_id(given: bytes) -> str:

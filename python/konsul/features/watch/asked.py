@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from konsul.errors import Invalid, Unsupported
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import u64
-from konsul.kernel.pipeline import ANONYMOUS, Identity
+from konsul.kernel.pipeline import Identity
 from konsul.kernel.watch_settings import WatchSettings
 
 if TYPE_CHECKING:
@@ -44,33 +44,20 @@ def kernel_of(connection: HTTPConnection) -> Kernel:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """Who asks, from what the front put into the scope, or from `?token=` where there is no header.
+    """Who asks, from what the front put into the scope.
 
     Raises:
-        Unsupported: change streams are off. Unauthenticated: the token does not hold.
+        Unsupported: change streams are off.
     """
     kernel = kernel_of(connection)
     if not kernel.config.of(WatchSettings).enabled:
         raise Unsupported(OFF)
-    about = connection.scope.get("konsul", {})
-    identity = about.get("identity", ANONYMOUS)
-    client = about.get("client", "")
-    token = connection.query_params.get("token")
-    if token and "authorization" not in connection.headers:
-        identity = identity_of(kernel, token)
-    return Context(
-        engine=kernel.engine,
-        config=kernel.config,
-        identity=identity,
-        request_id=about.get("request_id", ""),
-        client_addr=client,
-        pipeline=kernel.pipeline,
-    )
+    return Context.within(kernel, connection.scope.get("konsul", {}))
 
 
 def identity_of(kernel: Kernel, token: str) -> Identity:
     """Who has this bearer token. Raises Unauthenticated for one that does not hold."""
-    return kernel.pipeline.identify(b"Bearer " + token.encode(), None, None)
+    return kernel.pipeline.identify(b"Bearer " + token.encode("utf-8", "surrogatepass"), None, None)
 
 
 @dataclass(frozen=True, slots=True)
