@@ -8,7 +8,11 @@ import sys
 
 import pytest
 
+from konsul.client.acl import Acl
+from konsul.client.acl_aio import AsyncAcl
 from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
+from konsul.client.auth import ApiKeys, Auth, Users
+from konsul.client.auth_aio import AsyncApiKeys, AsyncAuth, AsyncUsers
 from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.sync import KV, Client, Services
@@ -20,6 +24,10 @@ PAIRS = [
     (KV, AsyncKV),
     (Services, AsyncServices),
     (Cluster, AsyncCluster),
+    (Auth, AsyncAuth),
+    (Users, AsyncUsers),
+    (ApiKeys, AsyncApiKeys),
+    (Acl, AsyncAcl),
     (Watch, AsyncWatch),
 ]
 NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer", "websockets")

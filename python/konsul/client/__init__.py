@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from konsul.client.aio import AsyncClient as AsyncClient
+    from konsul.client.auth_calls import NewApiKey as NewApiKey
+    from konsul.client.auth_calls import Tokens as Tokens
     from konsul.client.changes import Behind as Behind
     from konsul.client.changes import ClusterChange as ClusterChange
     from konsul.client.changes import Compacted as Compacted
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "aio": ("AsyncClient",),
+    "auth_calls": ("NewApiKey", "Tokens"),
     "changes": (
         "Behind",
         "ClusterChange",

@@ -14,6 +14,8 @@ import httpx
 
 from konsul import __version__
 from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client.acl_aio import AsyncAcl
+from konsul.client.auth_aio import AsyncAuth
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.course import Course
@@ -75,6 +77,8 @@ class AsyncClient:
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
         self.cluster = AsyncCluster(self)
+        self.auth = AsyncAuth(self)
+        self.acl = AsyncAcl(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -13,6 +13,8 @@ import httpx
 
 from konsul import __version__
 from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client.acl import Acl
+from konsul.client.auth import Auth
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
@@ -74,6 +76,8 @@ class Client:
         self.kv = KV(self)
         self.services = Services(self)
         self.cluster = Cluster(self)
+        self.auth = Auth(self)
+        self.acl = Acl(self)
 
     def __enter__(self) -> Client:
         return self
