@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,11 @@ from konsul.features.audit import events
 from konsul.kernel.pipeline import ANONYMOUS, INSIDE, Identity
 from konsul_ext.audit import AuditLog
 
-ACTIONS = {"kv.get": ("kv.get", "kv", False), "kv.batch_set": ("batch.kv.set", "kv", True)}
+ACTIONS = {
+    "kv.get": ("kv.get", "kv", False),
+    "kv.batch_set": ("batch.kv.set", "kv", True),
+    "auth.login": ("auth.login", "auth", True),
+}
 MANY_BYTES = 100_000
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
 NASTY = TEXT | st.sampled_from(
@@ -37,7 +42,7 @@ CALLS = st.fixed_dictionaries(
     {
         "identity": IDENTITIES,
         "client": NASTY,
-        "verb": st.sampled_from(("kv.get", "kv.batch_set", "auth.failed", "http.get")) | NASTY,
+        "verb": st.sampled_from(("kv.get", "kv.batch_set", "auth.login", "auth.failed", "http.get")) | NASTY,
         "resources": st.none() | NASTY | RAW | st.lists(NASTY | RAW, max_size=5),
         "outcome": st.sampled_from(("", "success", "not_found", "cas_conflict", "denied", "error")),
         "reason": NASTY,
@@ -104,6 +109,26 @@ def test_many_ids_are_bounded_and_counted() -> None:
     assert long == plain
     assert len(long) < 20_000
     assert json.loads(long)["resources_omitted"] == 74
+
+
+def test_a_body_is_known_by_its_hash_and_what_holds_a_password_not_even_so() -> None:
+    call: dict[str, Any] = {
+        "identity": None,
+        "client": "",
+        "method": "POST",
+        "path": b"/",
+        "status": 200,
+        "took_ns": 0,
+        "request_id": "r",
+        "body": b"hello",
+    }
+    hashes = {}
+    for verb in ("kv.batch_set", "auth.login", "auth.failed", "http.post"):
+        compiled, plain = lines_of("n", 0, call | {"verb": verb})
+        assert compiled == plain
+        hashes[verb] = json.loads(compiled).get("request_hash")
+    assert hashes.pop("kv.batch_set") == hashlib.sha256(b"hello").hexdigest()
+    assert set(hashes.values()) == {None}
 
 
 def test_a_recorded_event_is_the_line_with_an_id_and_a_time_of_its_own() -> None:
