@@ -30,6 +30,8 @@ INSIDE: Final = "inside"
 POLL: Final = "poll"
 """The transport of one question that waits for a change."""
 
+LIST: Final = ":list"
+"""How needs end that are asked with the beginning of names."""
 _EVENT: Final = 0
 _BEHIND: Final = 1
 _TYPE_AT: Final = len('{"type":"')
@@ -274,6 +276,9 @@ class Watching:
             return True
         try:
             authorise(watch.identity, spec.needs, spec.resource_of(key))
+            if spec.needs.endswith(LIST):
+                # Who may list something that begins so may still not see this.
+                self._check_seen(watch, spec.resource_of(key))
         except Forbidden as error:
             _add(self.counters.withheld, "forbidden")
             if spec.single:
@@ -284,6 +289,12 @@ class Watching:
             self._end(watch, error)
             return False
         return True
+
+    def _check_seen(self, watch: Watch, resource: str) -> None:
+        visible, needs = self._pipeline.visible, watch.spec.needs
+        sight = None if visible is None else visible(watch.identity, needs)
+        if sight is not None and not sight.sees(resource):
+            raise Forbidden(needs=needs, resource=resource)
 
     def _delivered(self, payload: bytes, count: int) -> None:
         if count:

@@ -65,7 +65,8 @@ class Candidate:
 def candidates_with(
     ctx: Context, tags: Sequence[str], metadata: Sequence[tuple[str, str]], most: int
 ) -> list[Candidate]:
-    """The first `most` instances by name and id that have every tag and every metadata pair.
+    """The first `most` instances by name and id that have every tag and every metadata pair, of the services
+    that the caller may read.
 
     Raises:
         Invalid: more filters than a scan takes.
@@ -75,7 +76,7 @@ def candidates_with(
 
 
 def candidates_of(ctx: Context, name: str, most: int) -> list[Candidate]:
-    """The first `most` instances by id of one service."""
+    """The first `most` instances by id of one service, none if the caller may not read it."""
     prefix = instances_prefix(name)
     return _scan(ctx, prefix, (), most) if is_possible(prefix) else []
 
@@ -86,11 +87,12 @@ def text_of(ctx: Context, candidate: Candidate) -> bytes | None:
 
 
 def _scan(ctx: Context, prefix: bytes, where: Sequence[tuple[int, bytes]], most: int) -> list[Candidate]:
+    sight = ctx.visible("service:read")
     found: list[Candidate] = []
     after: bytes | None = None
     while len(found) < most:
         limit = most - len(found)
-        rows, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, limit)
+        rows, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, limit, sight)
         found += [Candidate(key, packed) for key, packed in rows]
         if after is None:
             break

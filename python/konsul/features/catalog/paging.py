@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from konsul.engine import Row
+from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.commands import NOT_FOUND, is_possible
-from konsul.features.catalog.queries import PAGE, QueryType, filters, measured, representative
+from konsul.features.catalog.queries import LIST, PAGE, QueryType, filters, measured, representative
 from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 
 NAMES_MAX: Final = 1_000
+COUNTED: Final = 10_000
+"""Instances counted in one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ async def page(
     offset: int = 0,
     limit: int,
 ) -> Page:
-    """The instances that have every tag and metadata pair, after the first `offset` of them, at most `limit`.
+    """The instances that have every tag and metadata pair, after the first `offset` of them, at most `limit`;
+    of the services that the caller may list or read.
 
     `kind`: counts as such a query, as `queries.find` does.
 
@@ -45,9 +48,9 @@ async def page(
     """
     where = filters(tags, metadata)
     if kind is None:
-        return await _page(ctx, b"", where, offset, limit)
+        return await _page(ctx, b"", where, offset, limit, ctx.visible(LIST))
     with measured(kind) as results:
-        found = await _page(ctx, b"", where, offset, limit)
+        found = await _page(ctx, b"", where, offset, limit, ctx.visible(LIST))
         results.append(len(found.rows))
         return found
 
@@ -61,8 +64,19 @@ async def instances_page(ctx: Context, *, name: str, offset: int = 0, limit: int
 
 @query("service.count", needs="service:list")
 async def count(ctx: Context) -> int:
-    """How many instances there are. One whose lease has ended is gone, so all of them are active."""
-    return ctx.engine.count(Instance.table_id)
+    """How many instances there are, of the services that the caller may list or read. One whose lease has
+    ended is gone, so all of them are active."""
+    sight = ctx.visible(LIST)
+    if sight is None:
+        return ctx.engine.count(Instance.table_id)
+    number = 0
+    after: bytes | None = None
+    while True:
+        found = ctx.engine.keys_json(Instance.table_id, b"", b"", after, COUNTED, sight)
+        number, after = number + found.count, found.after
+        if after is None:
+            return number
+        await asyncio.sleep(0)
 
 
 @query("service.rows", needs="service:read", resource="names")
@@ -97,7 +111,12 @@ async def instance(ctx: Context, *, name: str, id: str | None = None) -> tuple[b
 
 
 async def _page(
-    ctx: Context, prefix: bytes, where: list[tuple[int, bytes]] | None, offset: int, limit: int
+    ctx: Context,
+    prefix: bytes,
+    where: list[tuple[int, bytes]] | None,
+    offset: int,
+    limit: int,
+    sight: Sight | None = None,
 ) -> Page:
     if offset < 0 or limit < 0:
         raise Invalid(f"{'offset' if offset < 0 else 'limit'} must not be negative")
@@ -110,10 +129,10 @@ async def _page(
         # One more than wanted tells whether there are more.
         wanted = min(PAGE, skip + limit + 1 - len(found))
         if skip >= PAGE:
-            packed, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, PAGE)
+            packed, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, PAGE, sight)
             skip -= len(packed)
         else:
-            step = ctx.engine.scan(Instance.table_id, prefix, where, after, wanted)
+            step = ctx.engine.scan(Instance.table_id, prefix, where, after, wanted, sight)
             found += step.rows[skip:]
             skip = max(0, skip - len(step.rows))
             after = step.after

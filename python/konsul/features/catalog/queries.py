@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 import orjson
 
-from konsul.engine import Row
+from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.commands import NOT_FOUND, is_possible
 from konsul.features.catalog.leases import left_ms
@@ -21,6 +21,7 @@ from konsul.kernel.context import Context
 
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
+LIST: Final = "service:list"
 MAX_FILTERS: Final = 32
 """The most a scan of the core takes."""
 _INDEXED_MAX_BYTES: Final = 760
@@ -67,8 +68,9 @@ async def get_metadata(ctx: Context, *, name: str) -> Known:
 
 @query("service.list", needs="service:list")
 async def list_services(ctx: Context) -> bytes:
-    """Every instance as one JSON array, by name, then by id."""
-    return _array(_pages(ctx, b"", ()))
+    """Every instance of the services that the caller may list or read, as one JSON array, by name, then by
+    id."""
+    return _array(_pages(ctx, b"", (), ctx.visible(LIST)))
 
 
 @query("service.instances", needs="service:read", resource="name")
@@ -113,14 +115,15 @@ async def instances_metadata(ctx: Context, *, name: str) -> list[Known]:
 async def find(
     ctx: Context, *, kind: QueryType, tags: Sequence[str] = (), metadata: Sequence[tuple[str, str]] = ()
 ) -> tuple[bytes, int]:
-    """Instances that have every tag and every metadata pair, as one JSON array by name, and their number.
+    """Instances that have every tag and every metadata pair, as one JSON array by name, and their number; of
+    the services that the caller may list or read.
 
     Raises:
         Invalid: more than `MAX_FILTERS` filters.
     """
     with measured(kind) as results:
         where = filters(tags, metadata)
-        pages = [] if where is None else _pages(ctx, b"", where)
+        pages = [] if where is None else _pages(ctx, b"", where, ctx.visible(LIST))
         results.append(sum(number for _, number in pages))
         return _array(pages), results[0]
 
@@ -194,12 +197,14 @@ def _where(column: str, values: Sequence[str]) -> list[tuple[int, bytes]]:
     return [(Instance.column(column), value.encode()) for value in dict.fromkeys(values)]
 
 
-def _pages(ctx: Context, prefix: bytes, where: Sequence[tuple[int, bytes]]) -> list[tuple[bytes, int]]:
+def _pages(
+    ctx: Context, prefix: bytes, where: Sequence[tuple[int, bytes]], sight: Sight | None = None
+) -> list[tuple[bytes, int]]:
     """Every page of a scan as `(members of a JSON array, count)`."""
     pages: list[tuple[bytes, int]] = []
     after: bytes | None = None
     while True:
-        page = ctx.engine.scan_json(SERVICE, prefix, where, after, PAGE)
+        page = ctx.engine.scan_json(SERVICE, prefix, where, after, PAGE, sight)
         pages.append((page.json[1:-1], page.count))
         after = page.after
         if after is None:

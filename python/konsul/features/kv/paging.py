@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from konsul.engine import Row
-from konsul.errors import Conflict, Invalid, TooLarge
+from konsul.engine import JsonPage, Row
+from konsul.errors import Conflict, Forbidden, Invalid, TooLarge
 from konsul.features.kv.batch import ANSWER_MAX_BYTES, MAX_KEYS, check_keys
 from konsul.features.kv.keys import check_key, check_prefix
-from konsul.features.kv.queries import LIMIT_MAX, PAGE_MAX_BYTES, Steps
+from konsul.features.kv.queries import LIMIT_MAX, PAGE_MAX_BYTES, Steps, known_next, readable
 from konsul.features.kv.tables import Entry
 from konsul.kernel import entry
 from konsul.kernel.command import command, query
 from konsul.kernel.context import Context
 from konsul.kernel.settings import KvSettings
+
+if TYPE_CHECKING:
+    from konsul.engine import Sight
 
 _ATTEMPTS: Final = 8
 
@@ -29,27 +32,30 @@ class Page:
     more: bool
 
 
-@query("kv.page", needs="kv:read", resource="prefix")
+@query("kv.page", needs="kv:list", resource="prefix")
 async def page(ctx: Context, *, prefix: str = "", offset: int = 0, limit: int) -> Page:
-    """The keys with `prefix` after the first `offset` of them, at most `limit`.
+    """The keys with `prefix` that the caller may read, after the first `offset` of them, at most `limit`.
 
     Raises:
         Invalid: `offset` or `limit` is negative, or the prefix cannot be one.
+        Forbidden: there can be none that he may read.
         TooLarge: the values pass `PAGE_MAX_BYTES`. A shorter page would make who counts in pages miss keys.
     """
     if offset < 0 or limit < 0:
         raise Invalid(f"{'offset' if offset < 0 else 'limit'} must not be negative")
     stored = check_prefix(prefix)
+    sight = readable(ctx, prefix)
     if offset >= max(1, ctx.engine.count(Entry.table_id)):
         return Page([], False)
-    after, skipped = await _walk(ctx, stored, offset)
+    after, skipped = await _walk(ctx, stored, offset, sight)
     if skipped < offset or (offset and after is None):
         return Page([], False)
     steps = Steps.of_rows(ctx.config.of(KvSettings).max_value_bytes)
     rows: list[tuple[str, Row]] = []
     size = 0
     while len(rows) < limit:
-        found = ctx.engine.scan(Entry.table_id, stored, (), after, min(steps.next, limit - len(rows)))
+        wanted = min(steps.next, limit - len(rows))
+        found = ctx.engine.scan(Entry.table_id, stored, (), after, wanted, sight)
         rows += [(key.decode(), row) for key, row in found.rows]
         step_bytes = sum(len(row.cells[0]) for _, row in found.rows)
         steps.sized(step_bytes)
@@ -59,20 +65,30 @@ async def page(ctx: Context, *, prefix: str = "", offset: int = 0, limit: int) -
         after = found.after
         if after is None:
             return Page(rows, False)
-    return Page(rows, bool(ctx.engine.keys_json(Entry.table_id, stored, b"", after, 1).count))
+        if len(found.rows) < wanted:
+            await asyncio.sleep(0)  # the rest was looked at and not seen
+
+    def fetch(start: bytes | None, count: int, inside: bool) -> JsonPage:
+        return ctx.engine.keys_json(Entry.table_id, stored, b"", start, count, sight, inside)
+
+    if sight is not None:
+        return Page(rows, await known_next(fetch, after or b"", sight) is not None)
+    return Page(rows, bool(fetch(after, 1, False).count))
 
 
 @query("kv.count", needs="kv:list", resource="prefix")
 async def count(ctx: Context, *, prefix: str = "") -> int:
-    """How many keys start with `prefix`. Walks them, giving the loop back between steps.
+    """How many keys start with `prefix`, of those that the caller may list or read. Walks them, giving the
+    loop back between steps.
 
     Raises:
         Invalid: the prefix cannot be one.
     """
     stored = check_prefix(prefix)
-    if not stored:
+    sight = ctx.visible("kv:list")
+    if not stored and sight is None:
         return ctx.engine.count(Entry.table_id)
-    return (await _walk(ctx, stored, None))[1]
+    return (await _walk(ctx, stored, None, sight))[1]
 
 
 @query("kv.rows", needs="kv:read", resource="keys")
@@ -100,12 +116,14 @@ async def delete_tree(ctx: Context, *, prefix: str) -> list[str]:
     """Deletes the keys that start with `prefix`, up to `batch.MAX_KEYS`, in one entry; returns exactly those.
 
     Raises:
+        Forbidden: the caller may not delete one of them: nothing was deleted.
         Invalid: the prefix is empty or breaks a rule, or more keys start with it: nothing was deleted.
         Conflict: other writers deleted some of them first, again and again.
     """
     if not prefix:
         raise Invalid("prefix is required")
     stored = check_prefix(prefix)
+    sight = ctx.visible("kv:delete")
     for attempt in range(_ATTEMPTS):
         found, after = ctx.engine.scan_packed(Entry.table_id, stored, (), None, MAX_KEYS)
         if after is not None:
@@ -113,6 +131,9 @@ async def delete_tree(ctx: Context, *, prefix: str) -> list[str]:
         keys = [key for key, _ in found]
         if not keys:
             return []
+        if sight is not None and not all(map(sight.sees, keys)):
+            # Not which: he might not know that it exists.
+            raise Forbidden(needs="kv:delete", resource=prefix, reason="not all that begins so")
         # Each must still be there, so that the answer names what this entry deleted and nothing else.
         guards = [entry.exists(Entry, key) for key in keys]
         ops = [entry.delete(Entry, key) for key in keys]
@@ -124,13 +145,15 @@ async def delete_tree(ctx: Context, *, prefix: str) -> list[str]:
     raise Conflict(f"keys under '{prefix}' change faster than they can be deleted: try again")
 
 
-async def _walk(ctx: Context, prefix: bytes, most: int | None) -> tuple[bytes | None, int]:
+async def _walk(
+    ctx: Context, prefix: bytes, most: int | None, sight: Sight | None
+) -> tuple[bytes | None, int]:
     """Passes over `most` keys, or all: the key to continue after, None at the end, and how many they were."""
     after: bytes | None = None
     passed = 0
     while most is None or passed < most:
         step = LIMIT_MAX if most is None else min(LIMIT_MAX, most - passed)
-        found = ctx.engine.keys_json(Entry.table_id, prefix, b"", after, step)
+        found = ctx.engine.keys_json(Entry.table_id, prefix, b"", after, step, sight)
         passed += found.count
         after = found.after
         if after is None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from konsul.engine import JsonPage, Row
-from konsul.errors import Invalid, NotFound
+from konsul.errors import Forbidden, Invalid, NotFound
 from konsul.features.kv.keys import check_key, check_prefix
 from konsul.features.kv.tables import METADATA, PLAIN, Entry
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 from konsul.kernel.settings import KvSettings
 
+if TYPE_CHECKING:
+    from konsul.engine import Sight
+
+READ: Final = "kv:read"
 LIMIT_MAX: Final = 10_000
 """Most items a listing with `limit` answers; without one it streams them all."""
 PAGE_MAX_BYTES: Final = 8 << 20
@@ -22,8 +26,9 @@ PAGE_MAX_BYTES: Final = 8 << 20
 _FETCH_AIM_BYTES: Final = 256 << 10
 _FETCH_MAX_BYTES: Final = 64 << 20
 
-Fetch: TypeAlias = Callable[[bytes | None, int], JsonPage]
-"""(after, limit) -> one page of the core."""
+Fetch: TypeAlias = Callable[[bytes | None, int, bool], JsonPage]
+"""(after, limit, inside) -> one page of the core. Of what its reader does not see whole it may come short of
+the limit: the next page begins `inside`, at a key that is not for the reader's eyes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,45 +98,73 @@ async def get_json(ctx: Context, *, key: str, metadata: bool = False) -> bytes:
 async def list_keys(
     ctx: Context, *, prefix: str = "", separator: str = "", after: str | None = None, limit: int | None = None
 ) -> Listing:
-    """The keys with `prefix` that come after `after`; with a `separator` cut as `Core.keys_json` says.
+    """The keys with `prefix` that come after `after`; with a `separator` cut as `Core.keys_json` says. Those
+    that the caller may list or read.
 
     Raises:
         Invalid: `limit` is not in 1..`LIMIT_MAX`, or a text cannot be part of a key.
     """
     stored, cut = check_prefix(prefix), check_prefix(separator)
+    sight = ctx.visible("kv:list")
 
-    def fetch(start: bytes | None, count: int) -> JsonPage:
-        return ctx.engine.keys_json(Entry.table_id, stored, cut, start, count)
+    def fetch(start: bytes | None, count: int, inside: bool) -> JsonPage:
+        return ctx.engine.keys_json(Entry.table_id, stored, cut, start, count, sight, inside)
 
     index = _index(ctx)
     start = None if after is None else check_prefix(after)
     if limit is None:
-        return _everything(index, fetch, start, Steps(LIMIT_MAX, LIMIT_MAX))
-    page = fetch(start, _checked(limit))
-    return Listing(index, page.json, page.after, None)
+        return await _everything(index, fetch, start, Steps(LIMIT_MAX, LIMIT_MAX))
+    text, start = await _gather(fetch, start, Steps(LIMIT_MAX, LIMIT_MAX), _checked(limit), None)
+    return Listing(index, b"[%b]" % text, await known_next(fetch, start, sight), None)
 
 
-@query("kv.list_rows", needs="kv:read", resource="prefix")
+@query("kv.list_rows", needs="kv:list", resource="prefix")
 async def list_rows(
     ctx: Context, *, prefix: str = "", after: str | None = None, limit: int | None = None
 ) -> Listing:
     """The keys with `prefix` with their values and metadata; with a limit, as many as fit `PAGE_MAX_BYTES`.
+    Those that the caller may read.
 
     Raises:
-        Invalid: as `list_keys`.
+        Invalid: as `list_keys`. Forbidden: there can be none that he may read.
     """
     stored = check_prefix(prefix)
+    sight = readable(ctx, prefix)
 
-    def fetch(start: bytes | None, count: int) -> JsonPage:
-        return ctx.engine.scan_json(METADATA, stored, (), start, count)
+    def fetch(start: bytes | None, count: int, inside: bool) -> JsonPage:  # noqa: ARG001 - nothing is folded
+        return ctx.engine.scan_json(METADATA, stored, (), start, count, sight)
 
     index = _index(ctx)
     start = None if after is None else check_prefix(after)
     steps = Steps.of_rows(ctx.config.of(KvSettings).max_value_bytes)
     if limit is None:
-        return _everything(index, fetch, start, steps)
-    text, start = _gather(fetch, start, steps, _checked(limit), PAGE_MAX_BYTES)
-    return Listing(index, b"[%b]" % text, start, None)
+        return await _everything(index, fetch, start, steps)
+    text, start = await _gather(fetch, start, steps, _checked(limit), PAGE_MAX_BYTES)
+    return Listing(index, b"[%b]" % text, await known_next(fetch, start, sight), None)
+
+
+def readable(ctx: Context, prefix: str) -> Sight | None:
+    """What of the keys with `prefix` the caller may read, values and all; None: everything.
+
+    Raises:
+        Forbidden: nothing that begins so.
+    """
+    sight = ctx.visible(READ)
+    if sight is not None and not sight.could_see(prefix):
+        raise Forbidden(needs=READ, resource=prefix, reason="no rule lets any of it be read")
+    return sight
+
+
+async def known_next(fetch: Fetch, after: bytes | None, sight: Sight | None) -> bytes | None:
+    """`after`, if something its reader sees comes after it: that something else does is not told."""
+    start, inside = after, False
+    while sight is not None and start is not None:
+        page = fetch(start, 1, inside)
+        if page.count:
+            return after
+        start, inside = page.after, True
+        await asyncio.sleep(0)
+    return after if sight is None else None
 
 
 def _index(ctx: Context) -> int:
@@ -144,24 +177,32 @@ def _checked(limit: int) -> int:
     return limit
 
 
-def _gather(
-    fetch: Fetch, after: bytes | None, steps: Steps, items: int | None, stop_bytes: int
+async def _gather(
+    fetch: Fetch, after: bytes | None, steps: Steps, items: int | None, stop_bytes: int | None
 ) -> tuple[bytes, bytes | None]:
-    """Items joined by commas until there are so many, or so many bytes; and the key to continue after."""
+    """Items joined by commas until there are so many, or so many bytes; and the key to continue after, which
+    is that of the last item."""
     parts: list[bytes] = []
     size = count = 0
+    inside = False
     while True:
-        page = fetch(after, steps.next if items is None else min(steps.next, items - count))
+        is_enough = stop_bytes is not None and size >= stop_bytes
+        # Only the last item's key may be shown, so one more has to be found after what is not seen.
+        wanted = 1 if is_enough else steps.next if items is None else min(steps.next, items - count)
+        page = fetch(after, wanted, inside)
         steps.saw(page)
         if page.count:
             parts.append(page.json[1:-1])
         after, count, size = page.after, count + page.count, size + len(page.json)
-        if after is None or count == items or size >= stop_bytes:
+        inside = page.count < wanted
+        if after is None or count == items or (stop_bytes is not None and size >= stop_bytes and not inside):
             return b",".join(parts), after
+        if inside:
+            await asyncio.sleep(0)
 
 
-def _everything(index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> Listing:
-    text, after = _gather(fetch, after, steps, None, _FETCH_AIM_BYTES)
+async def _everything(index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> Listing:
+    text, after = await _gather(fetch, after, steps, None, _FETCH_AIM_BYTES)
     if after is None:
         return Listing(index, b"[%b]" % text, None, None)
     return Listing(index, b"[" + text, None, _following(fetch, after, steps))
@@ -169,11 +210,13 @@ def _everything(index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> 
 
 async def _following(fetch: Fetch, after: bytes | None, steps: Steps) -> AsyncIterator[bytes]:
     """The chunks after the first page, up to and with the closing bracket."""
+    inside = False
     while after is not None:
         await asyncio.sleep(0)  # a long listing gives the loop back between pages
-        page = fetch(after, steps.next)
+        wanted = steps.next
+        page = fetch(after, wanted, inside)
         steps.saw(page)
-        after = page.after
+        after, inside = page.after, page.count < wanted
         if page.count:
             yield b"," + page.json[1:-1]
     yield b"]"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from konsul.errors import Invalid, NotFound
+from konsul.errors import Forbidden, Invalid, NotFound
 from konsul.features.catalog.candidates import Candidate, candidates_of, candidates_with, text_of
 from konsul.features.lb.balancer import Asking, balancer_of
 from konsul.features.lb.metrics import POOL_SIZE, SELECTION_SECONDS, SELECTIONS
@@ -15,6 +15,7 @@ from konsul.kernel.command import query
 from konsul.kernel.context import Context
 
 SelectionType: TypeAlias = Literal["service", "tags", "metadata", "combined"]
+READ: Final = "service:read"
 CANDIDATES_MAX: Final = 10_000
 """The first so many by name take part; one selection is bounded by it."""
 _NONE: Final[dict[SelectionType, str]] = {
@@ -43,7 +44,7 @@ async def current_strategy(ctx: Context) -> Strategy:
     return balancer_of(ctx.engine).strategy
 
 
-@query("lb.select", needs="service:read", resource="service")
+@query("lb.select", needs="service:list")
 async def select(
     ctx: Context,
     *,
@@ -54,9 +55,11 @@ async def select(
     session: str = "",
     region: str = "",
 ) -> Selection:
-    """One live instance: by `service` (a tag, else a name), or with every tag and metadata pair.
+    """One live instance: by `service` (a tag, else a name), or with every tag and metadata pair; of the
+    services that the caller may read.
 
     Raises:
+        Forbidden: he may read none.
         Invalid: neither tag nor pair is given, or too many. NotFound: no instance matches.
     """
     balancer = balancer_of(ctx.engine)
@@ -66,6 +69,9 @@ async def select(
     try:
         if service is None and not tags and not metadata:
             raise Invalid(_NO_FILTER[kind])
+        sight = ctx.visible(READ)
+        if sight is not None and not sight.could_see(""):
+            raise Forbidden(needs=READ, resource="*", reason="no rule lets any service be read")
         found = _candidates(ctx, service, tags, metadata)
         POOL_SIZE.labels(kind).observe(len(found))
         group = (service, frozenset(tags), frozenset(metadata))
