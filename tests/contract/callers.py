@@ -33,11 +33,17 @@ SELECTORS: Final = {"kv": ("path", "**"), "service": ("name", "*")}
 READING: Final = frozenset(("read", "list"))
 REFUSED_IDENTITY: Final = ("none", "bad", "expired", "revoked", "wrong type")
 CALLERS: Final = (*REFUSED_IDENTITY, "no policies", "deny rule", "read only", "exact permission", "admin")
-IN, UNKNOWN, FORBIDDEN = "in", "401", "403"
+IN, UNKNOWN, FORBIDDEN = "0 in", "401", "403"
+"""In the order of which says more."""
 
 
 def expected(caller: str, needs: str) -> str:
-    """What a caller gets from whatever declares these needs: IN, UNKNOWN (401) or FORBIDDEN (403)."""
+    """What a caller gets from whatever declares these needs: IN, UNKNOWN (401) or FORBIDDEN (403).
+
+    Several, with a space between, are all needed.
+    """
+    if " " in needs:
+        return max(expected(caller, one) for one in needs.split())
     if needs == PUBLIC:
         return IN
     if caller in REFUSED_IDENTITY:
@@ -51,8 +57,15 @@ def expected(caller: str, needs: str) -> str:
 
 def is_declared(needs: str) -> bool:
     """True for what some rule of a policy could grant, and for the two words beside."""
+    if " " in needs:
+        return all(is_declared(one) for one in needs.split())
     resource, _, capability = needs.partition(":")
     return needs in (PUBLIC, AUTHENTICATED) or capability in RESOURCES.get(resource, ())
+
+
+def alone(needs: str) -> str:
+    """The name of the policy that gives just this."""
+    return "only-" + needs.replace(":", "-").replace(" ", "-")
 
 
 def rule(resource: str, capabilities: Iterable[str]) -> dict[str, Any]:
@@ -76,11 +89,12 @@ def policies() -> list[dict[str, Any]]:
         policy("reading", {resource: READING & set(given) for resource, given in RESOURCES.items()}),
     ]
     made += [
-        policy(f"only-{resource}-{one}", {resource: [one]})
+        policy(alone(f"{resource}:{one}"), {resource: [one]})
         for resource, given in RESOURCES.items()
         for one in given
     ]
-    return made
+    both = policy(alone("service:write service:read"), {"service": ["write", "read"]})
+    return [*made, both]
 
 
 @dataclass
@@ -135,7 +149,7 @@ class Callers:
         if caller == "read only":
             key = self.keys["reading"]
         if caller == "exact permission" and ":" in needs:
-            key = self.keys["only-" + needs.replace(":", "-")]
+            key = self.keys[alone(needs)]
         if caller == "exact permission" and needs == AUTHENTICATED:
             key = self.keys["no policies"]
         return ((b"x-api-key", key.encode()),)

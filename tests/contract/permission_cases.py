@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 SERVICE: Final = {"name": "svc", "address": "10.0.0.1", "port": 80}
+CHECKED: Final = SERVICE | {"name": "svc", "checks": [{"name": "alive", "ttl": "1h"}]}
 POLICY: Final = {"name": "made", "kv": [{"path": "a", "capabilities": ["read"]}]}
 ASKED: Final = {"policies": ["all"], "resource": "kv", "path": "a", "capability": "read"}
 FILLED: Final[Mapping[str, str]] = {
@@ -77,7 +78,7 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "mutation": {
         "registerService": (f"{INPUT} {{ name }}", "service:register"),
         "deregisterService": (SVC, "service:deregister"),
-        "updateHeartbeat": (f"{SVC} {{ name }}", "service:write"),
+        "updateHeartbeat": (f"{SVC} {{ name }}", "service:write service:read"),
         "kvSet": ('(key: "a", value: "v") { key }', "kv:write"),
         "kvDelete": ('(key: "a")', "kv:delete"),
         "kvCAS": ('(key: "a", value: "v", index: 0) { key }', "kv:write"),
@@ -89,9 +90,9 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "serviceChanged": ('(name: "svc", since: 0) { __typename }', "service:read"),
         "allServicesChanged": ("(since: 0) { __typename }", "service:read"),
         "serviceHealthChanged": ('(name: "svc", since: 0) { __typename }', "service:read"),
-        "healthCheckChanged": ('(service: "svc", since: 0) { __typename }', "health:read"),
+        "healthCheckChanged": ('(service: "svc", since: 0) { __typename }', "service:read"),
         "kvChanged": ('(key: "a", since: 0) { __typename }', "kv:read"),
         "kvWatchKey": ('(key: "a") { __typename }', "kv:read"),
     },
 }
-"""Kind of operation -> field -> what follows its name, and what it needs."""
+"""Kind of operation -> field -> what follows its name, and what it needs: what it does, and what it tells."""

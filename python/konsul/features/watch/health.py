@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -24,7 +25,7 @@ PAUSE_S: Final = 0.1
 
 def spec() -> Spec:
     """What wakes it: any change of any service. Only that there was one counts, so one may wait."""
-    return sources.services(coalesce=True)
+    return replace(sources.services(coalesce=True), needs="health:read")
 
 
 def document(kernel: Kernel) -> bytes:
