@@ -16,6 +16,8 @@ from tests.waiting import until
 CROWN = "vault/crown"
 """A key that only admins may touch; its value never leaves the server during an attack."""
 CROWN_VALUE = "the-crown-jewels-of-this-node"
+ADDRESS = "10.9.9.9"
+"""Of a service that only admins may see."""
 PASSWORD = "a long enough passphrase"  # noqa: S105 - of users that live as long as a test
 OPEN_SPACE = "open/"
 """Where the attackers may read and write, so that it is the rule that stops them elsewhere."""
@@ -143,7 +145,7 @@ class Guarded(LiveServer):
         self.add_policy(READER)
         self.by_admin("PUT", f"/kv/{CROWN}", {"value": CROWN_VALUE})
         self.by_admin("PUT", "/kv/open/door", {"value": "ajar"})
-        self.by_admin("PUT", "/register", {"name": "vault-svc", "address": "10.9.9.9", "port": 999})
+        self.by_admin("PUT", "/register", {"name": "vault-svc", "address": ADDRESS, "port": 999})
 
     def crown(self) -> tuple[str, int]:
         """The guarded key's value and its modify_index: neither changes while it is guarded."""
@@ -168,6 +170,12 @@ def credentials(user_id: str, password: str) -> dict[str, str]:
 
 
 def leaks(answer: bytes | Answer) -> bool:
-    """True if what only admins may see is in it."""
+    """True if what only admins may read is in it."""
     body = answer if isinstance(answer, bytes) else answer.body + repr(answer.headers).encode()
-    return CROWN_VALUE.encode() in body or b"crown" in body or b"vault-svc" in body
+    return CROWN_VALUE.encode() in body or ADDRESS.encode() in body
+
+
+def names(answer: bytes | Answer) -> bool:
+    """True if it even tells that such a thing is there; a refusal may repeat what was asked for."""
+    body = answer if isinstance(answer, bytes) else answer.body + repr(answer.headers).encode()
+    return leaks(answer) or b"crown" in body or b"vault-svc" in body

@@ -23,6 +23,7 @@ Purpose = Literal["access", "refresh"]
 TOKEN_BYTES_MAX: Final = 8_192
 _ID_BYTES: Final = 16
 _HEADER: Final = frozenset(("alg", "kid", "typ"))
+_NUMBER_MAX: Final = 1 << 53
 _INVALID: Final = "invalid token"
 _EXPIRED: Final = "token expired"
 
@@ -139,8 +140,9 @@ class Tokens:
         lists = [claims.get(name, []) for name in ("roles", "policies")]
         is_whole = (
             all(isinstance(text, str) and text for text in texts)
-            # An exact type: true is an int to Python, and a fraction may be NaN.
-            and all(type(number) is int for number in numbers)
+            # An exact type: true is an int to Python, and a fraction may be NaN. Bounded: whoever computes with
+            # it may do so as a float.
+            and all(type(number) is int and abs(number) < _NUMBER_MAX for number in numbers)
             and all(isinstance(one, list) and all(isinstance(t, str) for t in one) for one in lists)
         )
         if not is_whole:
