@@ -11,6 +11,8 @@ import pytest
 from konsul.client.acl import Acl
 from konsul.client.acl_aio import AsyncAcl
 from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
+from konsul.client.audit import Audit
+from konsul.client.audit_aio import AsyncAudit
 from konsul.client.auth import ApiKeys, Auth, Users
 from konsul.client.auth_aio import AsyncApiKeys, AsyncAuth, AsyncUsers
 from konsul.client.cluster import Cluster
@@ -28,6 +30,7 @@ PAIRS = [
     (Users, AsyncUsers),
     (ApiKeys, AsyncApiKeys),
     (Acl, AsyncAcl),
+    (Audit, AsyncAudit),
     (Watch, AsyncWatch),
 ]
 NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer", "websockets")

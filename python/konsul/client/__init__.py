@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from konsul.client.aio import AsyncClient as AsyncClient
+    from konsul.client.audit_calls import AuditPage as AuditPage
+    from konsul.client.audit_calls import AuditQuery as AuditQuery
     from konsul.client.auth_calls import NewApiKey as NewApiKey
     from konsul.client.auth_calls import Tokens as Tokens
     from konsul.client.changes import Behind as Behind
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "aio": ("AsyncClient",),
+    "audit_calls": ("AuditPage", "AuditQuery"),
     "auth_calls": ("NewApiKey", "Tokens"),
     "changes": (
         "Behind",

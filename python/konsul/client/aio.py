@@ -15,6 +15,7 @@ import httpx
 from konsul import __version__
 from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
 from konsul.client.acl_aio import AsyncAcl
+from konsul.client.audit_aio import AsyncAudit
 from konsul.client.auth_aio import AsyncAuth
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster_aio import AsyncCluster
@@ -79,6 +80,7 @@ class AsyncClient:
         self.cluster = AsyncCluster(self)
         self.auth = AsyncAuth(self)
         self.acl = AsyncAcl(self)
+        self.audit = AsyncAudit(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

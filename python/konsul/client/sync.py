@@ -14,6 +14,7 @@ import httpx
 from konsul import __version__
 from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
 from konsul.client.acl import Acl
+from konsul.client.audit import Audit
 from konsul.client.auth import Auth
 from konsul.client.changes import KvEvent, ServiceEvent
 from konsul.client.cluster import Cluster
@@ -78,6 +79,7 @@ class Client:
         self.cluster = Cluster(self)
         self.auth = Auth(self)
         self.acl = Acl(self)
+        self.audit = Audit(self)
 
     def __enter__(self) -> Client:
         return self

@@ -68,7 +68,8 @@ async def events_route(
     after: After = None,
 ) -> Response:
     """Events of this node, in the order of recording. `more` says whether asking with `after` may find more;
-    one answer looks through a bounded part of the log, so it may hold fewer than `limit` or none."""
+    one answer looks through a bounded part of the log, so it may hold fewer than `limit` or none. With `order`
+    oldest, and as `after` the `head` of an answer that began with the newest, follows what came since."""
     texts = {
         "actor": actor,
         "actor_type": _one_of("actor_type", actor_type, ACTOR_TYPES),
@@ -98,7 +99,14 @@ async def events_route(
         page = await ctx.run(queries.events, question, most or LIMIT_DEFAULT, begun)
     except Unsupported:
         return _unavailable(NO_STORE)
-    about = orjson.dumps({"count": len(page.lines), "after": page.after or None, "more": page.more})
+    about = orjson.dumps(
+        {
+            "count": len(page.lines),
+            "after": page.after or None,
+            "more": page.more,
+            "head": page.head or None,
+        }
+    )
     # The lines are JSON already: nothing is decoded and written again.
     return json_response(about[:-1] + b',"events":[' + b",".join(page.lines) + b"]}")
 

@@ -72,11 +72,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The lines found, in order; `after` goes on from here; `more` is False once there is nothing left."""
+    """The lines found, in order; `after` goes on from here; `more` is False once there is nothing left.
+
+    `head`: of a first page from the newest, where the oldest first go on with what comes later.
+    """
 
     lines: tuple[bytes, ...]
     after: str
     more: bool
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +119,12 @@ def find(
     found: list[bytes] = []
     last = after
     looked = 0
+    head = ""
     for block in _blocks(store, question, after):
+        if last is None and not question.oldest_first:
+            head = str(Position(block.key, block.count - 1))
         if looked and (looked >= looked_bytes_max or clock() >= deadline_s):
-            return Page(tuple(found), str(last or ""), True)
+            return Page(tuple(found), str(last or ""), True, head)
         if after is None or block.key != after.key:
             # Not the block the cursor is in: every page gets on by at least one of its own.
             looked += len(block.text)
@@ -127,9 +134,9 @@ def find(
                 if _is_asked(line, question, needles):
                     found.append(line)
                     if len(found) == limit:
-                        return Page(tuple(found), str(last), True)
+                        return Page(tuple(found), str(last), True, head)
         last = Position(block.key, block.count - 1 if question.oldest_first else 0)
-    return Page(tuple(found), str(last or ""), False)
+    return Page(tuple(found), str(last or ""), False, head)
 
 
 def _blocks(store: EventStore, question: Question, after: Position | None) -> Iterator[Block]:
