@@ -4,6 +4,7 @@ FEATURES: tuple[str, ...] = (
     "audit",
     "auth",
     "acl",
+    "ratelimit",
     "watch",
     "kv",
     "catalog",

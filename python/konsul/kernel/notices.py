@@ -15,7 +15,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_DNS_",
     "KONSUL_ACL_",
     "KONSUL_RBAC_",
-    "KONSUL_RATE_LIMIT_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_MQTT_",
 )
@@ -44,7 +43,6 @@ GUARDS: Final = frozenset(
     (
         "KONSUL_AUTH_ENABLED",
         "KONSUL_REQUIRE_AUTH",
-        "KONSUL_RATE_LIMIT_ENABLED",
     )
 )
 """An operator sets these to be protected: going on without would leave open what is believed guarded."""
