@@ -1,51 +1,56 @@
-"""A real engine with the tables of auth, and rows as the administration writes them."""
+"""A real node with nothing but auth, inside this process, and rows as the administration writes them."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from konsul.engine import Engine
-from konsul.features.auth import node, tables
+from konsul.features.auth import tables
 from konsul.features.auth.config import AuthSettings
 from konsul.features.auth.credentials import digest, new_api_key
-from konsul.features.auth.node import Auth
+from konsul.features.auth.node import Auth, auth_of
 from konsul.kernel import entry
 from konsul.kernel.config import Config
-from konsul.kernel.schema import compile_schema
-from tests.core.node import running
+from konsul.kernel.context import Context
+from konsul.kernel.feature import load
+from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.node import Kernel
+from konsul.kernel.pipeline import ANONYMOUS, Identity
+from konsul.kernel.tls_settings import TlsSettings
+from tests.core.node import options
 
 SECRET = "a secret of thirty-two bytes or more"
 PASSWORD = "correct horse battery"
-SCHEMA = compile_schema(
-    [tables.UserRow, tables.LoginRow, tables.ApiKeyRow, tables.ApiKeyUseRow, tables.AuthStateRow]
-)
-
-
-@dataclass
-class Kernel:
-    """As much of a kernel as auth asks for."""
-
-    engine: Engine
-    config: Config
-    access: None = None
-    asked_again: int = 0
-
-    def identities_changed(self) -> None:
-        self.asked_again += 1
 
 
 @dataclass
 class Stage:
     """What a story plays on."""
 
-    engine: Engine
-    auth: Auth
     kernel: Kernel
+
+    @property
+    def engine(self) -> Engine:
+        return self.kernel.engine
+
+    @property
+    def auth(self) -> Auth:
+        return auth_of(self.kernel.engine)
+
+    def context(self, identity: Identity = ANONYMOUS, client: str = "192.0.2.1") -> Context:
+        """The context of a request."""
+        return Context(self.engine, self.kernel.config, identity, "", client, self.kernel.pipeline)
+
+    def known(
+        self, authorization: bytes | str | None = None, key: bytes | None = None, cert: bytes | None = None
+    ) -> Identity:
+        """Who that is."""
+        header = authorization.encode() if isinstance(authorization, str) else authorization
+        return self.auth.identities.identify(header, key, cert)
 
     async def user(self, user_id: str, password: str = PASSWORD, **more: object) -> None:
         """Stores a user."""
@@ -82,17 +87,17 @@ Story = Callable[[Stage], Awaitable[None]]
 
 
 def told(folder: Path, story: Story, settings: Mapping[str, object] | None = None) -> None:
-    """Plays a story on a fresh engine."""
+    """Plays a story on a fresh node. `settings`: fields of AuthSettings."""
 
     async def run() -> None:
-        given = cast(Any, {"jwt_secret": SECRET} | dict(settings or {}))
-        async with running(folder / f"data-{secrets.token_hex(4)}", SCHEMA, backend="memory") as engine:
-            kernel = Kernel(engine, Config([AuthSettings(**given)]))
-            auth = Auth(cast(Any, kernel), maps_certificates=True)
-            node.keep(engine, auth)
-            try:
-                await story(Stage(engine, auth, kernel))
-            finally:
-                auth.passwords.close()
+        own = AuthSettings(**cast(Any, {"jwt_secret": SECRET} | dict(settings or {})))
+        groups = [GuardSettings(auth_enabled=True), TlsSettings(client_identity="user"), own]
+        engine = Engine(options(folder / "data", backend="memory"))
+        kernel = Kernel(engine, Config(groups), (load("auth"),))
+        await kernel.start()
+        try:
+            await story(Stage(kernel))
+        finally:
+            await kernel.stop(1_000)
 
     asyncio.run(run())

@@ -83,7 +83,9 @@ def test_secrets_are_in_no_words_and_no_key_set(tmp_path: Path) -> None:
     assert OLD not in repr(settings) + repr(keys) + repr(keys.signer)
     (tmp_path / "short").write_text(f"{OLD}\nshort\n", encoding="utf-8")
     told = refusal(jwt_secret_file=str(tmp_path / "short"))
-    assert "line 2" in told and "32 bytes" in told and "short\n" not in told and OLD not in told
+    assert told.endswith("short has less than 32 bytes")
+    assert "line 2" in told
+    assert OLD not in told
 
 
 def test_nothing_that_signs_stops_the_start() -> None:
@@ -179,7 +181,7 @@ def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     [
         ec.generate_private_key(ec.SECP256R1()),
         ed448.Ed448PrivateKey.generate(),
-        rsa.generate_private_key(65_537, 1_024),
+        rsa.generate_private_key(65_537, 1_024),  # noqa: S505 - what has to be refused
     ],
 )
 def test_keys_of_other_kinds_are_refused_in_words(tmp_path: Path, key: Any) -> None:
