@@ -174,6 +174,7 @@ def test_every_spelling_of_the_server_variable(monkeypatch: pytest.MonkeyPatch) 
 def test_a_secret_comes_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("from-file\n")
+    file.chmod(0o600)
     profile = {"token": "from-profile", "api_key": "k"}
     by_flag = in_force({"token_file": str(file)}, profile, monkeypatch)
     by_variable = in_force({}, profile, monkeypatch, KONSUL_TOKEN_FILE=str(file))

@@ -14,6 +14,7 @@ def test_a_profile_is_added_used_listed_and_removed(console: Console, quiet_home
     assert console.ok("profile", "list").text == "No profiles found\n"
     file = quiet_home.with_name("t.txt")
     file.write_text("t")
+    file.chmod(0o600)
     added = console.ok("profile", "add", "prod", "--server", "https://prod:1", "--token-file", str(file))
     file.unlink()
     assert added.text == "Successfully added profile: prod\n"

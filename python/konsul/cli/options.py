@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from konsul.cli.quick import lighten
+from konsul.cli.secret_files import read_secret
 from konsul.errors import Invalid
 
 if TYPE_CHECKING:
@@ -170,11 +171,12 @@ def settings(flags: Flags, profile: Mapping[str, Any]) -> Settings:
     from konsul.client.settings import ADDRESS
 
     timeout = flags.text("timeout", profile)
+    token, api_key = _credentials(flags, profile)
     verify = not (flags.on("tls_skip_verify") or profile.get("tls_skip_verify"))
     return Settings(
         address=flags.text("server", profile) or ADDRESS,
-        token=_secret("token", flags, profile),
-        api_key=_secret("api_key", flags, profile),
+        token=token,
+        api_key=api_key,
         ca_cert=flags.text("ca_cert", profile),
         client_cert=flags.text("client_cert", profile),
         client_key=flags.text("client_key", profile),
@@ -183,19 +185,21 @@ def settings(flags: Flags, profile: Mapping[str, Any]) -> Settings:
     )
 
 
-def _secret(name: str, flags: Flags, profile: Mapping[str, Any]) -> str | None:
-    """A secret itself or the content of its file; whichever source ranks higher, the plain one first."""
+def _credentials(flags: Flags, profile: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Token and API key, of the highest source that has either: two of different people are refused."""
     for source in (flags.given, _environment(), profile):
-        if source.get(name):
-            return str(source[name])
-        path = source.get(f"{name}_file")
-        if path:
-            try:
-                with open(path, encoding="utf-8") as file:
-                    return file.read().strip()
-            except (OSError, UnicodeDecodeError) as cause:
-                raise Invalid(f"cannot read the {name.replace('_', ' ')} file {path}: {cause}") from cause
-    return None
+        found = _secret("token", source), _secret("api_key", source)
+        if found != (None, None):
+            return found
+    return None, None
+
+
+def _secret(name: str, source: Mapping[str, Any]) -> str | None:
+    """A secret itself or the content of its file, the plain one first."""
+    if source.get(name):
+        return str(source[name])
+    path = source.get(f"{name}_file")
+    return read_secret(str(path), name.replace("_", " ")) if path else None
 
 
 def _environment() -> dict[str, str]:

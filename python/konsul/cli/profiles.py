@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from konsul.cli.secret_files import replace_private
 from konsul.errors import Invalid, NotFound
 
 SECRETS = ("token", "api_key")
@@ -84,14 +84,7 @@ class Profiles:
 
         text = yaml.safe_dump({"current": self.current, "profiles": self.entries}, sort_keys=False)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # mkstemp makes the file with mode 0600 from the start: no moment in which others could read it.
-            handle, beside = tempfile.mkstemp(dir=self.path.parent, prefix=".konsulctl-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
+            replace_private(self.path, text)
         except OSError as cause:
             raise Invalid(f"cannot write {self.path}: {cause.strerror}") from cause
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from konsul.cli import options
+from konsul.cli import logins, options
 from konsul.cli.options import Flags
 from konsul.cli.output import Printer
 from konsul.cli.profiles import Profiles
 from konsul.errors import KonsulError, NotFound
 
 if TYPE_CHECKING:
-    from konsul.client import Client
+    from konsul.client import Client, Tokens
 
 
 class Session:
@@ -43,15 +44,25 @@ class Session:
             self._client = self.connect()
         return self._client
 
-    def connect(self) -> Client:
-        """A client with the settings in force."""
+    def connect(self, *, stored: bool = True) -> Client:
+        """A client with the settings in force; without credentials among them, with those of a login that is
+        kept, unless `stored` is False. Raises Unauthenticated when that login is over."""
         settings = options.settings(self.flags, self.profile)
         if not settings.tls_verify and settings.address.startswith("https://"):
             self.out.warn("the server's certificate is not checked (--tls-skip-verify)")
         _without_httpx_command_line()
         from konsul.client import Client
 
+        if stored and settings.token is None and settings.api_key is None:
+            login = logins.Logins().fresh(settings.address, self.refresh)
+            if login is not None:
+                settings = replace(settings, token=login.token, address=",".join(settings.addresses))
         return Client(settings)
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Exchanges a refresh token at the server in force."""
+        with self.connect(stored=False) as client:
+            return client.auth.refresh(refresh_token)
 
     def complain(self, what: str, error: KonsulError) -> None:
         """Says on stderr what failed and why."""

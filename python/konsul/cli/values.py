@@ -83,6 +83,23 @@ def names(arguments: Iterable[str], path: str | None) -> list[str]:
     return [line.strip() for line in _lines(text) if line.strip() and not line.startswith("#")]
 
 
+def parted(given: Iterable[str] | None) -> list[str] | None:
+    """The items of a flag that may stand several times, each also several with commas; None: not given."""
+    if not given:
+        return None
+    return [item.strip() for one in given for item in one.split(",") if item.strip()]
+
+
+def meant(question: str) -> bool:
+    """Asks on standard error; True for yes or y. Raises Invalid when nobody answers."""
+    print(f"{question} (yes/no): ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        print(file=sys.stderr)
+        raise Invalid("nobody answered; --yes goes on without asking")
+    return answer.strip().lower() in ("yes", "y")
+
+
 def exported(entry: Any) -> dict[str, Any]:
     """A stored key as one entry of an export; bytes that are no text as base64."""
     document: dict[str, Any] = {"key": entry.key, **text_or_base64(entry.value)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +126,7 @@ def leave(
     """Take a member out of the cluster, dead or alive; a leader hands over first."""
     with doing(ctx, "removing node") as session:
         node = _one("the node's id", "NODE-ID or --node", node, node_flag)
-        if not (yes or _meant(f'Are you sure you want to remove node "{node}" from the cluster?')):
+        if not (yes or values.meant(f'Are you sure you want to remove node "{node}" from the cluster?')):
             session.out.note("Removal canceled")
             return
         document = session.client.cluster.leave(node)
@@ -296,15 +295,6 @@ def _join_token(path: str | None) -> str | None:
     if not text:
         raise Invalid(f"{path} holds no token: it is empty")
     return text
-
-
-def _meant(question: str) -> bool:
-    typer.echo(f"{question} (yes/no): ", nl=False, err=True)
-    answer = sys.stdin.readline()
-    if not answer:
-        typer.echo("", err=True)
-        raise Invalid("nobody answered; --yes goes on without asking")
-    return answer.strip().lower() in ("yes", "y")
 
 
 def _with_message(text: str, document: dict[str, Any]) -> str:
