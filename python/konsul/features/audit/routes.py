@@ -67,9 +67,9 @@ async def events_route(
     limit: Limit = None,
     after: After = None,
 ) -> Response:
-    """Events of this node, in the order of recording. `more` says whether asking with `after` may find more;
-    one answer looks through a bounded part of the log, so it may hold fewer than `limit` or none. With `order`
-    oldest, and as `after` the `head` of an answer that began with the newest, follows what came since."""
+    """Events of this node, in the order of recording. `more` says whether to ask on with `after`;
+    one answer looks through a bounded part of the log, so it may hold fewer than `limit` or none. `order`
+    oldest, with the `head` of an answer that began with the newest as `after`, follows what came since."""
     texts = {
         "actor": actor,
         "actor_type": _one_of("actor_type", actor_type, ACTOR_TYPES),

@@ -46,7 +46,7 @@ class Block:
 
 
 class EventStore:
-    """One RocksDB below the data directory, opened when it is first used. Thread-safe."""
+    """One RocksDB below the data directory, opened when it is first used. A search may run beside a write."""
 
     def __init__(self, path: Path, *, retention_ms: int, max_bytes: int) -> None:
         self._path = path
@@ -57,6 +57,10 @@ class EventStore:
         self._closed = False
         self._last_key = 0
         self._oldest_key: int | None = None
+
+    def open(self) -> None:
+        """Opens it now: what comes later does not wait for that. Raises what RocksDB raises."""
+        self._open()
 
     def append(self, lines: bytes) -> None:
         """Adds whole lines. They survive the process from here on, and the machine a little later.

@@ -120,6 +120,9 @@ class Writer:
         return "; ".join(wrong) or None
 
     def _run(self) -> None:
+        if self._store is not None:
+            # Here and now, so that no request is slowed by the loading of RocksDB.
+            self._do(STORE, self._store.open)
         while not self._stopping:
             self._wake.wait(self._interval_s)
             self._wake.clear()
