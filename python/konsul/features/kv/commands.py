@@ -1,8 +1,8 @@
-"""Writes of single keys and of prefixes. Batches and transactions have files of their own."""
+"""Writes of single keys. Prefixes, batches and transactions have files of their own."""
 
 from __future__ import annotations
 
-from konsul.errors import Conflict, Invalid, KonsulError, NotFound, TooLarge
+from konsul.errors import Conflict, KonsulError, NotFound, TooLarge
 from konsul.features.kv.keys import check_key
 from konsul.features.kv.tables import Entry
 from konsul.kernel import entry
@@ -60,20 +60,6 @@ async def delete(ctx: Context, *, key: str, cas: int | None = None, existing: bo
         if conflict.current == 0:
             raise NotFound("Key not found") from None
         raise refusal(key, cas or 0, conflict.current) from None
-
-
-@command("kv.delete_prefix", needs="kv:delete", resource="prefix")
-async def delete_prefix(ctx: Context, *, prefix: str) -> int:
-    """Deletes every key that starts with `prefix`, in one entry; returns the entry's index.
-
-    Raises:
-        Invalid: the prefix is empty, for that would delete everything, or breaks a rule of keys.
-    """
-    if not prefix:
-        raise Invalid("prefix is required")
-    op = entry.delete_prefix(Entry, check_key(prefix))
-    applied = await ctx.commit(entry.encode([entry.case([], [op])]))
-    return applied.index
 
 
 def cells(value: bytes, flags: int | None, ttl_ms: int | None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konsul.features.kv import batch, commands, paging, queries, routes, tables, transaction
+from konsul.features.kv import batch, commands, paging, queries, routes, tables, transaction, trees
 from konsul.features.kv.metrics import METRICS
 from konsul.kernel.feature import Feature
 from konsul.kernel.graph import Graph
@@ -13,13 +13,13 @@ feature = Feature(
     commands=(
         commands.set_,
         commands.delete,
-        commands.delete_prefix,
+        trees.delete_prefix,
         batch.set_many,
         batch.delete_many,
         batch.set_many_cas,
         batch.delete_many_cas,
         transaction.transact,
-        paging.delete_tree,
+        trees.delete_tree,
     ),
     queries=(
         queries.get,

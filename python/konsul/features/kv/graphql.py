@@ -20,7 +20,8 @@ from konsul.features.kv.graphql_types import (
     pair,
     pair_of,
 )
-from konsul.features.kv.paging import Page, delete_tree, page
+from konsul.features.kv.paging import Page, page
+from konsul.features.kv.trees import delete_tree
 from konsul.kernel.asking import Asking
 from konsul.kernel.graph import Duration, Long, Parts, in_turns
 

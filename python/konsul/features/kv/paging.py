@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from konsul.engine import JsonPage, Row
-from konsul.errors import Conflict, Forbidden, Invalid, TooLarge
-from konsul.features.kv.batch import ANSWER_MAX_BYTES, MAX_KEYS, check_keys
+from konsul.errors import Invalid, TooLarge
+from konsul.features.kv.batch import ANSWER_MAX_BYTES, check_keys
 from konsul.features.kv.keys import check_key, check_prefix
 from konsul.features.kv.queries import LIMIT_MAX, PAGE_MAX_BYTES, Steps, known_next, readable
 from konsul.features.kv.tables import Entry
-from konsul.kernel import entry
-from konsul.kernel.command import command, query
+from konsul.kernel.command import query
 from konsul.kernel.context import Context
 from konsul.kernel.settings import KvSettings
 
 if TYPE_CHECKING:
     from konsul.engine import Sight
-
-_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,40 +106,6 @@ async def rows(ctx: Context, *, keys: Sequence[str]) -> list[Row | None]:
         if size > limit:
             raise TooLarge(f"the values of these keys pass {limit} bytes: ask for fewer keys")
     return found
-
-
-@command("kv.delete_tree", needs="kv:delete", resource="prefix")
-async def delete_tree(ctx: Context, *, prefix: str) -> list[str]:
-    """Deletes the keys that start with `prefix`, up to `batch.MAX_KEYS`, in one entry; returns exactly those.
-
-    Raises:
-        Forbidden: the caller may not delete one of them: nothing was deleted.
-        Invalid: the prefix is empty or breaks a rule, or more keys start with it: nothing was deleted.
-        Conflict: other writers deleted some of them first, again and again.
-    """
-    if not prefix:
-        raise Invalid("prefix is required")
-    stored = check_prefix(prefix)
-    sight = ctx.visible("kv:delete")
-    for attempt in range(_ATTEMPTS):
-        found, after = ctx.engine.scan_packed(Entry.table_id, stored, (), None, MAX_KEYS)
-        if after is not None:
-            raise Invalid(f"more than {MAX_KEYS} keys start with '{prefix}': delete them by longer prefixes")
-        keys = [key for key, _ in found]
-        if not keys:
-            return []
-        if sight is not None and not all(map(sight.sees, keys)):
-            # Not which: he might not know that it exists.
-            raise Forbidden(needs="kv:delete", resource=prefix, reason="not all that begins so")
-        # Each must still be there, so that the answer names what this entry deleted and nothing else.
-        guards = [entry.exists(Entry, key) for key in keys]
-        ops = [entry.delete(Entry, key) for key in keys]
-        try:
-            await ctx.part(attempt).commit(entry.encode([entry.case(guards, ops)]))
-        except Conflict:
-            continue
-        return [key.decode() for key in keys]
-    raise Conflict(f"keys under '{prefix}' change faster than they can be deleted: try again")
 
 
 async def _walk(

@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 from konsul.errors import Busy, Invalid
 from konsul.features.kv import batch_routes, documents, transaction_routes, watches
 from konsul.features.kv.bodies import VALUE, decode_value
-from konsul.features.kv.commands import delete, delete_prefix, set_
+from konsul.features.kv.commands import delete, set_
 from konsul.features.kv.queries import Listing, get, get_json, list_keys, list_rows
+from konsul.features.kv.trees import delete_prefix
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import (
     Cas,
