@@ -1,5 +1,5 @@
-//! One client's connection: hyper reads and writes it until its end, or until a line takes it over. With HTTP/2
-//! each stream has a `Conn` of its own beside the connection's.
+//! One client's connection: hyper reads and writes it until its end, or until a line takes it over. With
+//! HTTP/2 each stream has a `Conn` of its own beside the connection's.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ pub(crate) struct Conn {
     pub(crate) tls: Option<Arc<TlsInfo>>,
     /// A line that wants the socket; or has the stream.
     pub(crate) taken: Mutex<Option<Arc<Line>>>,
-    /// Whether the last write found no room: then hyper still holds bytes of ours. Of a stream: whether hyper has a
-    /// piece of its answer.
+    /// Whether the last write found no room: then hyper still holds bytes of ours. Of a stream: whether
+    /// hyper has a piece of its answer.
     pub(crate) is_blocked: AtomicBool,
     /// Whoever answers has the whole request and waits to learn that the client is gone.
     pub(crate) awaits_end: AtomicBool,

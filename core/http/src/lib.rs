@@ -1,5 +1,6 @@
-//! The HTTP listener, in the clear or over TLS, where HTTP/2 is spoken too: requests go to one answering thread in batches, and connections that the server
-//! pushes to (event streams, WebSockets) are held in a few hundred bytes each.
+//! The HTTP listener, in the clear or over TLS, where HTTP/2 is spoken too: requests go to one answering
+//! thread in batches, and connections that the server pushes to (event streams, WebSockets) are held in a few
+//! hundred bytes each.
 #![warn(missing_docs)]
 
 mod accept;

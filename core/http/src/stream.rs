@@ -20,7 +20,7 @@ impl Stream {
     }
 
     /// Whether the client has ended its side, without taking anything it has said. With TLS this reads and
-    /// decrypts, for its goodbye is a record; but no more than one that holds data, which waits in the session.
+    /// decrypts, for its goodbye is a record; but no more than one with data, which waits in the session.
     pub(crate) fn is_ended(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(stream) => {

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use konsul_http::{
-    Answer, Event, Exchange, Head, Line, LineEvent, LineUser, Message, Options, Piece, Request, Server,
+    Answer, Event, Exchange, Head, Line, LineEvent, LineUser, Message, Options, Piece, Request, Server, Tls,
 };
 
 /// Longer than anything here takes; only a failure waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub mod secure;
+pub mod talk;
 
 pub struct House {
     pub address: SocketAddr,
@@ -23,10 +26,18 @@ pub struct House {
 }
 
 impl House {
-    pub fn new(options: Options, mut answer: impl FnMut(Request) + Send + 'static) -> Self {
+    pub fn new(options: Options, answer: impl FnMut(Request) + Send + 'static) -> Self {
+        Self::with(options, None, answer)
+    }
+
+    pub fn with(
+        options: Options,
+        tls: Option<Tls>,
+        mut answer: impl FnMut(Request) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Arc::new(Server::start(listener, options, None).unwrap());
+        let server = Arc::new(Server::start(listener, options, tls).unwrap());
         let events = server.events().clone();
         let thread = std::thread::spawn(move || {
             let mut taken = Vec::new();
@@ -51,11 +62,7 @@ impl House {
 
     /// Answers every request with its method, path and body's length.
     pub fn echo() -> Self {
-        Self::new(Options::default(), |request| {
-            let size = request.body.as_ref().map_or(usize::MAX, Bytes::len);
-            let text = format!("{} {} {size}", request.head.method, request.head.uri.path());
-            assert!(request.exchange.answer(Answer::whole(head(200, &[]), Bytes::from(text))));
-        })
+        Self::new(Options::default(), echo)
     }
 
     pub fn connect(&self) -> Client {
@@ -64,6 +71,12 @@ impl House {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Client(stream)
     }
+}
+
+pub fn echo(request: Request) {
+    let size = request.body.as_ref().map_or(usize::MAX, Bytes::len);
+    let text = format!("{} {} {size}", request.head.method, request.head.uri.path());
+    request.exchange.answer(Answer::whole(head(200, &[]), Bytes::from(text)));
 }
 
 impl Drop for House {
@@ -94,9 +107,9 @@ pub fn piece(exchange: &Arc<Exchange>) -> Piece {
     next(&receiver)
 }
 
-pub struct Client(pub TcpStream);
+pub struct Client<S = TcpStream>(pub S);
 
-impl Client {
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.0.write_all(bytes.as_ref()).unwrap();
         self
