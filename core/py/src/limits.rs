@@ -39,6 +39,8 @@ pub(crate) struct RateLimits {
     policies: Vec<String>,
     with_headers: bool,
     began: Instant,
+    /// What the numbers of refusals begin at: above all of an earlier start, so that who follows misses none.
+    first_number: u64,
 }
 
 #[pymethods]
@@ -69,6 +71,7 @@ impl RateLimits {
                 .collect(),
             with_headers,
             began: Instant::now(),
+            first_number: unix_ms() * 1_000,
         })
     }
 
@@ -244,12 +247,21 @@ impl RateLimits {
     /// Up to `count` refusals with a number above `after`, oldest first.
     fn history(&self, after: u64, count: usize) -> Vec<Refused> {
         let limits = self.limits.lock();
+        let after = after.saturating_sub(self.first_number);
         let newer = limits.history().filter(|refusal| refusal.number > after).take(count);
         newer
             .map(|refusal| {
                 let (kind, id) = (refusal.client.kind() as u8, refusal.client.text());
                 let tokens = tokens(refusal.level_nanos);
-                (refusal.number, refusal.at_ms, kind, id, refusal.class, refusal.cost, tokens)
+                (
+                    self.first_number + refusal.number,
+                    refusal.at_ms,
+                    kind,
+                    id,
+                    refusal.class,
+                    refusal.cost,
+                    tokens,
+                )
             })
             .collect()
     }
@@ -269,10 +281,8 @@ impl RateLimits {
 
 impl RateLimits {
     fn now(&self, given: Option<(u64, u64)>) -> Now {
-        let (clock_ms, unix_ms) = given.unwrap_or_else(|| {
-            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            (self.began.elapsed().as_millis() as u64, unix.as_millis() as u64)
-        });
+        let (clock_ms, unix_ms) =
+            given.unwrap_or_else(|| (self.began.elapsed().as_millis() as u64, unix_ms()));
         Now { clock_ms, unix_ms }
     }
 
@@ -304,6 +314,10 @@ impl RateLimits {
         ];
         PyList::new(py, self.names.iter().map(|name| name.bind(py).clone()).zip(values))
     }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// The Unix second at which a token is there: now, or else rounded up, so that who waits for it gets it.

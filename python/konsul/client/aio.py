@@ -37,6 +37,7 @@ from konsul.client.model import (
     Written,
 )
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
+from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams_aio import AsyncConnector
@@ -81,6 +82,7 @@ class AsyncClient:
         self.auth = AsyncAuth(self)
         self.acl = AsyncAcl(self)
         self.audit = AsyncAudit(self)
+        self.ratelimit = AsyncRateLimit(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -36,6 +36,7 @@ from konsul.client.model import (
     Written,
 )
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
+from konsul.client.ratelimit import RateLimit
 from konsul.client.request import Call, Flow
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams import Connector
@@ -80,6 +81,7 @@ class Client:
         self.auth = Auth(self)
         self.acl = Acl(self)
         self.audit = Audit(self)
+        self.ratelimit = RateLimit(self)
 
     def __enter__(self) -> Client:
         return self
