@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::access_compiled::{Compiled, TOGETHER_MAX};
 use crate::access_glob::Reach;
 pub use crate::access_glob::{GLOB_BYTES_MAX, GLOB_STARS_MAX};
 pub use crate::access_rules::{Need, RuleText};
@@ -30,7 +31,7 @@ pub type PolicyText = (String, Vec<RuleText>);
 #[derive(Debug)]
 struct Policy {
     written: Vec<RuleText>,
-    rules: Vec<Arc<Rule>>,
+    compiled: Arc<Compiled>,
 }
 
 /// All policies there are.
@@ -95,14 +96,25 @@ impl Policies {
 
     /// How many policies and how many rules there are.
     pub fn counts(&self) -> (usize, usize) {
-        (self.by_name.len(), self.by_name.values().map(|policy| policy.rules.len()).sum())
+        (self.by_name.len(), self.by_name.values().map(|policy| policy.written.len()).sum())
     }
 
     /// What the policies of these names add up to, in the order of their names; unknown ones add nothing.
-    pub fn granted(&self, names: &BTreeSet<String>) -> Granted {
-        let found: Vec<_> = names.iter().filter_map(|name| self.by_name.get(name.as_str())).collect();
-        let rules = found.iter().flat_map(|policy| policy.rules.iter().cloned()).collect();
-        Granted { default_allow: self.default_allow, known: !found.is_empty(), rules }
+    ///
+    /// Three and more are compiled together if they have no more than `together` rules: that costs memory of
+    /// its own, and a decision is one search instead of one in each.
+    pub fn granted(&self, names: &BTreeSet<String>, together: usize) -> Granted {
+        let found = names.iter().filter_map(|name| self.by_name.get(name.as_str()));
+        let mut parts: Vec<_> = found.map(|policy| policy.compiled.clone()).collect();
+        let known = !parts.is_empty();
+        let rules = parts.iter().map(|part| part.rules().len()).sum();
+        let mut own_rules = 0;
+        if parts.len() > 2 && rules <= together.min(TOGETHER_MAX) {
+            own_rules = rules;
+            let rules = parts.iter().flat_map(|part| part.rules().iter().cloned()).collect();
+            parts = vec![Arc::new(Compiled::new(rules))];
+        }
+        Granted { default_allow: self.default_allow, known, own_rules, parts }
     }
 }
 
@@ -120,7 +132,7 @@ impl Policy {
             rules.push(Arc::new(Rule::new(&shared, *place, text)?));
             *place += 1;
         }
-        Ok(Self { written, rules })
+        Ok(Self { written, compiled: Arc::new(Compiled::new(rules)) })
     }
 }
 
@@ -138,7 +150,8 @@ pub struct Granted {
     default_allow: bool,
     /// Whether any of the policies exists.
     known: bool,
-    rules: Vec<Arc<Rule>>,
+    own_rules: usize,
+    parts: Vec<Arc<Compiled>>,
 }
 
 impl Granted {
@@ -158,52 +171,50 @@ impl Granted {
         self.decide(need, text).0 == Outcome::Allowed
     }
 
+    /// How many rules it holds compiled that nobody shares.
+    pub fn own_rules(&self) -> usize {
+        self.own_rules
+    }
+
     /// True if it may be done to something that begins with `prefix`, as far as can be told without looking
     /// what there is.
     pub fn could(&self, need: Need, prefix: &[u8]) -> bool {
-        let rules = || self.rules.iter().filter(|rule| rule.resource == need.resource);
-        let all_denied = |text: &[u8]| {
-            rules().any(|rule| rule.is_denying() && rule.glob.reach(text) == Reach::All)
-        };
-        if self.allows_by_default(need) {
-            return !all_denied(prefix);
+        let all_denied = |text: &[u8]| self.parts.iter().any(|part| part.denies_below(need, text));
+        if all_denied(prefix) {
+            return false;
         }
-        rules().any(|rule| {
-            let longer = if rule.glob.prefix().len() > prefix.len() { rule.glob.prefix() } else { prefix };
-            !rule.is_denying()
-                && rule.capabilities & need.any_of != 0
-                && rule.glob.reach(prefix) != Reach::Nothing
-                && !all_denied(longer)
-        })
+        let mut granting = self.parts.iter().flat_map(|part| part.granting(need));
+        self.allows_by_default(need)
+            || granting.any(|rule| {
+                let own = rule.glob.prefix();
+                rule.glob.reach(prefix) != Reach::Nothing && (own.len() <= prefix.len() || !all_denied(own))
+            })
     }
 
     /// True if it may be done to everything there is or will be.
     pub fn allows_all(&self, need: Need) -> bool {
-        let mut rules = self.rules.iter().filter(|rule| rule.resource == need.resource);
-        let all = |rule: &Rule| rule.capabilities & need.any_of != 0 && rule.glob.reach(b"") == Reach::All;
-        !rules.clone().any(|rule| rule.is_denying())
-            && (self.allows_by_default(need) || rules.any(|rule| all(rule)))
+        !self.parts.iter().any(|part| part.denies_something(need))
+            && (self.allows_by_default(need) || self.parts.iter().any(|part| part.grants_all(need)))
     }
 
     /// Every rule that matches, in the order they are asked in.
     pub fn explain(&self, need: Need, text: &[u8]) -> Vec<Explained> {
         let deciding = self.deciding(need, text);
-        let matching = self.rules.iter().filter(|rule| rule.resource == need.resource && rule.glob.matches(text));
-        matching
-            .map(|rule| Explained {
-                policy: rule.policy.to_string(),
-                resource: rule.resource.name(),
-                rule: rule.at,
-                pattern: rule.pattern.clone(),
-                capabilities: rule.capability_names(),
-                effect: match () {
-                    () if rule.is_denying() => "deny",
-                    () if rule.capabilities & need.any_of != 0 => "allow",
-                    () => "none",
-                },
-                decides: deciding.is_some_and(|found| std::ptr::eq(found, &**rule)),
-            })
-            .collect()
+        let rules = self.parts.iter().flat_map(|part| part.of_resource(need));
+        let explained = |rule: &Rule| Explained {
+            policy: rule.policy.to_string(),
+            resource: rule.resource.name(),
+            rule: rule.at,
+            pattern: rule.pattern.clone(),
+            capabilities: rule.capability_names(),
+            effect: match () {
+                () if rule.is_denying() => "deny",
+                () if rule.capabilities & need.any_of != 0 => "allow",
+                () => "none",
+            },
+            decides: deciding.is_some_and(|found| std::ptr::eq(found, rule)),
+        };
+        rules.filter(|rule| rule.glob.matches(text)).map(explained).collect()
     }
 
     fn allows_by_default(&self, need: Need) -> bool {
@@ -213,15 +224,12 @@ impl Granted {
     /// The first rule that denies, else the first that allows.
     fn deciding(&self, need: Need, text: &[u8]) -> Option<&Rule> {
         let mut allowing = None;
-        for rule in &self.rules {
-            let concerns = rule.is_denying() || allowing.is_none() && rule.capabilities & need.any_of != 0;
-            if rule.resource == need.resource && concerns && rule.glob.matches(text) {
-                if rule.is_denying() {
-                    return Some(rule);
-                }
-                allowing = Some(&**rule);
+        for part in &self.parts {
+            match part.deciding(need, text) {
+                Some(rule) if rule.is_denying() => return Some(rule),
+                found => allowing = allowing.or(found),
             }
         }
-        allowing
+        allowing.map(|rule| &**rule)
     }
 }

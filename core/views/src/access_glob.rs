@@ -102,7 +102,8 @@ impl Glob {
         }
     }
 
-    fn ends_with_any(&self) -> bool {
+    /// True if whatever follows a match matches too.
+    pub(crate) fn ends_with_any(&self) -> bool {
         self.gaps.last() == Some(&Gap::Any) && self.pieces.last().is_some_and(Vec::is_empty)
     }
 

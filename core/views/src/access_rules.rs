@@ -194,7 +194,8 @@ impl Rule {
             Selector::None => return Err(wrong("these rules have no pattern".into())),
             selector => Glob::parse(pattern, selector == Selector::Path).map_err(wrong)?,
         };
-        let what = if pattern.is_empty() { resource_name.clone() } else { format!("{resource_name} {pattern}") };
+        let what =
+            if pattern.is_empty() { resource_name.clone() } else { format!("{resource_name} {pattern}") };
         let reason = format!("policy {policy} rule {at} ({what})");
         let (policy, pattern) = (policy.clone(), pattern.clone());
         Ok(Self { policy, resource, at, pattern, capabilities, glob, reason })

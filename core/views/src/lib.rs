@@ -2,8 +2,14 @@
 #![warn(missing_docs)]
 
 pub mod access;
+mod access_beginnings;
+mod access_compiled;
 mod access_glob;
+mod access_index;
 mod access_rules;
+mod access_swarm;
+#[cfg(test)]
+mod access_tests;
 mod automaton;
 mod facts;
 mod flow;
