@@ -30,6 +30,8 @@ class Node(Server):
         self.paused = False
         self.felled = False
         """Whether a test ended the process; it never ends by itself."""
+        self.headers: dict[str, str] = {}
+        """What `asked` sends along: the credentials of a test whose nodes want some."""
 
     @property
     def base_url(self) -> str:
@@ -58,7 +60,7 @@ class Node(Server):
     def asked(self, method: str, path: str, body: object = None, timeout_s: float = PROBE_S) -> Answer | None:
         """As `ask`, None where there is no answer."""
         try:
-            return self.ask(method, path, body, timeout_s=timeout_s)
+            return self.ask(method, path, body, self.headers, timeout_s)
         except (OSError, http.client.HTTPException):
             return None
 
