@@ -34,6 +34,9 @@ class Disk:
         self.go.set()
         self.reopened = self.closed = 0
 
+    def open(self) -> None:
+        assert not self.lines
+
     def write(self, lines: bytes) -> None:
         self.go.wait()
         if self.full:

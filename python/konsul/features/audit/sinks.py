@@ -23,6 +23,7 @@ class Sink(Protocol):
 
     name: str
 
+    def open(self) -> None: ...
     def write(self, lines: bytes) -> None: ...
     def reopen(self) -> None: ...
     def close(self) -> None: ...
@@ -35,6 +36,9 @@ class StdoutSink:
 
     def __init__(self, fd: int = 1) -> None:
         self._fd = fd
+
+    def open(self) -> None:
+        """It is open."""
 
     def write(self, lines: bytes) -> None:
         """Writes all of it; waits for a reader that is slow."""
@@ -63,6 +67,11 @@ class FileSink:
         self._size = 0
         self._begun_s = 0.0
         self.rotations = 0
+
+    def open(self) -> None:
+        """Makes the file where there is none: what is wrong with the path shows before the first event."""
+        if self._fd < 0:
+            self._open()
 
     def write(self, lines: bytes) -> None:
         """Appends the lines, all or none of them.

@@ -83,7 +83,8 @@ class Writer:
         self.lost_at_stop = 0
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Opens the sink, or says why not, and starts the thread."""
+        self._do(self._sink.name, self._sink.open)
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
