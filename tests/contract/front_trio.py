@@ -18,7 +18,7 @@ class Trio:
         root: str,
         behind: Callable[[Any], Any] = lambda core: core,
         guard: Callable[[Kernel], None] | None = None,
-        **environ: str,
+        **environ: Any,
     ) -> None:
         """`behind` puts something before each node's core, `guard` into its pipeline."""
         self.runner = asyncio.Runner()

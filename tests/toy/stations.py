@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
 
 import httpx
 
 from konsul.engine import Engine, Options
 from konsul.errors import Forbidden
 from konsul.kernel.pipeline import Identity, Pipeline
+from tests.played_audit import PlayedAudit
 from tests.toy.run import add_the_toy
 
 
@@ -24,24 +24,23 @@ class Slots:
 
     def __init__(self) -> None:
         self.authorised: list[tuple[str, str]] = []
-        self.audited: list[tuple[str, list[str], str]] = []
+        self.audit = PlayedAudit()
 
-    def authorise(self, identity: Identity, needs: str, resource: str) -> None:
+    def authorise(self, identity: Identity, needs: str, resource: str) -> str:
         """The authorise slot."""
         self.authorised.append((needs, resource))
         if resource == "secret":
             raise Forbidden(f"not for {identity.kind}")
-
-    def audit(self, context: object, verb: Any, resources: list[str], outcome: str) -> None:  # noqa: ARG002
-        """The audit slot."""
-        self.audited.append((verb.name, resources, outcome))
+        return ""
 
 
 async def story(data_dir: str, slots: Slots) -> list[int]:
     """Five requests; their statuses."""
     add_the_toy()
     # After the word was added: these read the list when they are imported.
+    from konsul.doors.http.admission import Admission
     from konsul.doors.http.app import create_app
+    from konsul.doors.http.plain_front import PlainFront
     from konsul.features import FEATURES
     from konsul.kernel.config import Config
     from konsul.kernel.feature import load_all
@@ -52,7 +51,8 @@ async def story(data_dir: str, slots: Slots) -> list[int]:
     kernel = Kernel(engine, Config(()), load_all(FEATURES), pipeline)
     await kernel.start()
     try:
-        transport = httpx.ASGITransport(create_app(kernel))
+        front = PlainFront(create_app(kernel), access_log="off", admission=Admission(kernel))
+        transport = httpx.ASGITransport(front)
         async with httpx.AsyncClient(transport=transport, base_url="http://toy") as http:
             body = {"author": "ann", "text": "t"}
             answers = [
@@ -70,4 +70,5 @@ async def story(data_dir: str, slots: Slots) -> list[int]:
 if __name__ == "__main__":
     slots = Slots()
     statuses = asyncio.run(story(sys.argv[1], slots))
-    print(json.dumps({"statuses": statuses, "authorised": slots.authorised, "audited": slots.audited}))
+    audited = [event[1:] for event in slots.audit.events]
+    print(json.dumps({"statuses": statuses, "authorised": slots.authorised, "audited": audited}))

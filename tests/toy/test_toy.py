@@ -145,6 +145,8 @@ def test_its_verbs_pass_the_stations_of_the_pipeline(tmp_path: Path) -> None:
     ]
     assert seen["audited"] == [
         ["notes.write", ["open"], "success"],
-        ["notes.write", ["secret"], "error"],
+        ["notes.write", ["secret"], "denied"],
+        ["notes.get", ["secret"], "denied"],
+        ["notes.by_author", [], "success"],
         ["notes.like", ["none"], "not_found"],
     ]

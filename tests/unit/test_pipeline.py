@@ -7,11 +7,31 @@ from typing import Any, ClassVar, Literal, cast
 
 import pytest
 
-from konsul.errors import Conflict, Forbidden, Invalid, KonsulError, NotFound
-from konsul.kernel.command import VERBS, AnyVerb, command
+from konsul.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    KonsulError,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+)
+from konsul.kernel.command import VERBS, command
 from konsul.kernel.context import Context
 from konsul.kernel.lifecycle import Services
-from konsul.kernel.pipeline import ANONYMOUS, Identity, Pipeline, Tally
+from konsul.kernel.pipeline import (
+    ACTS_MAX,
+    ANONYMOUS,
+    INSIDE,
+    Act,
+    Headers,
+    Identity,
+    Pipeline,
+    Tally,
+    by_role,
+)
+from konsul.kernel.route_classes import BATCH, ITEMS
+from tests.played_audit import PlayedAudit
 from tests.waiting import until_async
 
 
@@ -36,6 +56,10 @@ def run(pipeline: Pipeline, names: str | list[str], error: BaseException | None 
     return asyncio.run(context(pipeline).run(sample, names=names, error=error))
 
 
+def acts(of: Context) -> list[Act]:
+    return list(of.noted.get("acts", ()))
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
@@ -46,37 +70,96 @@ def run(pipeline: Pipeline, names: str | list[str], error: BaseException | None 
         (RuntimeError("defect"), "error"),
     ],
 )
-def test_an_outcome_is_counted_and_audited(error: Exception | None, outcome: str) -> None:
-    seen: list[tuple[str, list[str], str]] = []
-
-    def audit(context: Context, verb: AnyVerb, resources: list[str], outcome: str) -> None:
-        seen.append((verb.name, resources, outcome))
-
-    pipeline = Pipeline(audit=audit)
+def test_an_outcome_is_counted_and_noted_for_the_audit(error: Exception | None, outcome: str) -> None:
+    pipeline = Pipeline(audit=PlayedAudit())
+    of = context(pipeline)
     if error is None:
-        assert run(pipeline, ["a", "b"]) == "done"
+        assert asyncio.run(of.run(sample, names=["a", "b"])) == "done"
     else:
         with pytest.raises(type(error)):
-            run(pipeline, ["a", "b"], error)
-    assert seen == [("sample.run", ["a", "b"], outcome)]
+            asyncio.run(of.run(sample, names=["a", "b"], error=error))
+    assert acts(of) == [Act("sample.run", ("a", "b"), outcome)]
     assert pipeline.tally.counts == {("sample.run", outcome): 1}
+
+
+def test_without_an_audit_nothing_is_noted() -> None:
+    of = context(Pipeline())
+    assert asyncio.run(of.run(sample, names="a")) == "done"
+    assert not of.noted
+
+
+def test_what_a_request_does_is_noted_up_to_a_cap_then_counted() -> None:
+    of = context(Pipeline(audit=PlayedAudit()))
+
+    async def many() -> None:
+        for _ in range(ACTS_MAX + 3):
+            await of.run(sample, names="a")
+
+    asyncio.run(many())
+    assert (len(acts(of)), of.noted["more_acts"]) == (ACTS_MAX, 3)
 
 
 def test_every_resource_is_authorised_before_anything_runs() -> None:
     asked: list[tuple[str, str]] = []
 
-    def authorise(identity: Identity, needs: str, resource: str) -> None:
+    def authorise(_identity: Identity, needs: str, resource: str) -> str:
         asked.append((needs, resource))
         if resource == "secret":
-            raise Forbidden("insufficient permissions")
+            raise Forbidden(reason="rule 1 of policy p")
+        return f"because it is {resource}"
 
-    pipeline = Pipeline(authorise=authorise)
+    pipeline = Pipeline(authorise=authorise, audit=PlayedAudit())
+    of = context(pipeline)
     with pytest.raises(Forbidden):
-        run(pipeline, ["open", "secret", "later"], RuntimeError("it ran"))
+        asyncio.run(of.run(sample, names=["open", "secret", "later"], error=RuntimeError("it ran")))
     assert asked == [("sample:write", "open"), ("sample:write", "secret")]
-    assert run(pipeline, "open") == "done"
+    assert asyncio.run(of.run(sample, names="open")) == "done"
+    assert acts(of) == [
+        Act("sample.run", ("open", "secret", "later"), "denied", "rule 1 of policy p"),
+        Act("sample.run", ("open",), "success", "because it is open"),
+    ]
     assert not pipeline.is_open()
     assert Pipeline().is_open()
+
+
+def test_only_a_batch_is_paid_for_by_its_items() -> None:
+    paid: list[tuple[str, int]] = []
+
+    def limit(_identity: Identity, _client: str, route_class: str, cost: int) -> Headers:
+        paid.append((route_class, cost))
+        if cost > 2:
+            raise RateLimited(headers=[(b"x-ratelimit-limit", b"2")])
+        return [(b"x-ratelimit-remaining", b"1")]
+
+    of = context(Pipeline(limit=limit))
+    asyncio.run(of.run(sample, names=["a", "b"]))
+    assert paid == []
+    of.noted["class"] = BATCH
+    asyncio.run(of.run(sample, names=["a", "b"]))
+    assert (paid, of.noted["rate"]) == ([(ITEMS, 2)], [(b"x-ratelimit-remaining", b"1")])
+    with pytest.raises(RateLimited):
+        asyncio.run(of.run(sample, names=["a", "b", "c"]))
+    assert of.noted["rate"] == [(b"x-ratelimit-limit", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("identity", "refused"),
+    [
+        (Identity("user", "u1", roles=("admin",)), None),
+        (INSIDE, None),
+        (Identity("user", "u1", roles=("user",)), Forbidden),
+        (ANONYMOUS, Unauthenticated),
+    ],
+)
+def test_without_policies_administration_is_for_administrators(
+    identity: Identity, refused: type[KonsulError] | None
+) -> None:
+    assert by_role(identity, "kv:read", "a") in ("", "admin")
+    if refused is None:
+        assert by_role(identity, "admin:write", "") == "admin"
+    else:
+        with pytest.raises(refused):
+            by_role(identity, "admin:write", "")
 
 
 def test_resources_are_counted_up_to_a_cap_then_as_other() -> None:

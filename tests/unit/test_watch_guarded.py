@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message
 
+from konsul.doors.http.admission import Admission
 from konsul.doors.http.app import create_app
 from konsul.doors.http.plain_front import PlainFront
 from konsul.engine import Engine, Options
@@ -21,8 +22,9 @@ from konsul.features.kv.tables import Entry
 from konsul.kernel.config import load
 from konsul.kernel.feature import load_all
 from konsul.kernel.node import Kernel
-from konsul.kernel.pipeline import ANONYMOUS, Headers, Identity
+from konsul.kernel.pipeline import ANONYMOUS, Identity
 from konsul.kernel.settings import GROUPS
+from tests.played_audit import PlayedAudit
 from tests.waiting import until_async
 
 AUTH = {"type": "auth"}
@@ -36,18 +38,27 @@ class Guard:
     def __init__(self) -> None:
         self.closed: set[str] = set()
         self.is_expired = False
+        self.revoked: set[str] = set()
 
-    def identify(self, headers: Headers, client_addr: str) -> Identity:  # noqa: ARG002 - the slot's
-        token = headers.get(b"authorization", b"").removeprefix(b"Bearer ").decode()
+    def identify(
+        self, authorization: bytes | None, _key: bytes | None, _certificate: bytes | None
+    ) -> Identity:
+        token = (authorization or b"").removeprefix(b"Bearer ").decode()
         if token not in ("ann", "ben", ""):
             raise Unauthenticated("the token does not hold")
         return Identity("user", token) if token else ANONYMOUS
 
-    def authorise(self, identity: Identity, needs: str, resource: str) -> None:  # noqa: ARG002 - the slot's
+    def renew(self, identity: Identity) -> Identity:
+        if identity.id in self.revoked:
+            raise Unauthenticated("token revoked")
+        return identity
+
+    def authorise(self, identity: Identity, needs: str, resource: str) -> str:  # noqa: ARG002 - the slot's
         if self.is_expired:
             raise Unauthenticated("the token has expired")
         if resource in self.closed or (resource.startswith("ann/") and identity.id != "ann"):
             raise Forbidden("not for you")
+        return ""
 
 
 class Asking:
@@ -128,11 +139,9 @@ class Node:
         self.guard = Guard()
         kernel.pipeline.authorise = self.guard.authorise
         kernel.pipeline.identify = self.guard.identify
-        self.app = PlainFront(
-            create_app(kernel),
-            access_log="off",
-            identify=lambda scope: self.guard.identify(dict(scope["headers"]), ""),
-        )
+        kernel.pipeline.renew = self.guard.renew
+        kernel.pipeline.audit = self.audit = PlayedAudit()
+        self.app = PlainFront(create_app(kernel), access_log="off", admission=Admission(kernel))
 
     def ask(self, path: str, kind: str = "http", **headers: str) -> Asking:
         return Asking(self.app, path, kind, {"host": "node", **headers})
@@ -214,8 +223,42 @@ def test_a_lost_login_ends_every_watch(tmp_path: Path) -> None:
         assert (await sockets[1].text())["data"]["type"] == "subscribed"
         node.guard.is_expired = True
         await node.set("a")
-        assert await stream.event() == {"type": "closed", "reason": "unauthenticated"}
-        assert [await one.ended() for one in sockets] == [(1008, "unauthenticated")] * 2
+        assert await stream.event() == {"error": "unauthorized", "message": "the token has expired"}
+        assert [await one.ended() for one in sockets] == [(4401, "the token has expired")] * 2
+
+    told(tmp_path, story)
+
+
+def test_a_revoked_login_ends_its_watches_and_nobody_else_s_without_any_change(tmp_path: Path) -> None:
+    async def story(node: Node) -> None:
+        ann, ben = {"authorization": "Bearer ann"}, {"authorization": "Bearer ben"}
+        stream, kept = node.ask("/kv/watch/**", **ann), node.ask("/kv/watch/**", **ben)
+        sockets = [node.ask(path, "websocket", **ann) for path in ("/kv/watch/**", "/ws/updates")]
+        assert [await one.started() for one in (stream, kept, *sockets)] == [200, 200, 101, 101]
+        sockets[1].say(type="subscribe", channels=["kv", "health"])
+        assert (await sockets[1].text())["data"]["type"] == "subscribed"
+        node.guard.revoked = {"ann"}
+        node.kernel.identities_changed()
+        node.kernel.identities_changed()
+        assert await stream.event() == {"error": "unauthorized", "message": "token revoked"}
+        assert await sockets[0].ended() == (4401, "token revoked")
+        assert (await sockets[1].text())["channel"] == "health"
+        assert await sockets[1].ended() == (4401, "token revoked")
+        await node.set("a")
+        assert (await kept.event())["key"] == "a"
+
+    told(tmp_path, story)
+
+
+def test_a_watch_is_recorded_as_it_opens_and_as_it_is_refused(tmp_path: Path) -> None:
+    async def story(node: Node) -> None:
+        assert await node.ask("/kv/watch/ann/*").started() == 403
+        updates = node.ask("/ws/updates", "websocket", authorization="Bearer ann")
+        assert await updates.started() == 101
+        updates.say(type="subscribe", channels=["services"])
+        assert (await updates.text())["data"]["type"] == "subscribed"
+        assert ("", "kv.watch", ["ann/*"], "denied") in node.audit.events
+        assert ("ann", "service.watch", ["*"], "success") in node.audit.events
 
     told(tmp_path, story)
 
@@ -230,7 +273,7 @@ def test_a_token_may_stand_in_the_address_where_no_header_can_be_sent(tmp_path: 
         assert await node.ask("/kv/watch/ann/*", authorization="Bearer ann").started() == 200
         wrong = node.ask("/kv/watch/a?token=wrong")
         assert await wrong.started() == 401
-        assert (await wrong.body())["message"] == "the token does not hold"
+        assert await wrong.body() == {"error": "the token does not hold"}
         assert await node.ask("/kv/watch/a?token=wrong", "websocket").started() == 401
 
     told(tmp_path, story)
@@ -256,7 +299,7 @@ def test_a_channel_is_followed_as_whom_the_token_says(tmp_path: Path) -> None:
         assert (await updates.text())["data"]["key"] == "ann/2", "the first was not for whom it was then"
         updates.say(**AUTH, token=WRONG)
         assert (await updates.text())["data"]["message"] == "the token does not hold"
-        assert await updates.ended() == (1008, "unauthenticated")
+        assert await updates.ended() == (4401, "the token does not hold")
         assert node.kernel.watching.counters.active == {"websocket": 0}
 
     told(tmp_path, story)

@@ -17,6 +17,8 @@ GOING_AWAY: Final = 1001
 REFUSED: Final = 1008
 TOO_BIG: Final = 1009
 SERVER_ERROR: Final = 1011
+UNAUTHENTICATED: Final = 4401
+"""The close code of who does not prove who it is, or no longer can."""
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 SSE_HEADERS: Final[Headers] = [
     (b"content-type", b"text/event-stream"),

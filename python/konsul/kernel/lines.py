@@ -27,6 +27,7 @@ from konsul.kernel.line import REFUSED as REFUSED
 from konsul.kernel.line import SERVER_ERROR as SERVER_ERROR
 from konsul.kernel.line import SSE_HEADERS as SSE_HEADERS
 from konsul.kernel.line import TOO_BIG as TOO_BIG
+from konsul.kernel.line import UNAUTHENTICATED as UNAUTHENTICATED
 from konsul.kernel.line import Headers as Headers
 from konsul.kernel.line import Line as Line
 from konsul.kernel.line import LineUser as LineUser

@@ -32,6 +32,8 @@ PUBLIC: Final = "public"
 """What a route needs that anybody may ask, whatever is switched on."""
 AUTHENTICATED: Final = "authenticated"
 """What a route needs that asks for an identity and no permission."""
+_STATUS: Final = {"success": 200, "not_found": 404, "cas_conflict": 409, "denied": 403, "error": 500}
+"""What is recorded as the status of an act on a connection that stays."""
 ACTS_MAX: Final = 100
 """Verbs of one request that are audited one by one; those after them are only counted."""
 
@@ -265,8 +267,7 @@ class Pipeline:
             resources = [resource for _, resource in touched]
             self.tally.add(verb.name, outcome, resources[0] if resources else "")
             if self.audit is not None:
-                note_act(context.noted, _act(verb, resources, error, outcome, reason))
-
+                note_act(context.noted, act_of(verb.name, resources, error, reason))
 
     def charge(self, context: Context, route_class: str, cost: int) -> None:
         """Spends more of the caller's rate than the request itself did; the answer's headers will tell.
@@ -282,6 +283,26 @@ class Pipeline:
             context.noted["rate"] = error.headers
             raise
 
+    def record_acts(self, context: Context, path: bytes) -> None:
+        """Tells the audit what was done on a connection that stays, where no answer ends a request."""
+        acts: list[Act] = context.noted.pop("acts", [])
+        if self.audit is None:
+            return
+        for act in acts:
+            self.audit.record(
+                context.identity,
+                context.client_addr,
+                act.action,
+                list(act.resources),
+                act.outcome,
+                act.reason,
+                method="GET",
+                path=path,
+                status=_STATUS[act.outcome],
+                took_ns=0,
+                request_id=context.request_id.encode(),
+            )
+
 
 def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
     """Keeps what a request did until its final status is known: the front records it then."""
@@ -292,11 +313,13 @@ def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
         noted["more_acts"] = noted.get("more_acts", 0) + 1
 
 
-def _act(verb: AnyVerb, resources: list[str], error: BaseException | None, outcome: str, reason: str) -> Act:
+def act_of(action: str, resources: Iterable[str], error: BaseException | None, reason: str) -> Act:
+    """What was done to `resources`, or how it failed. `reason`: why it was allowed."""
+    outcome = outcome_of(error)
     if isinstance(error, Unauthenticated | Forbidden | Blocked | RateLimited):
         outcome = "denied"
         reason = getattr(error, "reason", "") or str(error)
-    return Act(verb.name, tuple(resources), outcome, reason)
+    return Act(action, tuple(resources), outcome, reason)
 
 
 def _touched(verb: AnyVerb, kwargs: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ from konsul.errors import KonsulError
 
 CLUSTER: Final = 0xFFFE
 """The table of what is not in the log: who leads, who is a member. It has no form and no past."""
+_WITHOUT_SELECTOR: Final = frozenset(("admin", "health"))
+"""What is allowed or not as a whole, whatever the key."""
 _WILDCARDS: Final = frozenset("*?[")
 _ESCAPED: Final = re.compile(r"\[([*?\[])\]")
 """A wildcard that stands for itself."""
@@ -53,6 +55,8 @@ class Spec:
 
     def resource_of(self, key: bytes) -> str:
         """What is asked for in the name of `key`: itself, or of a service's instance the service."""
+        if self.needs.partition(":")[0] in _WITHOUT_SELECTOR:
+            return ""
         text = key.decode("utf-8", "replace")
         return text if self.separator == b"/" else text.partition(self.separator.decode())[0]
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from konsul.engine import Engine, Watched
 from konsul.errors import Forbidden, Internal, KonsulError, Stopping, TooMany, Unauthenticated
+from konsul.kernel.identities import Identities
 from konsul.kernel.logging import logger
-from konsul.kernel.pipeline import Identity, Pipeline
+from konsul.kernel.pipeline import Identity, Pipeline, act_of, note_act
 from konsul.kernel.watch_readers import Behind, Compacted, Event, Events, First, Seen
 from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watch_spec import CLUSTER, Counters, Sink, Spec
@@ -114,7 +115,7 @@ class Watching:
         self._open: dict[int, Watch] = {}
         self._by_client: dict[str, int] = {}
         self._counted = 0
-        self._checking: asyncio.Handle | None = None
+        self._identities = Identities(pipeline, self._open, self._end)
         engine.on_watched = self._hand_out
 
     def open(
@@ -127,13 +128,20 @@ class Watching:
             TooMany: as many are open as may be, of this client or in total.
             Invalid: the pattern is empty or too long. Stopping.
         """
-        if self._pipeline.authorise is not None:
-            self._pipeline.authorise(context.identity, spec.needs, spec.resource)
-        client = client_of(context)
-        if transport != INSIDE:
-            self._check(client)
-        number = self.engine.watch(spec.form, spec.packed(self.settings.buffer_size), since)
+        reason = ""
+        try:
+            if self._pipeline.authorise is not None:
+                reason = self._pipeline.authorise(context.identity, spec.needs, spec.resource)
+            client = client_of(context)
+            if transport != INSIDE:
+                self._check(client)
+            number = self.engine.watch(spec.form, spec.packed(self.settings.buffer_size), since)
+        except KonsulError as error:
+            self._note(context, spec, transport, error, reason)
+            raise
+        self._note(context, spec, transport, None, reason)
         watch = Watch(self, number, spec, sink, context, transport)
+        self._identities.expect(watch.identity)
         self._open[number] = watch
         self._count(watch, 1)
         _add(self.counters.opened, transport)
@@ -165,31 +173,19 @@ class Watching:
 
         Each identity goes through the renew slot on the loop's next turn; what it raises ends the watch.
         """
-        if self._pipeline.renew is not None and self._checking is None:
-            self._checking = asyncio.get_running_loop().call_soon(self._check_identities)
+        self._identities.recheck()
 
-    def _check_identities(self) -> None:
-        self._checking = None
-        renew = self._pipeline.renew
-        if renew is None:
-            return
-        # One of a thousand watches of one caller is asked about.
-        found: dict[Identity, Identity | KonsulError] = {}
-        for watch in list(self._open.values()):
-            held = found.get(watch.identity)
-            if held is None:
-                try:
-                    held = renew(watch.identity)
-                except KonsulError as error:
-                    held = error
-                found[watch.identity] = held
-            if isinstance(held, KonsulError):
-                self._end(watch, held)
-            else:
-                watch.identity = held
+    def _note(
+        self, context: Context, spec: Spec, transport: str, error: KonsulError | None, reason: str
+    ) -> None:
+        """What the audit is told, once, when a watch is opened or refused. A poll is part of a read."""
+        if self._pipeline.audit is not None and transport not in (INSIDE, POLL):
+            kind = spec.needs.partition(":")[0]
+            note_act(context.noted, act_of(f"{kind}.watch", [spec.resource], error, reason))
 
     def stop(self) -> None:
         """Ends every watch: the node stops."""
+        self._identities.stop()
         for watch in list(self._open.values()):
             self._end(watch, Stopping("the node is stopping"))
 

@@ -10,11 +10,10 @@ import pytest
 
 from konsul import errors
 from konsul.doors.graphql import failures
-from konsul.kernel.command import AnyVerb
-from konsul.kernel.context import Context
 from konsul.kernel.pipeline import Identity
 from konsul.kernel.reading import ReadFailed, Reading
 from konsul.kernel.writing import Elsewhere
+from tests.played_audit import PlayedAudit
 from tests.unit.graphql.asked import Asked, node, schema, story
 
 GET = '{ kv(key: "k") { key } }'
@@ -152,9 +151,10 @@ def test_what_may_not_be_read_back_does_not_hide_that_it_was_written(tmp_path: P
     async def told() -> None:
         async with node(tmp_path) as ask:
 
-            def writes_only(identity: Identity, needs: str, resource: str) -> None:
+            def writes_only(_identity: Identity, needs: str, _resource: str) -> str:
                 if needs != "kv:write":
                     raise errors.Forbidden("no")
+                return ""
 
             ask.kernel.pipeline.authorise = writes_only
             data, (found,) = await ask.both('mutation { kvSet(key: "k", value: "v") { value flags } }')
@@ -165,22 +165,18 @@ def test_what_may_not_be_read_back_does_not_hide_that_it_was_written(tmp_path: P
 
 
 def test_every_field_is_counted_and_audited_as_its_command(tmp_path: Path) -> None:
-    audited: list[tuple[str, list[str], str]] = []
-
-    def audit(context: Context, verb: AnyVerb, resources: list[str], outcome: str) -> None:
-        audited.append((verb.name, resources, outcome))
-
     async def told() -> None:
         async with node(tmp_path) as ask:
-            ask.kernel.pipeline.audit = audit
+            ask.kernel.pipeline.audit = PlayedAudit()
             await ask.both(
                 'mutation { a: kvSet(key: "a", value: "1") { key } b: kvSetCAS(key: "a", value: "2", '
                 'modifyIndex: 9) { success } c: kvDelete(key: "none") }'
             )
-            assert audited == [
-                ("kv.set", ["a"], "success"),
-                ("kv.set", ["a"], "cas_conflict"),
-                ("kv.delete", ["none"], "not_found"),
+            acts = [(act.action, act.resources, act.outcome) for act in ask.noted["acts"]]
+            assert acts == [
+                ("kv.set", ("a",), "success"),
+                ("kv.set", ("a",), "cas_conflict"),
+                ("kv.delete", ("none",), "not_found"),
             ]
             counts = ask.kernel.pipeline.tally.counts
             assert counts["kv.set", "success"] == counts["kv.set", "cas_conflict"] == 1
@@ -212,9 +208,10 @@ def test_a_lost_compare_and_set_is_told_to_who_may_not_read(tmp_path: Path) -> N
     async def told() -> None:
         async with node(tmp_path) as ask:
 
-            def writes_only(identity: Identity, needs: str, resource: str) -> None:
+            def writes_only(_identity: Identity, needs: str, _resource: str) -> str:
                 if needs != "kv:write":
                     raise errors.Forbidden("no")
+                return ""
 
             ask.kernel.pipeline.authorise = writes_only
             cas = 'mutation { kvSetCAS(key: "k", value: "v", modifyIndex: 9) { success kvPair { value } } }'

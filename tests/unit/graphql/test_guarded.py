@@ -20,7 +20,8 @@ from konsul.kernel.config import load
 from konsul.kernel.feature import load_all
 from konsul.kernel.lines import Line
 from konsul.kernel.node import Kernel
-from konsul.kernel.pipeline import Headers, Identity, Pipeline
+from konsul.kernel.pipeline import ANONYMOUS, Headers, Identity, Pipeline
+from tests.played_audit import PlayedAudit
 from tests.waiting import until_async
 
 
@@ -29,27 +30,36 @@ class Slots:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
-        self.audited: list[tuple[str, str]] = []
+        self.audit = PlayedAudit()
         self.is_over = False
         self.lets: list[tuple[str, str]] = []
         """What is allowed although it is secret."""
+        self.is_revoked = False
+        self.paid: list[tuple[str, int]] = []
 
-    def identify(self, headers: Headers, client_addr: str) -> Identity:
-        if headers.get(b"authorization") != b"Bearer ann":
-            raise Unauthenticated(f"nobody knows who is at {client_addr}")
+    def identify(
+        self, authorization: bytes | None, _key: bytes | None, _certificate: bytes | None
+    ) -> Identity:
+        if authorization != b"Bearer ann":
+            raise Unauthenticated("nobody knows who that is")
         return Identity("user", "ann")
 
-    def limit(self, identity: Identity, client_addr: str) -> None:
+    def renew(self, identity: Identity) -> Identity:
+        if self.is_revoked:
+            raise Unauthenticated("token revoked")
+        return identity
+
+    def limit(self, identity: Identity, client_addr: str, route_class: str, cost: int) -> Headers:
+        self.paid.append((route_class, cost))
         if self.is_over:
             raise RateLimited(f"{identity.id} at {client_addr} asks too often")
+        return []
 
-    def authorise(self, identity: Identity, needs: str, resource: str) -> None:
+    def authorise(self, identity: Identity, needs: str, resource: str) -> str:
         self.asked.append((identity.id, needs, resource))
         if resource.startswith("secret") and (needs, resource) not in self.lets:
             raise Forbidden("forbidden: insufficient permissions")
-
-    def audit(self, context: Any, verb: Any, resources: list[str], outcome: str) -> None:
-        self.audited.append((context.identity.id, f"{verb.name} {resources[0]} {outcome}"))
+        return ""
 
 
 class PlayedLine:
@@ -73,7 +83,7 @@ class Guarded:
 
     def __init__(self, kernel: Kernel) -> None:
         self.line = PlayedLine()
-        self.socket = Socket(Door(kernel).sockets, TRANSPORT_WS, {}, "10.0.0.1")
+        self.socket = Socket(Door(kernel).sockets, TRANSPORT_WS, ANONYMOUS, "10.0.0.1")
         self.socket.opened(cast(Line, self.line))
         self.say(type="connection_init", payload={"token": "ann"})
 
@@ -92,7 +102,7 @@ class Guarded:
 
 @asynccontextmanager
 async def guarded(folder: Path, slots: Slots) -> AsyncIterator[Guarded]:
-    pipeline = Pipeline(slots.identify, slots.limit, slots.authorise, slots.audit)
+    pipeline = Pipeline(slots.identify, slots.renew, slots.limit, slots.authorise, audit=slots.audit)
     engine = Engine(Options(data_dir=str(folder), backend="memory"))
     config = load(settings.GROUPS, environ={})
     kernel = Kernel(engine, config, load_all(FEATURES), pipeline)
@@ -125,8 +135,35 @@ def test_every_field_is_asked_for_with_the_identity_of_the_connection(tmp_path: 
 
     asyncio.run(story())
     assert ("ann", "kv:write", "open") in slots.asked
-    assert ("ann", "kv.set open success") in slots.audited
-    assert ("ann", "kv.delete secret/x error") in slots.audited
+    assert ("ann", "kv.set", ["open"], "success") in slots.audit.events
+    assert ("ann", "kv.delete", ["secret/x"], "denied") in slots.audit.events
+
+
+def test_whoever_is_not_any_more_whom_it_began_as_is_sent_away(tmp_path: Path) -> None:
+    slots = Slots()
+
+    async def story() -> None:
+        async with guarded(tmp_path, slots) as one:
+            assert (await one.ask("1", "{ __typename }", 2))[1]["type"] == "complete"
+            slots.is_revoked = True
+            one.say(type="subscribe", id="2", payload={"query": "{ __typename }"})
+            assert one.line.closed == (4401, "token revoked")
+            assert one.about("2") == []
+
+    asyncio.run(story())
+
+
+def test_an_operation_is_paid_for_by_its_complexity(tmp_path: Path) -> None:
+    slots = Slots()
+
+    async def story() -> None:
+        async with guarded(tmp_path, slots) as one:
+            await one.ask("1", 'mutation { kvSet(key: "k", value: "v") { key value } }', 2)
+
+    asyncio.run(story())
+    (began, once), (of_it, complexity) = slots.paid
+    assert (began, once, of_it) == ("graphql", 1, "complexity")
+    assert complexity > 1
 
 
 def test_a_subscription_to_what_may_not_be_read_does_not_begin(tmp_path: Path) -> None:

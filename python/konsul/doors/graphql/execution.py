@@ -16,7 +16,9 @@ from konsul.doors.graphql.failures import INTERNAL, PARSE_FAILED, VALIDATION_FAI
 from konsul.doors.graphql.operation import MUTATION, QUERY, SUBSCRIPTION, Asked, Operation, Prepared
 from konsul.doors.graphql.persisted import hash_in
 from konsul.doors.graphql.refusals import OK, UNPROCESSABLE, Refused, not_valid, over, rate_limited
+from konsul.errors import RateLimited
 from konsul.kernel.context import Context
+from konsul.kernel.route_classes import COMPLEXITY
 from konsul.kernel.watch_settings import WatchSettings
 from konsul.kernel.watching import client_of
 
@@ -48,7 +50,8 @@ async def prepare(door: Door, asked: Asked) -> Prepared:
     door.metering.complexity.labels(label).observe(cost)
     door.metering.depth.observe(document.depths.get(name, 0))
     field = getattr(definition.selection_set.selections[0], "name", None)
-    return Prepared(ready, document, definition, asked.variables, label, kind, field.value if field else "")
+    first = field.value if field else ""
+    return Prepared(ready, document, definition, asked.variables, label, kind, first, cost)
 
 
 def check_variables(door: Door, asked: Asked) -> None:
@@ -77,7 +80,8 @@ def check_variables(door: Door, asked: Asked) -> None:
 
 
 def spend(door: Door, prepared: Prepared, context: Context) -> None:
-    """Spends the client's rate on a mutation's fields. Raises Refused."""
+    """Spends the client's rate on the operation, and on a mutation's fields. Raises Refused."""
+    charge(prepared, context)
     if door.mutation_rate is None or prepared.kind != MUTATION:
         return
     count = root_fields(prepared.document, prepared.definition)
@@ -87,6 +91,15 @@ def spend(door: Door, prepared: Prepared, context: Context) -> None:
     limit = door.settings.mutation_rate_limit
     text = f"more than {limit} mutations a minute (KONSUL_GRAPHQL_MUTATION_RATE_LIMIT)"
     raise rate_limited(text, 60 if wait_ms is None else math.ceil(wait_ms / 1_000))
+
+
+def charge(prepared: Prepared, context: Context) -> None:
+    """Spends the client's rate on how much work the operation is. Raises Refused."""
+    try:
+        context.pipeline.charge(context, COMPLEXITY, prepared.cost)
+    except RateLimited as error:
+        text = f"rate limit exceeded: the operation's complexity is {prepared.cost}"
+        raise rate_limited(text, error.retry_after_s) from None
 
 
 async def answer(door: Door, prepared: Prepared, operation: Operation) -> tuple[int, Body]:

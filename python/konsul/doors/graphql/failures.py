@@ -33,6 +33,7 @@ CODES: Final[dict[type[Exception], str]] = {
     errors.Stopping: "STOPPING",
     errors.Unauthenticated: "UNAUTHORIZED",
     errors.Forbidden: "FORBIDDEN",
+    errors.Blocked: "FORBIDDEN",
     errors.RateLimited: "RATE_LIMITED",
     errors.TooMany: "RATE_LIMITED",
     Compacted: "COMPACTED",

@@ -89,3 +89,5 @@ class Prepared:
     kind: str
     field: str
     """The first field of the root type."""
+    cost: int = 0
+    """Its complexity."""

@@ -30,6 +30,7 @@ from konsul.kernel.route_classes import GRAPHQL
 if TYPE_CHECKING:
     from konsul.doors.graphql.sockets import Sockets
 
+PATH: Final = b"/graphql"
 _ID_CHARS: Final = 256
 _TOKENS: Final = ("authorization", "Authorization", "token", "authToken", "auth_token")
 _UNREAD_BYTES: Final = 4 * HIGH_WATER_BYTES
@@ -164,6 +165,8 @@ class Socket(LineUser):
         if not self._acked:
             self.close(UNAUTHORISED, "Unauthorized")
             return
+        if not self._is_still():
+            return
         if not isinstance(key, str) or not 0 < len(key) <= _ID_CHARS:
             self.close(BAD_MESSAGE, f"an id must be a string of 1 to {_ID_CHARS} characters")
             return
@@ -195,6 +198,17 @@ class Socket(LineUser):
         self._sockets.door.refused(refused)
         self.send(self.dialect.error(key, [refused.told()]))
 
+    def _is_still(self) -> bool:
+        """Whether the client is who it was; closes the connection of who is not."""
+        renew = self._sockets.door.kernel.pipeline.renew
+        try:
+            if renew is not None:
+                self._identity = renew(self._identity)
+        except KonsulError as error:
+            self.close(UNAUTHORISED, str(error))
+            return False
+        return True
+
     def _context(self) -> Context:
         about = {"identity": self._identity, "request_id": self.request_id, "client": self.address}
         return Context.within(self._sockets.door.kernel, about)
@@ -224,17 +238,20 @@ class Socket(LineUser):
 
     async def _execute(self, key: str, asked: Asked) -> bytes:
         """Sends the answers; returns the message that ends the operation. Raises Refused, KonsulError."""
-        door = self._sockets.door
-        await door.schema.get()
+        await self._sockets.door.schema.get()
+        context = self._context()
+        try:
+            context.pipeline.charge(context, GRAPHQL, 1)
+            return await self._executed(key, asked, context)
+        finally:
+            context.pipeline.record_acts(context, PATH)
+
+    async def _executed(self, key: str, asked: Asked, context: Context) -> bytes:
         from konsul.doors.graphql import execution
         from konsul.doors.graphql.documents import Broken
         from konsul.doors.graphql.live import Ended, Live
 
-        context = self._context()
-        if context.pipeline.renew is not None:
-            self._identity = context.pipeline.renew(self._identity)
-        if context.pipeline.limit is not None:
-            context.pipeline.limit(self._identity, self.address, GRAPHQL, 1)
+        door = self._sockets.door
         try:
             prepared = await execution.prepare(door, asked)
             operation = door.operation(context, "graphql")
@@ -245,6 +262,7 @@ class Socket(LineUser):
                 self.send(self.dialect.next(key, body))
                 return self.dialect.complete(key)
             async with Live(door, prepared, operation) as live:
+                context.pipeline.record_acts(context, PATH)
                 async for body in live.bodies():
                     self.send(self.dialect.next(key, body))
                     await self.room.wait()

@@ -26,9 +26,14 @@ _SIGN_OF_LIFE: Final = b":\n\n"
 async def stream(door: Door, request: Request, prepared: Prepared, operation: Operation) -> Response:
     """Answers with an event stream. Raises Refused and Broken as a plain answer would be refused."""
     live: Live | None = None
-    if prepared.kind == SUBSCRIPTION:
-        live = Live(door, prepared, operation)
-        await live.__aenter__()
+    try:
+        if prepared.kind == SUBSCRIPTION:
+            live = Live(door, prepared, operation)
+            await live.__aenter__()
+    finally:
+        # What was opened is the request's doing: the audit is told when the head of the answer goes out.
+        acts = operation.context.noted.pop("acts", ())
+        request.scope.get("konsul", {}).setdefault("acts", []).extend(acts)
     try:
         return await open_stream(request, _Stream(door, prepared, operation, live))
     except BaseException:

@@ -16,7 +16,10 @@ from konsul.features.watch.framing import ChannelFraming
 from konsul.features.watch.health import HealthTeller
 from konsul.features.watch.teller import Teller
 from konsul.kernel.cluster_settings import ClusterSettings
-from konsul.kernel.lines import REFUSED, Line, LineUser
+from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.lines import REFUSED, UNAUTHENTICATED, Line, LineUser
+from konsul.kernel.pipeline import ANONYMOUS, Act, note_act
+from konsul.kernel.route_classes import WATCH
 from konsul.kernel.watching import Spec
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ MESSAGE_MAX_BYTES: Final = 16 << 10
 MESSAGES_MAX: Final = 120
 """Messages a client may send in `MESSAGES_WINDOW_S`; one more ends the connection."""
 MESSAGES_WINDOW_S: Final = 60.0
+AUTH_S: Final = 10.0
+"""How long a client may take to say who it is, where it must."""
+PATH: Final = b"/ws/updates"
 TRANSPORT: Final = "websocket"
 _FRAMINGS: Final = {name: ChannelFraming(name) for name in ("kv", "services", "health", "cluster")}
 CHANNELS: Final = tuple(_FRAMINGS)
@@ -38,7 +44,10 @@ class Updates(LineUser):
 
     def __init__(self, kernel: Kernel, context: Context) -> None:
         self._kernel = kernel
-        self._context = context
+        # What the request's scope holds must not live as long as the connection.
+        self._context = replace(context, noted={})
+        self._must_authenticate = kernel.config.of(GuardSettings).requires_auth
+        self._deadline: asyncio.TimerHandle | None = None
         self._line: Line | None = None
         self._tellers: dict[str, Teller] = {}
         self._window_s = 0.0
@@ -52,6 +61,8 @@ class Updates(LineUser):
     def opened(self, line: Line) -> None:
         """See `LineUser`."""
         self._line = line
+        if self._must_authenticate and self._context.identity.kind == ANONYMOUS.kind:
+            self._deadline = asyncio.get_running_loop().call_later(AUTH_S, self._too_late)
 
     def message(self, data: str | bytes) -> None:
         """See `LineUser`."""
@@ -70,7 +81,9 @@ class Updates(LineUser):
         if verb is None:
             self._error("unknown type: expected " + ", ".join(self._verbs))
             return
-        verb(asked)
+        if asked["type"] == "auth" or self._is_known():
+            verb(asked)
+            self._context.pipeline.record_acts(self._context, PATH)
 
     def drained(self) -> None:
         """See `LineUser`."""
@@ -85,6 +98,8 @@ class Updates(LineUser):
     def closed(self, reason: str) -> None:
         """See `LineUser`."""
         self._line = None
+        if self._deadline is not None:
+            self._deadline.cancel()
         tellers, self._tellers = self._tellers, {}
         for teller in tellers.values():
             teller.closed(reason)
@@ -96,6 +111,25 @@ class Updates(LineUser):
         self._messages += 1
         return self._messages > MESSAGES_MAX
 
+    def _too_late(self) -> None:
+        if self._context.identity.kind == ANONYMOUS.kind:
+            self._close(UNAUTHENTICATED, "authentication timeout")
+
+    def _is_known(self) -> bool:
+        """Whether who asks has said who it is, if it must, and still is that."""
+        identity, renew = self._context.identity, self._context.pipeline.renew
+        try:
+            if self._must_authenticate and identity.kind == ANONYMOUS.kind:
+                raise Unauthenticated("unauthorized: send an auth message first")
+            if renew is not None:
+                self._context = replace(self._context, identity=renew(identity))
+        except Unauthenticated as error:
+            self._error(str(error))
+            if identity.kind != ANONYMOUS.kind:
+                self._close(UNAUTHENTICATED, str(error))
+            return False
+        return True
+
     def _auth(self, asked: dict[str, Any]) -> None:
         token = asked.get("token")
         if not isinstance(token, str) or not token:
@@ -104,8 +138,9 @@ class Updates(LineUser):
         try:
             identity = identity_of(self._kernel, token)
         except KonsulError as error:
+            note_act(self._context.noted, Act("auth.failed", (), "denied", str(error)))
             self._error(str(error))
-            self._close(REFUSED, "unauthenticated")
+            self._close(UNAUTHENTICATED, str(error))
             return
         self._context = replace(self._context, identity=identity)
         # What is followed already was allowed to somebody else.
@@ -118,6 +153,13 @@ class Updates(LineUser):
     def _subscribe(self, asked: dict[str, Any]) -> None:
         names = self._names(asked)
         if names is None:
+            return
+        context = self._context
+        try:
+            if context.pipeline.limit is not None:
+                context.pipeline.limit(context.identity, context.client_addr, WATCH, len(names))
+        except KonsulError as error:
+            self._error(str(error))
             return
         followed = [name for name in names if name in self._tellers or self._follow(name)]
         self._say("system", {"type": "subscribed", "channels": followed})
@@ -154,7 +196,7 @@ class Updates(LineUser):
             return False
         except Unauthenticated as error:
             self._error(str(error), name)
-            self._close(REFUSED, "unauthenticated")
+            self._close(UNAUTHENTICATED, str(error))
             return False
         except KonsulError as error:
             self._error(str(error), name)

@@ -57,6 +57,11 @@ def closed_text(reason: str) -> bytes:
     return b'event: closed\ndata: {"type":"closed","reason":%b}\n\n' % orjson.dumps(reason)
 
 
+def error_text(message: str) -> bytes:
+    """The last event of a stream whose client's credentials no longer hold."""
+    return b"event: error\ndata: %b\n\n" % orjson.dumps({"error": "unauthorized", "message": message})
+
+
 class StreamFraming:
     """Server-sent events. The `id` is what a reconnect sends back as `Last-Event-ID`.
 

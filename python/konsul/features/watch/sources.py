@@ -61,7 +61,7 @@ def services(
 
 def cluster() -> Spec:
     """Who leads, and who is a member."""
-    return Spec(None, CLUSTER, EVERYTHING, "cluster:read", coalesce=True)
+    return Spec(None, CLUSTER, EVERYTHING, "admin:read", coalesce=True)
 
 
 def value_now(context: Context, pattern: str) -> tuple[int, bytes] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from konsul.errors import Forbidden, KonsulError, Stopping, Unauthenticated
-from konsul.features.watch.framing import Framing, closed_text
-from konsul.kernel.lines import GOING_AWAY, NORMAL, REFUSED, SERVER_ERROR, Line, Lines, LineUser
+from konsul.features.watch.framing import Framing, closed_text, error_text
+from konsul.kernel.lines import GOING_AWAY, NORMAL, SERVER_ERROR, UNAUTHENTICATED, Line, Lines, LineUser
 from konsul.kernel.watching import CLUSTER
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Teller(LineUser):
         self._gathered_bytes = 0
         self._has_room = True
         self._is_due = False
+        self._refusal = b""
+        """The last event of a stream whose client's credentials no longer hold."""
 
     def begin(self, watch: Watch, first: tuple[int, bytes] | None = None) -> None:
         """Binds the watch. `first`: index and text of the value the client is told before any change."""
@@ -86,6 +88,8 @@ class Teller(LineUser):
         """See `konsul.kernel.watching.Sink`."""
         self._has_room = False  # whatever happens now, the watch is over
         self._flush()
+        if isinstance(error, Unauthenticated):
+            self._refusal = error_text(str(error))
         if self._line is not None:
             self._line.close(*_closing(error))
 
@@ -111,7 +115,7 @@ class Teller(LineUser):
 
     def farewell(self, reason: str) -> bytes:
         """See `LineUser`."""
-        return closed_text(reason)
+        return self._refusal or closed_text(reason)
 
     def closed(self, reason: str) -> None:  # noqa: ARG002 - the protocol's
         """See `LineUser`."""
@@ -173,5 +177,5 @@ def _closing(error: KonsulError) -> tuple[int, str]:
     if isinstance(error, Forbidden):
         return NORMAL, "forbidden"
     if isinstance(error, Unauthenticated):
-        return REFUSED, "unauthenticated"
+        return UNAUTHENTICATED, str(error)
     return (GOING_AWAY if isinstance(error, Stopping) else SERVER_ERROR), str(error)
