@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use konsul_views::access::{Explained, GRANTED_MAX, Granted, Need, Policies, PolicyText};
@@ -16,6 +16,9 @@ use pyo3::types::{PyBytes, PyString};
 
 /// Handles that have gone are looked for when there are so many.
 const SWEEP_AT_FIRST: usize = 256;
+/// Rules that sets of policies may hold compiled together, over all sets: some 100 MB. Past it a set is asked
+/// policy by policy, which takes longer and no memory.
+const TOGETHER_MAX: usize = 500_000;
 
 type Handles = HashMap<BTreeSet<String>, Weak<Held>>;
 
@@ -27,34 +30,52 @@ struct Shared {
     /// One change at a time: each is compiled from the one before.
     setting: Mutex<()>,
     handles: Mutex<(Handles, usize)>,
+    /// Rules that sets hold compiled of their own.
+    together: AtomicUsize,
+}
+
+/// What a set of policies adds up to, counted while anybody has it.
+struct Sum {
+    granted: Granted,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Sum {
+    fn drop(&mut self) {
+        self.shared.together.fetch_sub(self.granted.own_rules(), Ordering::Relaxed);
+    }
 }
 
 /// A set of names and what they add up to.
 struct Held {
     shared: Arc<Shared>,
     names: BTreeSet<String>,
-    now: RwLock<(u64, Arc<Granted>)>,
+    now: RwLock<(u64, Arc<Sum>)>,
 }
 
 impl Shared {
-    fn granted(&self, names: &BTreeSet<String>) -> (u64, Arc<Granted>) {
+    fn sum(self: &Arc<Self>, names: &BTreeSet<String>) -> (u64, Arc<Sum>) {
         let policies = self.policies.read();
-        (self.generation.load(Ordering::Acquire), Arc::new(policies.granted(names)))
+        let left = TOGETHER_MAX.saturating_sub(self.together.load(Ordering::Relaxed));
+        let granted = policies.granted(names, left);
+        self.together.fetch_add(granted.own_rules(), Ordering::Relaxed);
+        (self.generation.load(Ordering::Acquire), Arc::new(Sum { granted, shared: self.clone() }))
     }
 }
 
 impl Held {
-    /// Asks what the names add up to now.
+    /// Asks what the names add up to now. The question must not call Python: whoever takes its lock may wait
+    /// for this one.
     fn ask<T>(&self, question: impl FnOnce(&Granted) -> T) -> T {
         let now = self.now.read();
         if now.0 == self.shared.generation.load(Ordering::Acquire) {
-            return question(&now.1);
+            return question(&now.1.granted);
         }
         drop(now);
-        question(&self.renewed())
+        question(&self.renewed().granted)
     }
 
-    fn granted(&self) -> Arc<Granted> {
+    fn sum(&self) -> Arc<Sum> {
         let now = self.now.read();
         if now.0 == self.shared.generation.load(Ordering::Acquire) {
             return now.1.clone();
@@ -63,14 +84,14 @@ impl Held {
         self.renewed()
     }
 
-    fn renewed(&self) -> Arc<Granted> {
-        let fresh = self.shared.granted(&self.names);
-        let granted = fresh.1.clone();
+    fn renewed(&self) -> Arc<Sum> {
+        let fresh = self.shared.sum(&self.names);
+        let sum = fresh.1.clone();
         let mut now = self.now.write();
         if now.0 < fresh.0 {
             *now = fresh;
         }
-        granted
+        sum
     }
 }
 
@@ -103,14 +124,16 @@ impl Access {
     }
 
     fn set(&self, py: Python<'_>, policies: Vec<PolicyText>, default_allow: bool) -> PyResult<()> {
-        // What is replaced is dropped here too: many rules take their time.
         py.detach(|| {
             let _alone = self.shared.setting.lock();
             let before = self.shared.policies.read().clone();
             let compiled = Policies::compile(policies, default_allow, &before)?;
             let mut current = self.shared.policies.write();
-            *current = Arc::new(compiled);
+            let replaced = std::mem::replace(&mut *current, Arc::new(compiled));
             self.shared.generation.fetch_add(1, Ordering::Release);
+            // Readers need not wait until it is taken apart.
+            drop(current);
+            drop((before, replaced));
             Ok(())
         })
         .map_err(|why: String| PyValueError::new_err(why))
@@ -119,7 +142,10 @@ impl Access {
     fn grant(&self, names: Vec<String>) -> PyResult<Grant> {
         let names: BTreeSet<String> = names.into_iter().collect();
         if names.len() > GRANTED_MAX {
-            return Err(PyValueError::new_err(format!("too many policies: {} (max {GRANTED_MAX})", names.len())));
+            return Err(PyValueError::new_err(format!(
+                "too many policies: {} (max {GRANTED_MAX})",
+                names.len()
+            )));
         }
         let mut handles = self.shared.handles.lock();
         let (known, sweep_at) = &mut *handles;
@@ -130,7 +156,7 @@ impl Access {
             known.retain(|_, held| held.strong_count() > 0);
             *sweep_at = 2 * known.len();
         }
-        let now = RwLock::new(self.shared.granted(&names));
+        let now = RwLock::new(self.shared.sum(&names));
         let held = Arc::new(Held { shared: self.shared.clone(), names: names.clone(), now });
         known.insert(names, Arc::downgrade(&held));
         Ok(Grant { held })
@@ -165,22 +191,20 @@ impl Grant {
         resource: &Bound<'_, PyAny>,
     ) -> PyResult<(u8, Bound<'py, PyString>)> {
         let (need, resource) = (need(needs)?, bytes(resource)?);
-        self.held.ask(|granted| {
-            let (outcome, reason) = granted.decide(need, &resource);
-            Ok((outcome as u8, PyString::new(py, reason)))
-        })
+        let sum = self.held.sum();
+        let (outcome, reason) = sum.granted.decide(need, &resource);
+        Ok((outcome as u8, PyString::new(py, reason)))
     }
 
     fn first_refused(&self, needs: &str, resources: Vec<Bound<'_, PyAny>>) -> PyResult<isize> {
         let need = need(needs)?;
-        self.held.ask(|granted| {
-            for (at, resource) in resources.iter().enumerate() {
-                if !granted.allows(need, &bytes(resource)?) {
-                    return Ok(at as isize);
-                }
+        let sum = self.held.sum();
+        for (at, resource) in resources.iter().enumerate() {
+            if !sum.granted.allows(need, &bytes(resource)?) {
+                return Ok(at as isize);
             }
-            Ok(-1)
-        })
+        }
+        Ok(-1)
     }
 
     fn could_list(&self, needs: &str, prefix: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -206,12 +230,12 @@ impl Grant {
 /// What a caller sees during one scan: a change of policies shows in the next.
 pub(crate) struct Eyes {
     need: Need,
-    granted: Arc<Granted>,
+    sum: Arc<Sum>,
 }
 
 impl Eyes {
     pub(crate) fn see(&self, key: &[u8]) -> bool {
-        self.granted.allows(self.need, self.need.named(key))
+        self.sum.granted.allows(self.need, self.need.named(key))
     }
 }
 
@@ -224,7 +248,7 @@ pub(crate) struct Sight {
 
 impl Sight {
     pub(crate) fn eyes(&self) -> Eyes {
-        Eyes { need: self.need, granted: self.held.granted() }
+        Eyes { need: self.need, sum: self.held.sum() }
     }
 }
 

@@ -119,7 +119,7 @@ fn reads(c: &mut Criterion) {
     group.bench_function("get as JSON", |b| {
         b.iter(|| black_box(json::get(&r, &schema, &shape, next()).unwrap()))
     });
-    let all = Query { table: 1, prefix: b"app/", filters: &[], after: None, inside: false, limit: 1000 };
+    let all = Query { table: 1, prefix: b"app/", filters: &[], after: None, limit: 1000 };
     group.bench_function("1,000 rows as JSON", |b| {
         b.iter(|| black_box(json::scan(&r, &schema, &shape, &all, None).unwrap()))
     });
@@ -128,7 +128,7 @@ fn reads(c: &mut Criterion) {
         ("two indexes, 72 rows", vec![(2, b"v3"), (3, b"rack=r5")]),
     ];
     for (name, filters) in &questions {
-        let query = Query { table: 2, prefix: b"", filters, after: None, inside: false, limit: 1000 };
+        let query = Query { table: 2, prefix: b"", filters, after: None, limit: 1000 };
         let mut count = 0;
         group.bench_function(*name, |b| {
             b.iter(|| {
@@ -141,7 +141,8 @@ fn reads(c: &mut Criterion) {
             });
         });
     }
-    let folded = KeyQuery { table: 1, prefix: b"app/", separator: b"/", after: None, inside: false, limit: 1000 };
+    let folded =
+        KeyQuery { table: 1, prefix: b"app/", separator: b"/", after: None, inside: false, limit: 1000 };
     group.bench_function("20,000 keys folded to 100", |b| {
         b.iter(|| black_box(json::keys(&r, &schema, &folded, None).unwrap()));
     });

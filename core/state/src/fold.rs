@@ -111,6 +111,7 @@ pub fn keys_seen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::LOOKS_MAX;
     use crate::sketch::*;
     use crate::store::Store;
 
@@ -166,5 +167,73 @@ mod tests {
         let after = Some(&b"a/b"[..]);
         let query = KeyQuery { table: 1, prefix: b"", separator: b"/", after, inside: false, limit: 9 };
         assert_eq!(pages(&replica, query), [["ab/", "b", "c/"]], "the group of `after` was listed before it");
+    }
+
+    /// All pages as their reader gets them: a page that is not full goes on inside.
+    fn seen(replica: &Replica, separator: &str, limit: usize, sees: &dyn Fn(&[u8]) -> bool) -> Vec<String> {
+        let (mut all, mut after, mut inside) = (Vec::new(), None::<Vec<u8>>, false);
+        loop {
+            let r = replica.store.read().unwrap();
+            let (after_key, separator) = (after.as_deref(), separator.as_bytes());
+            let query = KeyQuery { table: 1, prefix: b"", separator, after: after_key, inside, limit };
+            let mut count = 0;
+            let mut visit = |key: &[u8]| {
+                count += 1;
+                all.push(String::from_utf8(key.to_vec()).unwrap());
+            };
+            after = keys_seen(&r, &replica.tables.schema(), &query, Some(sees), &mut visit).unwrap();
+            inside = count < limit;
+            if after.is_none() {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_is_listed_if_one_of_its_keys_is_seen() {
+        let replica = stocked(&["a", "a/1", "a/2", "b/1", "b/2", "c/1", "d"]);
+        let sees = |key: &[u8]| [&b"a/2"[..], b"c/1", b"d"].contains(&key);
+        for limit in 1..5 {
+            assert_eq!(seen(&replica, "/", limit, &sees), ["a/", "c/", "d"]);
+            assert_eq!(seen(&replica, "", limit, &sees), ["a/2", "c/1", "d"]);
+        }
+        assert_eq!(seen(&replica, "/", 2, &|_| false), [""; 0]);
+    }
+
+    #[test]
+    fn pages_end_when_they_have_looked_at_enough_and_go_on_inside_a_group() {
+        let mut replica = stocked(&["a/0"]);
+        for part in 0..25 {
+            let keys: Vec<_> = (0..1_000).map(|at| format!("g/{:05}", part * 1_000 + at)).collect();
+            let ops: Vec<_> = keys.iter().map(|key| put(1, key.as_str(), &[])).collect();
+            replica.must(0, &ops);
+        }
+        let sees = |key: &[u8]| key == b"g/24998";
+        assert_eq!(seen(&replica, "/", 3, &sees), ["g/"], "in the third page of the one group");
+        assert_eq!(seen(&replica, "", 1, &sees), ["g/24998"]);
+
+        let r = replica.store.read().unwrap();
+        let query = KeyQuery { table: 1, prefix: b"", separator: b"", after: None, inside: false, limit: 5 };
+        let looked = std::cell::Cell::new(0);
+        let counting = |_: &[u8]| {
+            looked.set(looked.get() + 1);
+            false
+        };
+        let after = keys_seen(&r, &replica.tables.schema(), &query, Some(&counting), &mut |_| {});
+        assert_eq!(looked.get(), LOOKS_MAX);
+        assert_eq!(after.unwrap().unwrap(), b"g/09998", "the last one looked at");
+    }
+
+    #[test]
+    fn a_full_page_continues_after_its_last_item_whatever_follows_unseen() {
+        let replica = stocked(&["a", "b", "c", "d"]);
+        let r = replica.store.read().unwrap();
+        let page = |sees: &dyn Fn(&[u8]) -> bool| {
+            let query =
+                KeyQuery { table: 1, prefix: b"", separator: b"", after: None, inside: false, limit: 1 };
+            keys_seen(&r, &replica.tables.schema(), &query, Some(sees), &mut |_| {}).unwrap()
+        };
+        assert_eq!(page(&|key| key == b"a" || key == b"d"), Some(b"a".to_vec()));
+        assert_eq!(page(&|key| key == b"a"), None, "that something follows is not told");
     }
 }

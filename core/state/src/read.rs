@@ -300,4 +300,22 @@ mod tests {
             assert!(matches!(scan(&r, &schema, &query, &mut |_, _| Ok(())), Err(ReadError::Refused(_))));
         }
     }
+
+    #[test]
+    fn rows_that_are_not_seen_take_no_place_in_a_page() {
+        let replica = stocked(&["a", "b", "c", "d", "e"]);
+        let r = replica.store.read().unwrap();
+        let run = |limit, sees: &dyn Fn(&[u8]) -> bool| {
+            let mut found = Vec::new();
+            let query = Query { table: 1, prefix: b"", filters: &[], after: None, limit };
+            let next = scan_seen(&r, &replica.tables.schema(), &query, Some(sees), &mut |key, _| {
+                found.push(key.to_vec());
+                Ok(())
+            });
+            (found.concat(), next.unwrap())
+        };
+        assert_eq!(run(2, &|key| key != b"a" && key != b"c"), (b"bd".to_vec(), Some(b"d".to_vec())));
+        assert_eq!(run(3, &|key| key != b"a" && key != b"c"), (b"bde".to_vec(), None));
+        assert_eq!(run(1, &|_| false), (Vec::new(), None));
+    }
 }
