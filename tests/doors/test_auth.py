@@ -162,26 +162,35 @@ def test_logging_out_ends_the_login(guarded: Guarded) -> None:
     assert guarded.ask("POST", "/auth/logout", None, guarded.key().headers).status == 400
 
 
-def test_every_way_out_ends_what_is_out(guarded: Guarded) -> None:
-    """A new password, a disabled and a deleted user, a revoked and a deleted key: at once."""
-    for method, path, body in (
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
         ("POST", "/auth/users/{}/passwd", {"password": "another long passphrase"}),
         ("PUT", "/auth/users/{}", {"enabled": False}),
         ("DELETE", "/auth/users/{}", None),
-    ):
-        held = guarded.log_in(guarded.add_user())
-        assert guarded.get("/kv", held.headers).status == 200
-        guarded.by_admin(method, path.format(held.user_id), body)
-        until(lambda held=held: guarded.get("/kv", held.headers).status == 401, "the token to end")  # type: ignore[misc]
-    for method, path, text in (
+    ],
+)
+def test_a_login_ends_with_what_it_rests_on(guarded: Guarded, method: str, path: str, body: object) -> None:
+    held = guarded.log_in(guarded.add_user())
+    assert guarded.get("/kv", held.headers).status == 200
+    guarded.by_admin(method, path.format(held.user_id), body)
+    until(lambda: guarded.get("/kv", held.headers).status == 401, "the token to end")
+    assert error(guarded.get("/kv", held.headers)) == (401, "token revoked")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
         ("POST", "/auth/apikeys/{}/revoke", "API key disabled"),
         ("DELETE", "/auth/apikeys/{}", "invalid API key"),
-    ):
-        key = guarded.key()
-        assert guarded.get("/kv", key.headers).status == 200
-        guarded.by_admin(method, path.format(key.id))
-        until(lambda key=key: guarded.get("/kv", key.headers).status == 401, "the key to end")  # type: ignore[misc]
-        assert error(guarded.get("/kv", key.headers)) == (401, text)
+    ],
+)
+def test_a_key_ends_when_it_is_revoked(guarded: Guarded, method: str, path: str, text: str) -> None:
+    key = guarded.key()
+    assert guarded.get("/kv", key.headers).status == 200
+    guarded.by_admin(method, path.format(key.id))
+    until(lambda: guarded.get("/kv", key.headers).status == 401, "the key to end")
+    assert error(guarded.get("/kv", key.headers)) == (401, text)
 
 
 def test_administration_is_for_administrators(guarded: Guarded) -> None:

@@ -314,9 +314,8 @@ def test_a_login_this_node_has_not_heard_of_yet_counts(tmp_path: Path) -> None:
         index = stage.engine.contact()[2]
 
         def token(at: int, login_id: str) -> str:
-            who = {"user_id": "alice", "username": "Alice", "roles": ["user"], "policies": []}
-            issued = stage.auth.tokens.issue("access", **who, login_id=login_id, index=at)  # type: ignore[arg-type]
-            return f"Bearer {issued}"
+            who: dict[str, Any] = {"user_id": "alice", "username": "Alice", "roles": ["user"], "policies": []}
+            return f"Bearer {stage.auth.tokens.issue('access', **who, login_id=login_id, index=at)}"
 
         assert refusal(stage, token(index, "behind")) == "token revoked"
         ahead = token(index + 1, "ahead")

@@ -140,8 +140,8 @@ class Tokens:
         lists = [claims.get(name, []) for name in ("roles", "policies")]
         is_whole = (
             all(isinstance(text, str) and text for text in texts)
-            # An exact type: true is an int to Python, and a fraction may be NaN. Bounded: whoever computes with
-            # it may do so as a float.
+            # An exact type: true is an int to Python, and a fraction may be NaN. Bounded: whoever computes
+            # with it may do so as a float.
             and all(type(number) is int and abs(number) < _NUMBER_MAX for number in numbers)
             and all(isinstance(one, list) and all(isinstance(t, str) for t in one) for one in lists)
         )
