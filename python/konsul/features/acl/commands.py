@@ -21,14 +21,16 @@ NAMES_DIFFER: Final = "Policy name in body must match URL parameter"
 
 
 @command("acl.policy.create", needs="admin:write", resource="name")
-async def create(ctx: Context, *, name: str, document: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - named for authorise and audit
-    """Stores a new policy; answers it as stored.
+async def create(ctx: Context, *, name: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Stores a new policy, whose document has that name; answers it as stored.
 
     Raises:
         Invalid: names the problem. Duplicate: there is one of this name. LimitReached: there are too many.
     """
     policy = _policy(document)
-    if _is_of_directory(ctx, policy.name):
+    if policy.name != name:
+        raise Invalid(NAMES_DIFFER)
+    if _is_of_directory(ctx, name):
         raise Duplicate(TAKEN)
     book = book_of(ctx.engine)
     if book is not None and len(book.names()) >= POLICIES_MAX:

@@ -10,7 +10,7 @@ from konsul.features.acl.book import PolicyBook, Source, book_of
 from konsul.features.acl.commands import UNKNOWN
 from konsul.features.acl.documents import Problem, problems
 from konsul.features.acl.explaining import Question, explained
-from konsul.features.acl.policy import CAPABILITIES, SELECTORS, Policy
+from konsul.features.acl.policy import ATTACHED_MAX, CAPABILITIES, SELECTORS, Policy
 from konsul.features.acl.subjects import Subject, subject_of
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
@@ -49,6 +49,8 @@ async def test(ctx: Context, *, policies: Sequence[str], resource: str, path: st
     Raises:
         Invalid: there is no such resource type, or there are too many policies.
     """
+    if len(policies) > ATTACHED_MAX:
+        raise Invalid(f"policies: expected at most {ATTACHED_MAX}")
     question = _question(resource, path, capability)
     return question.is_known and is_allowed(_book(ctx).access.grant(policies), question)
 
