@@ -18,7 +18,7 @@ CROWN = "vault/crown"
 CROWN_VALUE = "the-crown-jewels-of-this-node"
 ADDRESS = "10.9.9.9"
 """Of a service that only admins may see."""
-PASSWORD = "a long enough passphrase"  # noqa: S105 - of users that live as long as a test
+PASSWORD = "a long enough passphrase"
 OPEN_SPACE = "open/"
 """Where the attackers may read and write, so that it is the rule that stops them elsewhere."""
 
@@ -75,7 +75,10 @@ class Guarded(LiveServer):
             "KONSUL_BOOTSTRAP_TOKEN_FILE": str(bootstrap),
             "KONSUL_JWT_SECRET_FILE": str(signing),
             "KONSUL_ACL_POLICY_DIR": str(folder / "policies"),
+            # Tests log in more often than people do; what the limits do has a test with those of everybody.
+            "KONSUL_LOGIN_ATTEMPTS": "1000",
             "KONSUL_AUDIT_ENABLED": "true",
+            "KONSUL_AUDIT_FLUSH_INTERVAL": "20ms",
             "KONSUL_AUDIT_FILE_PATH": str(folder / "audit.log"),
         }
         self.audit_file = folder / "audit.log"

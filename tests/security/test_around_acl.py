@@ -148,6 +148,8 @@ SERVICES: list[tuple[str, str, object]] = [
     ("POST", "/acl/test", {"policies": ["attacker"], "resource": "kv", "path": CROWN, "capability": "read"}),
     ("GET", "/auth/users", None),
     ("POST", "/auth/users", {"user_id": "m", "username": "m", "password": "p" * 12, "roles": ["admin"]}),
+    ("POST", "/auth/users/somebody/passwd", {"password": "p" * 12, "old_password": ""}),
+    ("PUT", "/auth/users/somebody", {"roles": ["admin"]}),
     ("GET", "/auth/apikeys", None),
     ("POST", "/auth/apikeys", {"name": "mine", "permissions": ["*"]}),
     ("GET", "/audit/events", None),

@@ -46,6 +46,7 @@ READS = [
     f"{{ kv(key: {KEY}) @include(if: true) {{ value }} }}",
     f'{{ ok: kv(key: "open/door") {{ value }} bad: kv(key: {KEY}) {{ value }} }}',
     '{ service(name: "vault-svc") { address port } }',
+    '{ serviceInstances(name: "vault-svc") { address } }',
 ]
 
 
@@ -93,7 +94,7 @@ def test_a_mutation_by_get(guarded: Guarded, attacker: Login) -> None:
     answer = guarded.get(
         "/graphql?query=" + document.replace('"', "%22").replace(" ", "%20"), attacker.headers
     )
-    assert answer.status in (400, 405)
+    assert answer.status in (405, 406)
     assert "open/by-get" not in guarded.stored()
 
 
@@ -104,9 +105,8 @@ LISTS = [
     "{ servicesCount }",
     '{ kvTree(prefix: "") { key value } }',
     '{ kvTree(prefix: "vault") { key value } }',
-    '{ serviceInstances(name: "vault-svc") { address } }',
     "{ services(limit: 100, offset: 0) { name } }",
-    "{ health { services { name } kvStore { totalKeys } } }",
+    "{ health { services { total } kvStore { totalKeys } } }",
 ]
 
 

@@ -18,8 +18,8 @@ WRONG = "a wrong passphrase"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Guarded:
-    """A server of one test, whose limits of attempts are nobody else's."""
-    return Guarded(tmp_path / "own")
+    """A server of one test, with the limits of attempts that everybody has."""
+    return Guarded(tmp_path / "own", {"KONSUL_LOGIN_ATTEMPTS": "5"})
 
 
 def tried(server: Guarded, user_id: str, password: str = WRONG) -> Answer:
@@ -34,9 +34,10 @@ def metric(server: Guarded, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
-def test_unknown_disabled_and_wrong_answer_alike_and_cost_the_same_hash(own: Guarded) -> None:
+def test_unknown_disabled_and_wrong_answer_alike_and_cost_the_same_hash(tmp_path: Path) -> None:
     """No times are compared: that each try costs one argon2id verification is counted."""
-    with own:
+    with Guarded(tmp_path / "own") as own:
+        own.furnish()
         known, disabled = own.add_user("attacker"), own.add_user("attacker")
         own.by_admin("PUT", f"/auth/users/{disabled}", {"enabled": False})
         answers = []
@@ -160,7 +161,8 @@ def test_a_login_does_not_outlive_logout_password_change_or_its_user(guarded: Gu
         if end == "logout":
             assert guarded.ask("POST", "/auth/logout", {}, login.headers).status < 300
         elif end == "password":
-            guarded.by_admin("PUT", f"/auth/users/{login.user_id}", {"password": PASSWORD + "!"})
+            path = f"/auth/users/{login.user_id}/passwd"
+            guarded.by_admin("POST", path, {"password": PASSWORD + "!"})
         elif end == "disable":
             guarded.by_admin("PUT", f"/auth/users/{login.user_id}", {"enabled": False})
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from tests.doors.streams import DEADLINE_S, Stream, message, socket
-from tests.security.guarded import CROWN, Guarded, Key, Login, bearer, leaks, names
+from tests.security.guarded import CROWN, CROWN_VALUE, Guarded, Key, Login, bearer, leaks, names
 from tests.security.wire import head, replies, said
 
 STAYING = ("/kv/watch/open/**", "/services/watch", "/cluster/watch", "/health/watch")
@@ -102,15 +103,18 @@ def endings(guarded: Guarded) -> list[tuple[str, Callable[[Login, Key], object]]
 def test_open_streams_end_with_their_token(guarded: Guarded, number: int) -> None:
     _, end = endings(guarded)[number]
     who = guarded.login("attacker")
-    streams = [Stream(guarded.port, "/kv/watch/open/**", who.headers) for _ in range(3)]
-    sockets = [socket(guarded.port, "/kv/watch/open/**", additional_headers=who.headers) for _ in range(2)]
-    assert [one.status for one in streams] == [200] * 3
-    end(who, Key("", ""))
-    for stream in streams:
-        with stream:
+    path = "/kv/watch/open/**"
+    with ExitStack() as open_ones:
+        streams = [open_ones.enter_context(Stream(guarded.port, path, who.headers)) for _ in range(3)]
+        sockets = [
+            open_ones.enter_context(socket(guarded.port, path, additional_headers=who.headers))
+            for _ in range(2)
+        ]
+        assert [one.status for one in streams] == [200] * 3
+        end(who, Key("", ""))
+        for stream in streams:
             assert b"token revoked" in b"".join(block.raw for block in stream.rest())
-    for connection in sockets:
-        assert closed_with(connection) == REVOKED
+        assert [closed_with(connection) for connection in sockets] == [REVOKED] * 2
 
 
 def test_open_streams_end_with_their_api_key(guarded: Guarded) -> None:
@@ -139,10 +143,9 @@ def test_an_open_stream_tells_nothing_more_without_its_policy(guarded: Guarded) 
 
 def closed_with(connection: ClientConnection) -> int:
     """Reads to the end; the close code."""
-    with connection:
-        for text in told_by(connection):
-            assert not leaks(text)
-        return code_of(connection)
+    for text in told_by(connection):
+        assert not leaks(text)
+    return code_of(connection)
 
 
 def told_by(connection: ClientConnection) -> Iterator[bytes]:
@@ -197,29 +200,31 @@ def test_a_graphql_operation_before_the_identity(guarded: Guarded) -> None:
         assert refused_by(connection) in (4401, 4400)
 
 
-def subscription(guarded: Guarded, who: Login, document: str) -> ClientConnection:
-    connection = socket(guarded.port, "/graphql", subprotocols=["graphql-transport-ws"])
-    connection.send(
-        json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {who.token}"}})
-    )
-    assert message(connection)["type"] == "connection_ack"
-    connection.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": document}}))
-    return connection
+@contextmanager
+def subscription(guarded: Guarded, who: Login, document: str) -> Iterator[ClientConnection]:
+    init = {"type": "connection_init", "payload": {"Authorization": f"Bearer {who.token}"}}
+    with socket(guarded.port, "/graphql", subprotocols=["graphql-transport-ws"]) as connection:
+        connection.send(json.dumps(init))
+        assert message(connection)["type"] == "connection_ack"
+        connection.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": document}}))
+        yield connection
+
+
+def told_next(connection: ClientConnection) -> Any:
+    """The next message that is about an operation."""
+    while (told := message(connection))["type"] in ("ping", "pong"):
+        pass
+    return told
 
 
 def test_a_subscription_tells_what_may_be_read_and_ends_with_the_token(guarded: Guarded) -> None:
     who = guarded.login("attacker")
-    connection = subscription(guarded, who, 'subscription { kvChanged(prefix: "open/") { key } }')
-    with Stream(guarded.port, "/kv/watch/open/**", who.headers) as opened_later:
-        assert opened_later.status == 200
-    guarded.by_admin("PUT", "/kv/open/sub", {"value": "1"})
-    told = message(connection)
-    while told["type"] in ("ping", "pong"):
-        told = message(connection)
-    assert told["type"] == "next", told
-    assert told["payload"]["data"]["kvChanged"]["key"] == "open/sub"
-    guarded.by_admin("DELETE", f"/auth/users/{who.user_id}")
-    assert closed_with(connection) in (REVOKED, 4403)
+    with subscription(guarded, who, 'subscription { kvWatchKey(key: "open/door") { key } }') as connection:
+        assert told_next(connection)["payload"]["data"]["kvWatchKey"]["key"] == "open/door"
+        guarded.by_admin("PUT", "/kv/open/door", {"value": "ajar"})
+        assert told_next(connection)["type"] == "next"
+        guarded.by_admin("DELETE", f"/auth/users/{who.user_id}")
+        assert closed_with(connection) in (REVOKED, 4403)
 
 
 def test_a_subscription_beyond_the_rules(guarded: Guarded, attacker: Login) -> None:
@@ -229,11 +234,9 @@ def test_a_subscription_beyond_the_rules(guarded: Guarded, attacker: Login) -> N
     ):
         with subscription(guarded, attacker, document) as connection:
             guarded.by_admin("PUT", "/kv/vault/nudge", {"value": "1"})
-            told = message(connection)
-            while told["type"] in ("ping", "pong"):
-                told = message(connection)
+            told = told_next(connection)
             assert told["type"] in ("error", "complete") or "errors" in told.get("payload", {}), told
-            assert "the-crown" not in json.dumps(told)
+            assert CROWN_VALUE not in json.dumps(told)
 
 
 @pytest.mark.parametrize(
@@ -255,23 +258,18 @@ def test_updates_without_a_good_identity(guarded: Guarded, first: dict[str, Any]
         assert closed_with(connection) in (4400, 4401, 4403)
 
 
-def updates(guarded: Guarded, token: str, *channels: str) -> ClientConnection:
-    connection = socket(guarded.port, "/ws/updates")
-    connection.send(json.dumps({"type": "auth", "token": token}))
-    connection.send(json.dumps({"type": "subscribe", "channels": list(channels)}))
-    return connection
-
-
 def test_updates_tell_what_may_be_read_and_end_with_the_token(guarded: Guarded) -> None:
     who = guarded.login("attacker")
-    connection = updates(guarded, who.token, "kv")
-    while message(connection).get("data", {}).get("type") != "subscribed":
-        pass
-    guarded.by_admin("PUT", "/kv/vault/unseen", {"value": "not for you"})
-    guarded.by_admin("PUT", "/kv/open/seen", {"value": "for you"})
-    assert message(connection)["data"]["key"] == "open/seen"
-    guarded.by_admin("DELETE", f"/auth/users/{who.user_id}")
-    assert closed_with(connection) == REVOKED
+    with socket(guarded.port, "/ws/updates") as connection:
+        connection.send(json.dumps({"type": "auth", "token": who.token}))
+        connection.send(json.dumps({"type": "subscribe", "channels": ["kv"]}))
+        while message(connection).get("data", {}).get("type") != "subscribed":
+            pass
+        guarded.by_admin("PUT", "/kv/vault/unseen", {"value": "not for you"})
+        guarded.by_admin("PUT", "/kv/open/seen", {"value": "for you"})
+        assert message(connection)["data"]["key"] == "open/seen"
+        guarded.by_admin("DELETE", f"/auth/users/{who.user_id}")
+        assert closed_with(connection) == REVOKED
 
 
 def test_a_socket_that_never_says_who_it_is_is_ended(guarded: Guarded) -> None:

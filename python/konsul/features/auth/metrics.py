@@ -42,6 +42,11 @@ def _logins(auth: Auth) -> Iterable[Family]:
         "Logins refused because too many passwords waited to be checked.",
         value=auth.passwords.refused,
     )
+    yield CounterMetricFamily(
+        "konsul_auth_password_hashes",
+        "Password hashes computed, to store or to compare.",
+        value=auth.passwords.hashed,
+    )
     yield _counter("konsul_jwt_token_generated", "Tokens issued.", "type", counts.issued)
     yield CounterMetricFamily(
         "konsul_jwt_token_refreshed", "Refresh tokens exchanged.", value=counts.refreshed

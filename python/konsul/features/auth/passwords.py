@@ -51,6 +51,8 @@ class Passwords:
         self._nobodys = _unmatched()
         self.refused = 0
         """How often there was no room."""
+        self.hashed = 0
+        """How often a hash was computed, to store or to compare: every try at a login costs one."""
 
     async def hash(self, password: str) -> str:
         """The hash to store, in PHC form.
@@ -81,6 +83,7 @@ class Passwords:
         if self._room <= 0:
             self.refused += 1
             raise Busy("too many passwords wait to be checked: try again")
+        self.hashed += 1
         running = asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._room -= 1
         running.add_done_callback(self._leave)
