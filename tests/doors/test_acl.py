@@ -160,6 +160,7 @@ def test_policies_are_tried(node: Guarded, space: str) -> None:
         "capability": "read",
     }
     assert tried(resource="health", path="").json()["allowed"]
+    changes: dict[str, Any]
     for changes in (
         {"path": "app/secret/a"},
         {"capability": "delete"},

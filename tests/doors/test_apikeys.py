@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused_in_words(node: Guarded, body: dict[str, An
 def test_there_is_no_key_of_that_id(node: Guarded) -> None:
     for key_id in ("no-such", "x" * 200):
         for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/revoke")):
-            body = {} if method == "PUT" else None
+            body: dict[str, Any] | None = {} if method == "PUT" else None
             answer = node.admin.request(method, f"/auth/apikeys/{key_id}{path}", json=body)
             assert (answer.status_code, answer.json()) == (404, {"error": "API key not found"})
 

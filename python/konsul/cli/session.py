@@ -48,8 +48,11 @@ class Session:
         """A client with the settings in force; without credentials among them, with those of a login that is
         kept, unless `stored` is False. Raises Unauthenticated when that login is over."""
         settings = options.settings(self.flags, self.profile)
-        if not settings.tls_verify and settings.address.startswith("https://"):
-            self.out.warn("the server's certificate is not checked (--tls-skip-verify)")
+        if not settings.tls_verify and any(one.startswith("https://") for one in settings.addresses):
+            self.out.warn(
+                "the server's certificate is not checked (--tls-skip-verify): whoever is in between can read and "
+                "change everything"
+            )
         _without_httpx_command_line()
         from konsul.client import Client
 
@@ -82,7 +85,7 @@ def cause_of(error: KonsulError) -> str:
         return str(error)
     message = str(getattr(answer, "message", ""))
     if isinstance(error, NotFound):
-        return message[:1].lower() + message[1:]
+        return message if message[1:2].isupper() else message[:1].lower() + message[1:]
     reason = str(getattr(answer, "error", ""))
     text = message if not reason or reason in message else f"{reason} - {message}"
     request_id = getattr(answer, "request_id", "")
