@@ -9,9 +9,14 @@ import pytest
 from konsul.features import FEATURES
 from konsul.kernel.command import VERBS, AnyVerb
 from konsul.kernel.feature import Feature, load_all
-from konsul.kernel.routing import Route
+from konsul.kernel.pipeline import AUTHENTICATED, PUBLIC
+from konsul.kernel.routing import Route, Router
 
 ALL = load_all(FEATURES)
+CAPABILITIES = frozenset(
+    [f"kv:{one}" for one in ("read", "write", "list", "delete")]
+    + [f"service:{one}" for one in ("read", "write", "list", "register", "deregister")]
+)
 DECLARED = [verb for feature in ALL for verb in (*feature.commands, *feature.queries)]
 
 
@@ -25,7 +30,7 @@ def test_no_verb_of_a_feature_is_left_out_of_its_declaration() -> None:
 @pytest.mark.parametrize("verb", DECLARED, ids=lambda verb: verb.name)
 def test_a_verb_is_named_documented_and_authorised(verb: AnyVerb) -> None:
     assert re.fullmatch(r"[a-z]+(\.[a-z_]+)+", verb.name)
-    assert re.fullmatch(r"[a-z]+:[a-z]+", verb.needs)
+    assert verb.needs in (PUBLIC, AUTHENTICATED) or re.fullmatch(r"[a-z]+:[a-z]+", verb.needs)
     assert verb.doc
 
 
@@ -40,3 +45,35 @@ def test_a_route_is_documented_and_ignores_case(feature: Feature) -> None:
         assert isinstance(route, Route)
         assert route.path_regex.flags & re.IGNORECASE
         assert route.description or route.summary, route.path
+
+
+def test_only_where_credentials_are_come_by_nobody_needs_any() -> None:
+    public = {
+        (method, route.path)
+        for feature in ALL
+        for route in (feature.router.routes if feature.router else ())
+        if isinstance(route, Route) and route.needs == PUBLIC
+        for method in route.methods or ()
+    }
+    assert public == {
+        ("POST", "/auth/login"),
+        ("POST", "/auth/refresh"),
+        ("POST", "/auth/bootstrap"),
+        ("GET", "/auth/jwks"),
+        ("GET", "/.well-known/jwks.json"),
+    }
+    assert {verb.needs for verb in DECLARED if verb.name.startswith(("kv.", "service."))} <= CAPABILITIES
+
+
+def test_a_route_without_a_need_cannot_be_declared() -> None:
+    router = Router()
+    with pytest.raises(TypeError, match="needs"):
+        router.get("/x")  # type: ignore[call-arg]
+    for needs in ("", "everything", "kv:", "KV:read"):
+        with pytest.raises(TypeError, match="expected public, authenticated or resource:capability"):
+            router.get("/x", needs=needs)(_endpoint)
+    with pytest.raises(TypeError, match="compared as they are written"):
+        router.get("/x/{name}", needs=PUBLIC)(_endpoint)
+
+
+async def _endpoint() -> None: ...

@@ -109,7 +109,7 @@ class Guarded(Trio):
             self.guards.append(PlayedGuard())
             self.guards[-1].install(kernel)
 
-        super().__init__(root, guard=guard, KONSUL_AUTH_ENABLED="true", **environ)
+        super().__init__(root, lambda core: core, guard, KONSUL_AUTH_ENABLED="true", **environ)
 
     def ask(self, call: Call) -> Reply:
         reply = super().ask(call)

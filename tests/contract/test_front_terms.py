@@ -134,7 +134,9 @@ def away(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     }
     mood = moods.get(request.param, {})
     environ = {"KONSUL_RAFT_REDIRECT_WRITES": "true"} if request.param == "redirecting" else {}
-    running = Trio(str(tmp_path_factory.mktemp("away")), lambda core: Elsewhere(core, **mood), **environ)
+    running = Trio(
+        str(tmp_path_factory.mktemp("away")), lambda core: Elsewhere(core, **mood), None, **environ
+    )
     if not environ:
         prepared(running)
     yield running

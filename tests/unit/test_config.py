@@ -86,7 +86,7 @@ def test_every_wrong_value_is_named_at_once() -> None:
 
 def test_a_secret_is_never_shown() -> None:
     with pytest.raises(ConfigError) as refused:
-        sample(SECRET="hunter2")  # noqa: S106 - the point of the test
+        sample(SECRET="hunter2")
     assert str(refused.value) == "KONSUL_SAMPLE_SECRET is (not shown) (environment): expected more"
 
 
@@ -144,7 +144,7 @@ def test_a_missing_file_stops_the_start() -> None:
 
 def test_variables_without_effect_are_named_but_not_their_values() -> None:
     environ = {
-        "KONSUL_JWT_SECRET": "hunter2",
+        "KONSUL_MQTT_PASSWORD": "hunter2",
         "KONSUL_AUTH_ENABLED": "false",
         "KONSUL_HTTP_PORT": "1",
         "KONSUL_TOKEN": "t",
@@ -158,7 +158,7 @@ def test_variables_without_effect_are_named_but_not_their_values() -> None:
     assert said == [
         "KONSUL_CONFIG is not a setting of this server; did you mean KONSUL_CONFIG_FILE?",
         "KONSUL_HTTP_PORT is not a setting of this server; did you mean KONSUL_PORT?",
-        "KONSUL_JWT_SECRET is not used yet",
+        "KONSUL_MQTT_PASSWORD is not used yet",
     ]
 
 
@@ -212,11 +212,14 @@ def test_durations_are_written_as_go_writes_them(ms: int, text: str) -> None:
     ("name", "value", "said"),
     [
         (
-            "KONSUL_AUTH_ENABLED",
+            "KONSUL_AUDIT_ENABLED",
             "true",
-            "KONSUL_AUTH_ENABLED is on, and this version does not have that protection",
+            "KONSUL_AUDIT_ENABLED is on, and this server does not have that protection",
         ),
-        ("KONSUL_TLS_AUTO_CERT", "1", "KONSUL_TLS_AUTO_CERT is on"),
+        ("KONSUL_RATE_LIMIT_ENABLED", "1", "KONSUL_RATE_LIMIT_ENABLED is on"),
+        ("KONSUL_AUDIT_ENABLED", "yes", "KONSUL_AUDIT_ENABLED is 'yes'"),
+        ("KONSUL_REQUIRE_AUTH", "true", "KONSUL_REQUIRE_AUTH is on, but nothing would check credentials"),
+        ("KONSUL_ACL_ENABLED", "true", "KONSUL_ACL_ENABLED is on, but nobody would have an identity"),
         ("KONSUL_ACL_ENABLED", "yes", "KONSUL_ACL_ENABLED is 'yes'"),
     ],
 )

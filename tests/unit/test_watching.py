@@ -221,10 +221,11 @@ def test_who_may_not_read_a_key_is_not_told_of_it() -> None:
     hidden: set[str] = set()
     asked: list[tuple[str, str]] = []
 
-    def authorise(identity: Identity, needs: str, resource: str) -> None:
+    def authorise(_identity: Identity, needs: str, resource: str) -> str:
         asked.append((needs, resource))
         if resource in hidden:
             raise Forbidden("not yours")
+        return ""
 
     bench.pipeline.authorise = authorise
     bench.watching.open(bench.context(), SPEC, wide, transport="sse")
@@ -245,10 +246,11 @@ def test_an_instance_is_asked_for_by_its_service_and_a_lost_login_ends_the_watch
     bench, sink = Bench(), Noting()
     asked: list[str] = []
 
-    def authorise(identity: Identity, needs: str, resource: str) -> None:
+    def authorise(_identity: Identity, _needs: str, resource: str) -> str:
         asked.append(resource)
         if len(asked) > 2:
             raise Unauthenticated("expired")
+        return ""
 
     bench.pipeline.authorise = authorise
     spec = Spec(None, 2, "web *", needs="service:read", separator=b" ")
@@ -271,10 +273,11 @@ def test_whoever_may_not_read_the_one_thing_that_is_watched_is_told_so(
     bench, sink = Bench(), Noting()
     asked: list[str] = []
 
-    def authorise(identity: Identity, needs: str, resource: str) -> None:
+    def authorise(_identity: Identity, _needs: str, resource: str) -> str:
         asked.append(resource)
         if len(asked) > 2:
             raise Forbidden("no more")
+        return ""
 
     bench.pipeline.authorise = authorise
     bench.watching.open(bench.context(), spec, sink, transport="sse")

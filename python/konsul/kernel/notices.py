@@ -13,7 +13,6 @@ LATER_PREFIXES: Final = (
     "KONSUL_TRACING_",
     "KONSUL_METRICS_",
     "KONSUL_DNS_",
-    "KONSUL_ACL_",
     "KONSUL_RBAC_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_MQTT_",
@@ -41,11 +40,12 @@ ALIASES: Final = {
 """Names of older documents, and what they are called now."""
 GUARDS: Final = frozenset(
     (
-        "KONSUL_AUTH_ENABLED",
-        "KONSUL_REQUIRE_AUTH",
+        "KONSUL_RATE_LIMIT_ENABLED",
+        "KONSUL_AUDIT_ENABLED",
     )
 )
-"""An operator sets these to be protected: going on without would leave open what is believed guarded."""
+"""An operator sets these to be protected: a server composed without the feature that reads them would leave
+open what is believed guarded. Of authentication and policies `konsul.server.guards` takes care."""
 ELSEWHERE: Final = frozenset(
     (
         "KONSUL_TOKEN",
@@ -103,5 +103,5 @@ def _refuse_unless_off(name: str, value: str) -> None:
     if not is_on:
         return
     raise ConfigError(
-        f"{name} is on, and this version does not have that protection yet: unset it to start without"
+        f"{name} is on, and this server does not have that protection: unset it to start without"
     )

@@ -93,7 +93,7 @@ class Identify(Protocol):
     """
 
     def __call__(
-        self, authorization: bytes | None, api_key: bytes | None, certificate: bytes | None
+        self, authorization: bytes | None, api_key: bytes | None, certificate: bytes | None, /
     ) -> Identity: ...
 
 
@@ -104,7 +104,7 @@ class Renew(Protocol):
         Unauthenticated: what it was identified by no longer holds.
     """
 
-    def __call__(self, identity: Identity) -> Identity: ...
+    def __call__(self, identity: Identity, /) -> Identity: ...
 
 
 class Limit(Protocol):
@@ -116,7 +116,7 @@ class Limit(Protocol):
         RateLimited, Blocked.
     """
 
-    def __call__(self, identity: Identity, client_addr: str, route_class: str, cost: int) -> Headers: ...
+    def __call__(self, identity: Identity, client_addr: str, route_class: str, cost: int, /) -> Headers: ...
 
 
 class Authorise(Protocol):
@@ -127,13 +127,13 @@ class Authorise(Protocol):
         Unauthenticated: somebody has to be asked for a name first. Forbidden.
     """
 
-    def __call__(self, identity: Identity, needs: str, resource: str) -> str: ...
+    def __call__(self, identity: Identity, needs: str, resource: str, /) -> str: ...
 
 
 class Visible(Protocol):
     """What of a list the caller may see for `needs`; None: all of it."""
 
-    def __call__(self, identity: Identity, needs: str) -> Sight | None: ...
+    def __call__(self, identity: Identity, needs: str, /) -> Sight | None: ...
 
 
 class Audit(Protocol):

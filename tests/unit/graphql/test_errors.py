@@ -23,7 +23,7 @@ SET = 'mutation { kvSet(key: "k", value: "v") { key } }'
 def failing(ask: Asked, error: Exception) -> None:
     """From now on nobody may do anything, for that reason."""
 
-    def refuse(identity: Identity, needs: str, resource: str) -> None:
+    def refuse(_identity: Identity, _needs: str, _resource: str) -> str:
         raise error
 
     ask.kernel.pipeline.authorise = refuse
@@ -129,9 +129,10 @@ def test_one_field_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
         async with node(tmp_path) as ask:
             await ask(SET)
 
-            def only_k(identity: Identity, needs: str, resource: str) -> None:
+            def only_k(_identity: Identity, _needs: str, resource: str) -> str:
                 if resource != "k":
                     raise errors.Forbidden("no")
+                return ""
 
             ask.kernel.pipeline.authorise = only_k
             two = '{ yes: kv(key: "k") { key } no: kv(key: "other") { key } bad: kv(key: "") { key } }'

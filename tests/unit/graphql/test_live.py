@@ -326,9 +326,10 @@ def test_a_watch_sees_only_what_its_client_may_read(tmp_path: Path) -> None:
         async with node(tmp_path) as ask:
             hidden = {"secret"}
 
-            def authorise(identity: Identity, needs: str, resource: str) -> None:
+            def authorise(_identity: Identity, needs: str, resource: str) -> str:
                 if needs == "kv:read" and resource in hidden:
                     raise errors.Forbidden("forbidden: insufficient permissions")
+                return ""
 
             ask.kernel.pipeline.authorise = authorise
             denied = ("FORBIDDEN", "forbidden: insufficient permissions")
