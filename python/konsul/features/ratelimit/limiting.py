@@ -72,8 +72,6 @@ class Limiting:
         scope = self._by_id.get(kind, self._by_address)
         class_id, price, per_token, spent = self._prices[route_class]
         tokens = price * cost if price else cost // per_token
-        if not tokens and spent:
-            return []
         found = self.native.take(scope, identity.id, client_addr, class_id, tokens, None, spent)
         if found[0] <= _ALLOWED:
             return found[1]
