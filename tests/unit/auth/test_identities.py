@@ -31,6 +31,12 @@ def refusal(stage: Stage, authorization: str | None = None, key: bytes | None = 
     return str(raised.value)
 
 
+def token(stage: Stage, index: int) -> str:
+    """A token of a login that no table here has."""
+    who: dict[str, Any] = {"user_id": "alice", "username": "Alice", "roles": ["user"], "policies": []}
+    return f"Bearer {stage.auth.tokens.issue('access', **who, login_id='elsewhere', index=index)}"
+
+
 def gone(stage: Stage, authorization: str | None = None, key: bytes | None = None) -> bool:
     try:
         stage.known(authorization, key)
@@ -307,18 +313,14 @@ def test_without_its_watches_nothing_is_remembered(tmp_path: Path) -> None:
 
 
 def test_a_login_this_node_has_not_heard_of_yet_counts(tmp_path: Path) -> None:
-    """It was made on another node, at an index that this one has not reached."""
+    """It was made on another node of the cluster, at an index that this one has not reached."""
 
     async def story(stage: Stage) -> None:
         await stage.user("alice")
+        stage.auth.tokens.cluster = lambda: "0123456789abcdef"
         index = stage.engine.contact()[2]
-
-        def token(at: int, login_id: str) -> str:
-            who: dict[str, Any] = {"user_id": "alice", "username": "Alice", "roles": ["user"], "policies": []}
-            return f"Bearer {stage.auth.tokens.issue('access', **who, login_id=login_id, index=at)}"
-
-        assert refusal(stage, token(index, "behind")) == "token revoked"
-        ahead = token(index + 1, "ahead")
+        assert refusal(stage, token(stage, index)) == "token revoked"
+        ahead = token(stage, index + 1)
         found = stage.known(ahead)
         assert (found.id, stage.auth.identities.entries()) == ("alice", 0)
         assert stage.auth.identities.renew(found) is found
@@ -326,6 +328,25 @@ def test_a_login_this_node_has_not_heard_of_yet_counts(tmp_path: Path) -> None:
         assert refusal(stage, ahead) == "token revoked", "the index is reached, and there is no such login"
         with pytest.raises(Unauthenticated, match="token revoked"):
             stage.auth.identities.renew(found)
+
+    told(tmp_path, story)
+
+
+def test_tokens_of_another_cluster_or_another_life_of_this_one_are_nobodys(tmp_path: Path) -> None:
+    """They share the secret, and their index is far ahead."""
+
+    async def story(stage: Stage) -> None:
+        tokens = stage.auth.tokens
+        assert refusal(stage, token(stage, 10**9)) == "token revoked", "a lone node is never behind"
+        tokens.cluster = lambda: "0123456789abcdef"
+        elsewhere = token(stage, 10**9)
+        tokens.cluster = lambda: "fedcba9876543210"
+        assert refusal(stage, elsewhere) == "token revoked"
+        tokens._now_s = lambda: time.time() - 60
+        late = token(stage, 10**9)
+        tokens._now_s = time.time
+        assert refusal(stage, late) == "token revoked", "no node is behind for so long"
+        assert stage.known(token(stage, 10**9)).id == "alice"
 
     told(tmp_path, story)
 

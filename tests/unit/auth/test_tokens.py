@@ -38,7 +38,7 @@ class Clock:
 
 
 def tokens(keys: Keys = KEYS, clock: Clock | None = None, settings: AuthSettings = SETTINGS) -> Tokens:
-    return Tokens(settings, lambda: keys, clock or Clock())
+    return Tokens(settings, lambda: keys, now_s=clock or Clock())
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def test_a_token_from_a_fast_clock_is_taken_within_the_leeway() -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["exp", "nbf", "iat", "iss", "aud", "sub", "typ", "jti", "sid", "idx", "user_id", "username"]
+    "missing",
+    ["exp", "nbf", "iat", "iss", "aud", "sub", "typ", "jti", "sid", "idx", "cid", "user_id", "username"],
 )
 def test_every_claim_is_mandatory(missing: str) -> None:
     assert refused(signed({}, missing)) == "invalid token"
@@ -160,6 +161,7 @@ def test_every_claim_is_mandatory(missing: str) -> None:
         {"roles": [1]},
         {"policies": None},
         {"idx": "7"},
+        {"cid": None},
     ],
 )
 def test_a_claim_of_another_value_or_kind_is_refused(changes: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from konsul.features.auth import certificates
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest
 from konsul.features.auth.presented import WRONG_FORM, presented
 from konsul.features.auth.tables import LOGIN_SEPARATOR, ApiKeyRow, LoginRow, UserRow
-from konsul.features.auth.tokens import Tokens
+from konsul.features.auth.tokens import Claims, Tokens
 from konsul.kernel.pipeline import ADMIN, ANONYMOUS, Identity
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _KEY_INVALID: Final = "invalid API key"
 _KEY_DISABLED: Final = "API key disabled"
 _KEY_EXPIRED: Final = "API key expired"
 _AHEAD_MAX: Final = 1_000
+_AHEAD_S: Final = 10.0
+"""How far a node may be behind the others and still take their newest tokens."""
 _sha256 = hashlib.sha256
 _now_s = time.time
 _NAME, _DIGEST, _PERMISSIONS = (ApiKeyRow.column(name) for name in ("name", "digest", "permissions"))
@@ -205,7 +207,7 @@ class Identities:
             expires_at_s,
             self._grant_of(claims.policies),
         )
-        if self._row(LoginRow.table_id, key) is None and claims.index > self._index():
+        if self._row(LoginRow.table_id, key) is None and self._is_ahead(claims):
             # Made on another node a moment ago: this one has not heard of the login yet, nor of its end.
             with self._lock:
                 if len(self._ahead) >= _AHEAD_MAX:
@@ -286,6 +288,15 @@ class Identities:
         except KonsulError:
             # Before its cluster has reached it a node has no tables, and so knows nobody.
             return None
+
+    def _is_ahead(self, claims: Claims) -> bool:
+        """True for a token of this cluster that is newer than all this node knows.
+
+        One of another cluster with the same secret, or of this one before its data was wiped, is no such one.
+        """
+        age_s = _now_s() - claims.issued_at_s
+        is_ours = bool(claims.cluster) and claims.cluster == self._tokens.cluster()
+        return is_ours and age_s <= _AHEAD_S + self._tokens.leeway_s and claims.index > self._index()
 
     def _index(self) -> int:
         try:

@@ -58,7 +58,7 @@ async def begin(auth: Auth, engine: Engine, user_id: str, password: str, client_
         stored = row.cells[_HASH] if row is not None else ""
         fits = await auth.passwords.fits(stored, password)
         if row is None or not fits or not row.cells[_ENABLED]:
-            raise Unauthenticated(WRONG, presented=True)
+            raise Unauthenticated(WRONG, presented=True, reason=_why(row, fits))
         try:
             return await _store(auth, engine, user_id, row, client_addr)
         except Conflict:
@@ -105,7 +105,8 @@ async def refresh(auth: Auth, engine: Engine, token: str) -> Issued:
         if applied.case == _REPLAYED:
             auth.counts.replays += 1
             logger().warning("a spent refresh token came again: its login is over", user_id=claims.user_id)
-        raise Unauthenticated(REFRESH_INVALID, presented=True, reason="a spent refresh token ended the login")
+        reason = "spent refresh token" if applied.case == _REPLAYED else "the user is disabled"
+        raise Unauthenticated(REFRESH_INVALID, presented=True, reason=f"{reason}: the login is over")
     row = engine.get(UserRow.table_id, claims.user_id.encode())
     if row is None:
         raise Unauthenticated(REFRESH_INVALID, presented=True)
@@ -181,6 +182,13 @@ def _in_excess(auth: Auth, engine: Engine, user_id: str) -> list[bytes]:
     rows = engine.scan(LoginRow.table_id, f"{user_id}{LOGIN_SEPARATOR}".encode(), limit=2 * most).rows
     by_age = sorted(rows, key=lambda item: (item[1].cells[_REFRESHED], item[0]))
     return [key for key, _ in by_age[: max(0, len(rows) - most + 1)]]
+
+
+def _why(row: Row | None, fits: bool) -> str:
+    """Why somebody was not let in, for the audit alone."""
+    if row is None:
+        return "no such user"
+    return "the user is disabled" if fits else "wrong password"
 
 
 def _refresh_claims(auth: Auth, token: str) -> Claims:

@@ -15,6 +15,7 @@ from konsul.features.auth.passwords import Passwords
 from konsul.features.auth.signing import Keys, load_keys
 from konsul.features.auth.tokens import Tokens
 from konsul.kernel.attempts import Attempts, AttemptSettings
+from konsul.kernel.cluster_settings import ClusterSettings
 
 if TYPE_CHECKING:
     from konsul.engine import Grant
@@ -52,7 +53,8 @@ class Auth:
         self._kernel = kernel
         self.settings = settings = kernel.config.of(AuthSettings)
         self.keys: Keys = load_keys(settings)
-        self.tokens = Tokens(settings, lambda: self.keys)
+        self._cluster = ""
+        self.tokens = Tokens(settings, lambda: self.keys, cluster=self._cluster_id)
         self.passwords = Passwords(settings.hashes_waiting_max)
         self.attempts = Attempts(kernel.config.of(AttemptSettings))
         self.identities = Identities(
@@ -82,6 +84,12 @@ class Auth:
         """As `forget`, when it is not known what has changed."""
         self.identities.clear()
         self._kernel.identities_changed()
+
+    def _cluster_id(self) -> str:
+        # It never changes once there is one, and asking for it writes a whole document.
+        if not self._cluster and self._kernel.config.of(ClusterSettings).enabled:
+            self._cluster = str(self._kernel.engine.cluster().get("cluster_id") or "")
+        return self._cluster
 
     def _grant_of(self, names: Sequence[str]) -> Grant | None:
         access = self._kernel.access

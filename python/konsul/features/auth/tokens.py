@@ -43,15 +43,25 @@ class Claims:
     index: int
     """`idx`: the log's index at which that login was made."""
     expires_at_s: int
+    issued_at_s: int
+    cluster: str
+    """`cid`: the cluster it was made in, empty for a lone node's."""
 
 
 class Tokens:
     """Issues and checks tokens with the keys of the moment."""
 
     def __init__(
-        self, settings: AuthSettings, keys: Callable[[], Keys], now_s: Callable[[], float] = time.time
+        self,
+        settings: AuthSettings,
+        keys: Callable[[], Keys],
+        *,
+        now_s: Callable[[], float] = time.time,
+        cluster: Callable[[], str] = lambda: "",
     ) -> None:
+        """`cluster`: the id of the cluster this node is in, empty for a lone node."""
         self._keys = keys
+        self.cluster = cluster
         self._now_s = now_s
         self._issuer, self._audience = settings.jwt_issuer, settings.jwt_audience
         self.leeway_s = settings.jwt_leeway_ms / 1_000
@@ -97,6 +107,7 @@ class Tokens:
             "jti": token_id or self.new_id(),
             "sid": login_id,
             "idx": index,
+            "cid": self.cluster(),
         }
         if policies:
             claims["policies"] = list(policies)
@@ -140,6 +151,7 @@ class Tokens:
         lists = [claims.get(name, []) for name in ("roles", "policies")]
         is_whole = (
             all(isinstance(text, str) and text for text in texts)
+            and isinstance(claims.get("cid"), str)
             # An exact type: true is an int to Python, and a fraction may be NaN. Bounded: whoever computes
             # with it may do so as a float.
             and all(type(number) is int and abs(number) < _NUMBER_MAX for number in numbers)
@@ -163,4 +175,6 @@ class Tokens:
         if expires + self.leeway_s <= now:
             raise Unauthenticated(_EXPIRED)
         roles, policies = (tuple(sorted(one)) for one in lists)
-        return Claims(user_id, username, roles, policies, token_id, login_id, index, expires)
+        return Claims(
+            user_id, username, roles, policies, token_id, login_id, index, expires, issued, claims["cid"]
+        )
