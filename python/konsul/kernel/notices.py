@@ -57,6 +57,7 @@ ELSEWHERE: Final = frozenset(
         "KONSUL_AGENT_ADDRESS",
         "KONSUL_PROFILE",
         "KONSUL_CLI_CONFIG",
+        "KONSUL_LOGINS",
         "KONSUL_CA_CERT",
         "KONSUL_API_KEY",
         "KONSUL_TOKEN_FILE",
