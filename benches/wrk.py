@@ -39,14 +39,19 @@ def need() -> None:
         sys.exit("wrk is missing: install it (Debian, Ubuntu: sudo apt-get install wrk) and try again")
 
 
-def run(url: str, script: Path, *, seconds: int, connections: int = CONNECTIONS) -> Load:
+def run(url: str, script: Path, *, seconds: int, connections: int = CONNECTIONS, header: str = "") -> Load:
     """One run on one thread: on small machines more would only take the server's cores.
+
+    `header`: sent with each request, for scripts that ask `keys.headers`.
 
     Raises:
         RuntimeError: wrk failed or reported nothing.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
+    environ = os.environ | {"KONSUL_BENCH_HEADER": header}
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=seconds + 30, check=False
+    )
     try:
         return read(done.stdout)
     except (AttributeError, ValueError) as error:

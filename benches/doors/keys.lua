@@ -16,4 +16,13 @@ function M.pick(make)
   end
 end
 
+-- Headers of a request: these, and the one that KONSUL_BENCH_HEADER names, such as `X-API-Key: secret`. From the
+-- environment, because everybody on the machine can read the arguments of a program.
+function M.headers(own)
+  local found = own or {}
+  local name, value = (os.getenv("KONSUL_BENCH_HEADER") or ""):match("^([%w-]+): (.*)$")
+  if name then found[name] = value end
+  return found
+end
+
 return M

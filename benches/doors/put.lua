@@ -1,5 +1,5 @@
 local keys = dofile((debug.getinfo(1, "S").source:sub(2):match("(.*/)") or "./") .. "keys.lua")
-local headers = { ["Content-Type"] = "application/json" }
+local headers = keys.headers({ ["Content-Type"] = "application/json" })
 local body = '{"value":"' .. keys.value .. '"}'
 local pick
 function init()
