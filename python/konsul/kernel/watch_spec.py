@@ -18,6 +18,10 @@ _WITHOUT_SELECTOR: Final = frozenset(("admin", "health"))
 _WILDCARDS: Final = frozenset("*?[")
 _ESCAPED: Final = re.compile(r"\[([*?\[])\]")
 """A wildcard that stands for itself."""
+_LITERAL: Final = re.compile(r"(?:\[[*?\[]\]|[^*?\[])*")
+"""What all that matches begins with."""
+LIST: Final = ":list"
+"""How needs end that are asked with the beginning of names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,15 @@ class Spec:
 
     @property
     def resource(self) -> str:
-        """What is asked for when the watch is opened: the one key or service it names, else the pattern."""
+        """What is asked for when the watch is opened: the one key or service it names, of a list what its
+        names begin with, else the pattern."""
         text = self.resource_of(self.pattern.encode())
-        return _ESCAPED.sub(r"\1", text) if self.single else text
+        if self.needs.endswith(LIST):
+            literal = _LITERAL.match(text)
+            text = literal[0] if literal else ""
+        elif not self.single:
+            return text
+        return _ESCAPED.sub(r"\1", text)
 
     @property
     def single(self) -> bool:

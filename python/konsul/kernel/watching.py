@@ -18,7 +18,7 @@ from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import Identity, Pipeline, act_of, note_act
 from konsul.kernel.watch_readers import Behind, Compacted, Event, Events, First, Seen
 from konsul.kernel.watch_settings import WatchSettings
-from konsul.kernel.watch_spec import CLUSTER, Counters, Sink, Spec
+from konsul.kernel.watch_spec import CLUSTER, LIST, Counters, Sink, Spec
 
 if TYPE_CHECKING:
     from konsul.kernel.context import Context
@@ -31,8 +31,6 @@ INSIDE: Final = "inside"
 POLL: Final = "poll"
 """The transport of one question that waits for a change."""
 
-LIST: Final = ":list"
-"""How needs end that are asked with the beginning of names."""
 _EVENT: Final = 0
 _BEHIND: Final = 1
 _TYPE_AT: Final = len('{"type":"')
