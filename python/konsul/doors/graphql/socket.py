@@ -24,7 +24,7 @@ from konsul.errors import KonsulError, Unauthenticated
 from konsul.kernel.context import Context
 from konsul.kernel.lines import HIGH_WATER_BYTES, REFUSED, SERVER_ERROR, Line, LineUser
 from konsul.kernel.logging import logger
-from konsul.kernel.pipeline import Identity
+from konsul.kernel.pipeline import Act, Identity, note_act
 from konsul.kernel.route_classes import GRAPHQL
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ class Socket(LineUser):
                 # Who calls cannot be found out now: nobody is let in, and the words say why.
                 self.close(SERVER_ERROR, str(error))
                 return
+            self._failed_to_prove(error)
             if self.dialect.says_refused:
                 refusal = {"message": "unauthorized", "extensions": {"code": "UNAUTHORIZED"}}
                 self.send(orjson.dumps({"type": "connection_error", "payload": refusal}))
@@ -205,9 +206,16 @@ class Socket(LineUser):
             if renew is not None:
                 self._identity = renew(self._identity)
         except KonsulError as error:
+            self._failed_to_prove(error)
             self.close(UNAUTHORISED, str(error))
             return False
         return True
+
+    def _failed_to_prove(self, error: KonsulError) -> None:
+        """Tells the audit that somebody is not who they say."""
+        context = self._context()
+        note_act(context.noted, Act("auth.failed", (), "denied", getattr(error, "reason", "") or str(error)))
+        context.pipeline.record_acts(context, PATH)
 
     def _context(self) -> Context:
         about = {"identity": self._identity, "request_id": self.request_id, "client": self.address}

@@ -23,6 +23,8 @@ AMBIGUOUS: Final = "invalid authorization header format"
 MISSING: Final = "missing authorization header"
 NO_ROOM: Final = "the audit log has no room: try again"
 _PROBES: Final = frozenset(("/health/live", "/health/ready"))
+UNRECORDED: Final = _PROBES | {"/metrics"}
+"""Where they are public, nothing of them is recorded: they need no room and say why there is none."""
 _STAYING: Final = frozenset(("/kv/watch", "/services/watch", "/cluster/watch", "/health/watch"))
 _ASKING: Final = frozenset(("/graphql", "/ws/updates"))
 """WebSockets that ask for credentials themselves: a browser can send no header."""

@@ -27,6 +27,7 @@ from konsul.doors.http.answers import (
     standard_body,
     unauthenticated_body,
 )
+from konsul.doors.http.described import describe
 from konsul.errors import (
     Blocked,
     Conflict,
@@ -64,6 +65,7 @@ def create_app(kernel: Kernel) -> FastAPI:
     for feature in kernel.features:
         if feature.router is not None:
             app.router.routes.extend(feature.router.routes)
+    describe(app, kernel)
     return app
 
 

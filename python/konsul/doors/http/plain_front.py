@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from konsul.doors.http.admission import NO_ROOM, Admission
+from konsul.doors.http.admission import NO_ROOM, UNRECORDED, Admission
 from konsul.doors.http.answers import (
     JSON,
     ORIGIN_HEADERS,
@@ -177,7 +177,8 @@ class PlainFront:
         sent = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         admission.place(scope)
         audit = admission.pipeline.audit
-        if audit is not None and not audit.admits():
+        needs_room = audit is not None and not (about["public"] and scope["path"] in UNRECORDED)
+        if audit is not None and needs_room and not audit.admits():
             raise _Answer(503, JSON, standard_body(503, NO_ROOM, about["request_id"], sent), _RETRY)
         about["audited"] = audit is not None
         try:
