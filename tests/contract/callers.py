@@ -20,7 +20,7 @@ ENVIRON: Final = {
     "KONSUL_JWT_SECRET": SECRET,
     "KONSUL_AUDIT_ENABLED": "false",
 }
-PASSWORD: Final = "a long enough passphrase"  # noqa: S105 - of a user that lives as long as a test
+PASSWORD: Final = "a long enough passphrase"
 RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "kv": ("read", "write", "list", "delete"),
     "service": ("read", "write", "list", "register", "deregister"),

@@ -72,8 +72,8 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "servicesByMetadata": ('(filters: [{key: "a", value: "b"}]) { name }', "service:list"),
         "servicesByQuery": ('(tags: ["web"]) { name }', "service:list"),
         "kv": ('(key: "a") { key }', "kv:read"),
-        "kvList": ("{ items { key } }", "kv:list"),
-        "kvTree": ('(prefix: "a") { key }', "kv:list"),
+        "kvList": ("{ items { key } }", "kv:read"),
+        "kvTree": ('(prefix: "a") { key }', "kv:read"),
     },
     "mutation": {
         "registerService": (f"{INPUT} {{ name }}", "service:register"),
