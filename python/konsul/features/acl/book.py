@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from konsul.engine import Access, Engine, unpack_row
-from konsul.errors import Invalid, Unsupported
+from konsul.errors import Invalid, KonsulError
 from konsul.features.acl.directory import DirectoryUnreadable, Found, Marks, PolicyDirectory
 from konsul.features.acl.documents import parsed
 from konsul.features.acl.policy import DENY, EVERYTHING, POLICIES_MAX, SELECTORS, Policy, Rule
@@ -74,10 +74,11 @@ class PolicyBook:
         return name in self._found.policies and name not in self._api
 
     def reload_rows(self) -> bool:
-        """Takes over what the API's policies are by now; False while this node has no tables."""
+        """Takes over what the API's policies are by now; False while the tables cannot be read: the node has
+        not joined its cluster yet, or takes in a snapshot."""
         try:
             packed, _ = self._engine.scan_packed(PolicyRow.table_id, limit=_ROWS_MAX)
-        except Unsupported:
+        except KonsulError:
             return False
         found: dict[bytes, tuple[bytes, Policy]] = {}
         for key, row in packed:

@@ -31,6 +31,8 @@ class Policies:
         self._watch: Watch | None = None
         self._polling: asyncio.Task[None] | None = None
         self._is_owed = False
+        self._is_behind = False
+        """Whether the tables could not be read when they had changed."""
 
     async def start(self) -> None:
         """Every policy there is is in force when this returns."""
@@ -39,7 +41,7 @@ class Policies:
             return
         book.reload_directory()
         self._open()
-        book.reload_rows()
+        self._is_behind = not book.reload_rows()
         self._polling = asyncio.create_task(self._poll(book), name="acl-directory")
         logger().info("acl on", policies=len(book.names()), directory=book.directory)
 
@@ -91,7 +93,10 @@ class Policies:
     def _reload(self) -> None:
         self._is_owed = False
         book = book_of(self._kernel.engine)
-        if book is not None and book.reload_rows():
+        if book is None:
+            return
+        self._is_behind = not book.reload_rows()
+        if not self._is_behind:
             self._kernel.identities_changed()
 
     async def _poll(self, book: PolicyBook) -> None:
@@ -102,6 +107,8 @@ class Policies:
             changed = book.take(await loop.run_in_executor(None, book.look))
             if self._watch is None and self._kernel.phase != "stopping":
                 self._open()
+                self._is_behind = True
+            if self._is_behind:
                 self._reload()
             if changed:
                 self._kernel.identities_changed()
