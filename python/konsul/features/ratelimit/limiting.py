@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from konsul.engine import Engine, RateLimits, Row
-from konsul.errors import Blocked, RateLimited, Unsupported
+from konsul.errors import Blocked, NoLeader, RateLimited, Unsupported
 from konsul.features.ratelimit import tables
 from konsul.features.ratelimit.config import RateLimitSettings, micros_of
 from konsul.kernel import route_classes
@@ -129,7 +129,7 @@ def rows_of(engine: Engine, row: type[tables.RateRow | tables.ListRow]) -> Itera
     while True:
         try:
             page = engine.scan(row.table_id, after=after, limit=_PAGE)
-        except Unsupported:
+        except (NoLeader, Unsupported):
             return
         yield page.rows
         after = page.after
