@@ -16,6 +16,8 @@ cdef str READ = "read"
 cdef str WRITE = "write"
 cdef str ITEMS = "items"
 cdef frozenset PROBES = frozenset((b"/health/live", b"/health/ready"))
+cdef frozenset UNRECORDED = PROBES | {b"/metrics"}
+"""Where they are public, nothing of them is recorded: they need no room and say why there is none."""
 cdef frozenset STAYING = frozenset((b"/kv/watch", b"/services/watch", b"/cluster/watch", b"/health/watch"))
 cdef frozenset ASKING = frozenset((b"/graphql", b"/ws/updates"))
 """WebSockets that ask for credentials themselves: a browser can send no header."""
@@ -30,7 +32,7 @@ cdef int admit(Exchange ex) except -1:
     ex.identity = site.anonymous
     ex.is_public = _is_public(ex)
     if site.audit is not None:
-        if not (site.log_of_acts.has_room() if site.log_of_acts is not None else site.audit.admits()):
+        if not (ex.is_public and ex.path in UNRECORDED) and not _has_room(site):
             ex.retry = True
             ex.refuse(503, b"the audit log has no room: try again")
             return 0
@@ -51,6 +53,10 @@ cdef int admit(Exchange ex) except -1:
         ex.refuse_with(failure)
         return 0
     return 1
+
+
+cdef bint _has_room(Site site) except -1:
+    return site.log_of_acts.has_room() if site.log_of_acts is not None else site.audit.admits()
 
 
 cdef bint _is_public(Exchange ex) except -1:
