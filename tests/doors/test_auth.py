@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.ask import Answer, ask
 from tests.conftest import SMALL, LiveServer
-from tests.security.forge import parts
+from tests.security.forge import parts, unb64
 from tests.security.guarded import PASSWORD, Guarded, bearer
 from tests.waiting import until
 
@@ -340,3 +342,41 @@ def test_another_signing_secret_is_taken_without_a_restart(tmp_path: Path) -> No
         path.write_text("n" * 40, encoding="utf-8")
         until(lambda: server.get("/kv", held.headers).status == 401, "the old one to be gone", 20)
         assert json.loads(server.get("/kv", held.headers).body) == {"error": "invalid token"}
+
+
+def test_keys_of_a_directory_sign_for_everybody(tmp_path: Path) -> None:
+    """Whoever reads the key set can tell that a token is ours."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (keys / "2026-a.pem").write_bytes(pem)
+    more = {"KONSUL_ACL_ENABLED": "false", "KONSUL_JWT_KEY_DIR": str(keys)}
+    with Guarded(tmp_path / "node", more) as server:
+        held = server.log_in(server.add_user())
+        (found,) = server.get("/auth/jwks").json()["keys"]
+        assert server.get("/.well-known/jwks.json").json() == {"keys": [found]}
+        assert {name: found[name] for name in ("kid", "alg", "use", "kty", "crv")} == {
+            "kid": "2026-a",
+            "alg": "EdDSA",
+            "use": "sig",
+            "kty": "OKP",
+            "crv": "Ed25519",
+        }
+        assert "d" not in found
+        signed, _, signature = held.token.rpartition(".")
+        public = Ed25519PublicKey.from_public_bytes(unb64(found["x"]))
+        public.verify(unb64(signature), signed.encode())
+        assert server.get("/kv", held.headers).status == 200
+
+
+def test_where_nobody_has_to_say_who_they_are_a_wrong_word_is_still_wrong(tmp_path: Path) -> None:
+    more = {"KONSUL_ACL_ENABLED": "false", "KONSUL_REQUIRE_AUTH": "false", "KONSUL_HOST": "127.0.0.1"}
+    with Guarded(tmp_path, more) as server:
+        assert server.get("/kv").status == 200
+        assert server.ask("PUT", "/kv/x", {"value": "1"}).status == 200
+        assert error(server.get("/kv", bearer("a.b.c"))) == (401, "invalid token")
+        assert error(server.get("/auth/verify")) == (401, "missing authorization header")
+        assert server.get("/auth/users").status == 401
+        held = server.login()
+        assert server.get("/auth/verify", held.headers).json()["user_id"] == held.user_id
+        assert server.get("/auth/users", held.headers).status == 403
