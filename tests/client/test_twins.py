@@ -17,6 +17,8 @@ from konsul.client.auth import ApiKeys, Auth, Users
 from konsul.client.auth_aio import AsyncApiKeys, AsyncAuth, AsyncUsers
 from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
+from konsul.client.ratelimit import RateLimit
+from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.sync import KV, Client, Services
 from konsul.client.watch import Watch
 from konsul.client.watch_aio import AsyncWatch
@@ -31,6 +33,7 @@ PAIRS = [
     (ApiKeys, AsyncApiKeys),
     (Acl, AsyncAcl),
     (Audit, AsyncAudit),
+    (RateLimit, AsyncRateLimit),
     (Watch, AsyncWatch),
 ]
 NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer", "websockets")

@@ -137,7 +137,7 @@ def update(
         lines = [document.get("message", "")]
         given = document.get("config", {})
         if "requests_per_sec" in given:
-            lines.append(f"  Requests per second: {given['requests_per_sec']:.1f}")
+            lines.append(f"  Requests per second: {views.per_second(given['requests_per_sec'])}")
         if "burst" in given:
             lines.append(f"  Burst:               {given['burst']}")
         session.out.done("\n".join(lines), document)

@@ -46,7 +46,7 @@ def config(document: Document) -> list[tuple[str, str]]:
     """The configuration, name and value."""
     return [
         ("Enabled:", _yes(document["enabled"])),
-        ("Requests per second:", f"{document['requests_per_sec']:.1f}"),
+        ("Requests per second:", per_second(document["requests_per_sec"])),
         ("Burst:", str(document["burst"])),
         ("By IP:", _yes(document["by_ip"])),
         ("By API key:", _yes(document["by_apikey"])),
@@ -150,6 +150,11 @@ def block(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Names and values under one another."""
     width = max(len(name) for name, _ in rows)
     return [f"{indent}{name:<{width}} {value}" for name, value in rows]
+
+
+def per_second(value: float) -> str:
+    """A rate with one decimal, or with all it has."""
+    return max(f"{value:.1f}", plain(value), key=len)
 
 
 def plain(value: float) -> str:
