@@ -36,9 +36,10 @@ class _Acl:
             "Decisions about what policies allow.",
             labels=("resource_type", "capability", "result"),
         )
-        for (needs, allowed), count in sorted(guard.counts.items()):
-            resource, _, capability = needs.partition(":")
-            decisions.add_metric((resource, capability, "allow" if allowed else "deny"), count)
+        for result, counts in (("allow", guard.allowed), ("deny", guard.denied)):
+            for needs, count in sorted(counts.items()):
+                resource, _, capability = needs.partition(":")
+                decisions.add_metric((resource, capability, result), count)
         yield decisions
         took = HistogramMetricFamily(
             "konsul_acl_evaluation_duration_seconds",
