@@ -141,6 +141,16 @@ def test_what_does_not_fit_is_refused_in_words(node: Guarded, body: dict[str, An
     assert node.admin.get("/auth/apikeys").json()["count"] == before
 
 
+def test_a_request_that_comes_again_makes_no_second_key(node: Guarded) -> None:
+    headers = {"idempotency-key": "k-1"}
+    first = node.admin.post("/auth/apikeys", json={"name": "once"}, headers=headers)
+    assert first.status_code == 201
+    count = node.admin.get("/auth/apikeys").json()["count"]
+    again = node.admin.post("/auth/apikeys", json={"name": "once"}, headers=headers)
+    assert (again.status_code, "not shown again" in again.json()["error"]) == (409, True)
+    assert node.admin.get("/auth/apikeys").json()["count"] == count
+
+
 def test_there_is_no_key_of_that_id(node: Guarded) -> None:
     for key_id in ("no-such", "x" * 200):
         for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/revoke")):

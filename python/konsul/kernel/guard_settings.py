@@ -78,7 +78,7 @@ class GuardSettings(Settings):
         "KONSUL_ACL_POLICY_DIR",
         TEXT,
         default="./policies",
-        doc="Directory of policies, one JSON document per file; the cluster takes them over.",
+        doc="Directory of this node's own policies, one JSON document per file; changes are taken over.",
     )
 
     @property

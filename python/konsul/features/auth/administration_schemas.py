@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from konsul.features.auth.credentials import USER_ID
+from konsul.features.auth.passwords import BYTES_MAX, CHARS_MIN
 from konsul.kernel.routing import JSON
 
 _TEXT: Final = {"type": "string"}
 _SECRET: Final = {"type": "string", "format": "password"}
+_PASSWORD: Final = _SECRET | {"minLength": CHARS_MIN, "maxLength": BYTES_MAX}
+_USER_ID: Final = {"type": "string", "pattern": f"^{USER_ID.pattern}$"}
 _POLICY: Final = {"type": "string", "pattern": "^([A-Za-z0-9_-]{1,64}|[*])$"}
 _POLICIES: Final = {"type": "array", "items": _POLICY, "maxItems": 64}
 _ROLES: Final = {"type": "array", "items": {"type": "string", "enum": ["user", "admin"]}}
@@ -25,9 +29,9 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 _USER: Final = {"username": _TEXT, "roles": _ROLES, "policies": _POLICIES}
 _KEY: Final = {"name": _TEXT, "permissions": _POLICIES, "metadata": _METADATA}
 
-USER: Final = _body({"user_id": _TEXT, "password": _SECRET, **_USER}, ["user_id"])
+USER: Final = _body({"user_id": _USER_ID, "password": _PASSWORD, **_USER}, ["user_id"])
 USER_CHANGES: Final = _body({**_USER, "enabled": _BOOL}, [])
-PASSWORD: Final = _body({"password": _SECRET, "old_password": _SECRET}, ["password"])
+PASSWORD: Final = _body({"password": _PASSWORD, "old_password": _SECRET}, ["password"])
 API_KEY: Final = _body(
     {**_KEY, "expires_in": {"type": "integer", "minimum": 1, "description": "Seconds; without it, never."}},
     ["name"],

@@ -26,6 +26,7 @@ METADATA_NAME_MAX: Final = 128
 METADATA_VALUE_MAX: Final = 512
 EXPIRES_IN_MAX_S: Final = 100 * 365 * 86_400
 UNKNOWN: Final = "API key not found"
+MADE_BEFORE: Final = "this request made a key when it came first, which is not shown again"
 _ID_MAX: Final = 64
 _TRIES: Final = 5
 _LAST_USED: Final = ApiKeyUseRow.column("last_used_at_ms")
@@ -66,7 +67,7 @@ async def create(
     """Makes a key; answers it, this once, and what is known of it. `permissions` name policies; `*`: all.
 
     Raises:
-        Invalid: something does not fit. LimitReached: there are too many.
+        Invalid: something does not fit. LimitReached: there are too many. Conflict: the request came before.
     """
     if not name:
         raise Invalid("name is required")
@@ -92,7 +93,11 @@ async def create(
     ]
     case = entry.case([entry.absent(ApiKeyRow, key_id)], [entry.put(ApiKeyRow, key_id, cells)])
     await ctx.commit(entry.encode([case]))
-    return secret, _key(ctx, key_id, _known(ctx, key_id))
+    row = _row(ctx, key_id)
+    if row is None:
+        # The same Idempotency-Key: what was answered then holds, and its secret is known to nobody here.
+        raise Conflict(MADE_BEFORE)
+    return secret, _key(ctx, key_id, row)
 
 
 @query("auth.apikey.list", needs="admin:read")
@@ -215,8 +220,12 @@ def _check(name: str, permissions: Sequence[str] | None, metadata: Mapping[str, 
             )
 
 
+def _row(ctx: Context, key_id: str) -> Row | None:
+    return ctx.engine.get(ApiKeyRow.table_id, key_id.encode()) if 0 < len(key_id) <= _ID_MAX else None
+
+
 def _known(ctx: Context, key_id: str) -> Row:
-    row = ctx.engine.get(ApiKeyRow.table_id, key_id.encode()) if 0 < len(key_id) <= _ID_MAX else None
+    row = _row(ctx, key_id)
     if row is None:
         raise NotFound(UNKNOWN)
     return row
