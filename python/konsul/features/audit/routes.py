@@ -98,7 +98,7 @@ async def events_route(
     try:
         page = await ctx.run(queries.events, question, most or LIMIT_DEFAULT, begun)
     except Unsupported:
-        return _unavailable(NO_STORE)
+        return _nothing(NO_STORE)
     about = orjson.dumps(
         {
             "count": len(page.lines),
@@ -152,8 +152,8 @@ def _one_of(name: str, text: str | None, words: tuple[str, ...]) -> str | None:
 
 
 def _without_log(ctx: Context) -> Response | None:
-    return None if ctx.config.of(AuditSettings).enabled else _unavailable(NOT_ENABLED)
+    return None if ctx.config.of(AuditSettings).enabled else _nothing(NOT_ENABLED)
 
 
-def _unavailable(body: Mapping[str, Any]) -> Response:
-    return json_response(body, 503)
+def _nothing(body: Mapping[str, Any]) -> Response:
+    return json_response(body, 404)
