@@ -86,19 +86,24 @@ class Terminal:
             self.node.wait(30)
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
-
-
 def commands() -> list[list[str]]:
     return [
         [line[2:] for line in block.splitlines() if line.startswith("$ ")] for block in BLOCK.findall(PAGE)
     ]
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """After the ten commands."""
+    terminal = Terminal(tmp_path_factory.mktemp("production"))
+    ten, _ = commands()
+    assert len(ten) == 10
+    try:
+        for line in ten:
+            terminal.type(line)
+        yield terminal
+    finally:
+        terminal.close()
 
 
 def test_ten_commands_make_a_guarded_node(terminal: Terminal) -> None:
