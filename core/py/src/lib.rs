@@ -10,6 +10,7 @@ mod http_loop;
 mod http_request;
 mod http_tls;
 mod limit;
+mod limit_headers;
 mod limit_rows;
 mod limits;
 mod options;

@@ -1,6 +1,5 @@
 //! `RateLimits`: the limits of a node as the pipeline asks them, with the headers of the answer.
 
-use std::io::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use konsul_limit::{
@@ -10,13 +9,12 @@ use konsul_limit::{
 use konsul_node::code;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 
 use crate::door::error;
+use crate::limit_headers::Headers;
 use crate::limit_rows::{Row, listed, most, row, tokens};
 
-const HEADERS: [&[u8]; 5] =
-    [b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"ratelimit-policy", b"ratelimit"];
 const NOBODY: u8 = 3;
 const UNLIMITED: u8 = 0;
 const WHITELISTED: u8 = 1;
@@ -34,7 +32,7 @@ type Refused = (u64, u64, u8, String, u8, u32, f64);
 #[pyclass(frozen, module = "konsul._core")]
 pub(crate) struct RateLimits {
     limits: Mutex<Limits>,
-    names: Vec<Py<PyBytes>>,
+    headers: Headers,
     /// By route class: under which name its policy is told.
     policies: Vec<String>,
     with_headers: bool,
@@ -64,7 +62,7 @@ impl RateLimits {
         }
         Ok(Self {
             limits: Mutex::new(Limits::new(rate_of(rate), &own, clients_max, history_max, 0)),
-            names: HEADERS.iter().map(|name| PyBytes::new(py, name).unbind()).collect(),
+            headers: Headers::new(py),
             policies: classes
                 .into_iter()
                 .map(|class| class.map_or_else(|| "default".into(), |(name, _, _)| name))
@@ -294,25 +292,7 @@ impl RateLimits {
         reset_s: u64,
     ) -> PyResult<Bound<'py, PyList>> {
         let policy = self.policies.get(usize::from(class_id)).map_or("default", String::as_str);
-        let window_s = left.rate.fill_ms().map_or(0, |ms| ms.div_ceil(1_000).max(1));
-        let full_s = left.full_ms.map_or(0, |ms| ms.div_ceil(1_000));
-        let mut text = [0; 96];
-        let mut written = |arguments: std::fmt::Arguments<'_>| {
-            let mut room = &mut text[..];
-            let size = room.len();
-            // Numbers of 20 digits and a name of 16 fit; what did not would be cut.
-            let _ = room.write_fmt(arguments);
-            let used = size - room.len();
-            PyBytes::new(py, &text[..used])
-        };
-        let values = [
-            written(format_args!("{}", left.rate.burst)),
-            written(format_args!("{}", left.tokens)),
-            written(format_args!("{reset_s}")),
-            written(format_args!("\"{policy}\";q={};w={window_s}", left.rate.burst)),
-            written(format_args!("\"{policy}\";r={};t={full_s}", left.tokens)),
-        ];
-        PyList::new(py, self.names.iter().map(|name| name.bind(py).clone()).zip(values))
+        self.headers.of(py, left, policy, usize::from(class_id), reset_s)
     }
 }
 

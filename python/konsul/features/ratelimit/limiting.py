@@ -48,6 +48,7 @@ class Limiting:
             history_max=settings.history_size,
             with_headers=settings.headers_enabled,
         )
+        self._take = self.native.take
         self._reloading = asyncio.Lock()
         ids = {name: number for number, name in enumerate(route_classes.ALL)}
         # By class: its number, what one costs, how many cost one token more, what was spent before.
@@ -72,7 +73,7 @@ class Limiting:
         scope = self._by_id.get(kind, self._by_address)
         class_id, price, per_token, spent = self._prices[route_class]
         tokens = price * cost if price else cost // per_token
-        found = self.native.take(scope, identity.id, client_addr, class_id, tokens, None, spent)
+        found = self._take(scope, identity.id, client_addr, class_id, tokens, None, spent)
         if found[0] <= _ALLOWED:
             return found[1]
         raise self._refusal(found, scope, identity, client_addr)
