@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from konsul.features.auth.credentials import USER_ID
-from konsul.features.auth.passwords import BYTES_MAX, CHARS_MIN
+from konsul.features.auth.credentials import PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN
 from konsul.kernel.routing import JSON
 
 _TEXT: Final = {"type": "string"}
 _SECRET: Final = {"type": "string", "format": "password"}
-_PASSWORD: Final = _SECRET | {"minLength": CHARS_MIN, "maxLength": BYTES_MAX}
+_PASSWORD: Final = _SECRET | {"minLength": PASSWORD_CHARS_MIN, "maxLength": PASSWORD_BYTES_MAX}
 _USER_ID: Final = {"type": "string", "pattern": f"^{USER_ID.pattern}$"}
 _POLICY: Final = {"type": "string", "pattern": "^([A-Za-z0-9_-]{1,64}|[*])$"}
 _POLICIES: Final = {"type": "array", "items": _POLICY, "maxItems": 64}

@@ -13,7 +13,7 @@ from konsul.engine import Engine
 from konsul.errors import Conflict, Duplicate, Invalid, Unsupported
 from konsul.features.auth.config import AuthSettings
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest, new_api_key
-from konsul.features.auth.signing import read_small
+from konsul.features.auth.files import read_small
 from konsul.features.auth.tables import ApiKeyRow, AuthStateRow
 from konsul.kernel import entry
 

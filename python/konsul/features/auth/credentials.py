@@ -11,6 +11,8 @@ USER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 USER_ID_EXPECTED: Final = "1 to 64 letters, digits, dots, dashes, underscores and @, a letter or digit first"
 ADMIN_PERMISSION: Final = "*"
 """The permission of an API key that may do everything."""
+PASSWORD_CHARS_MIN: Final = 8
+PASSWORD_BYTES_MAX: Final = 1_024
 _KEY_BYTES: Final = 32
 
 

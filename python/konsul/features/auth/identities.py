@@ -18,7 +18,7 @@ from konsul.errors import KonsulError, Unauthenticated
 from konsul.features.auth import certificates
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest
 from konsul.features.auth.presented import WRONG_FORM, presented
-from konsul.features.auth.tables import LOGIN_SEPARATOR, ApiKeyRow, LoginRow, UserRow
+from konsul.features.auth.tables import ApiKeyRow, LoginRow, UserRow, login_key
 from konsul.features.auth.tokens import Claims, Tokens
 from konsul.kernel.pipeline import ADMIN, ANONYMOUS, Identity
 
@@ -42,11 +42,6 @@ _KEY_EXPIRES, _KEY_ENABLED = ApiKeyRow.column("expires_at_ms"), ApiKeyRow.column
 _USERNAME, _ROLES, _POLICIES, _ENABLED = (
     UserRow.column(name) for name in ("username", "roles", "policies", "enabled")
 )
-
-
-def login_key(user_id: str, login_id: str) -> bytes:
-    """The key of a login's row."""
-    return f"{user_id}{LOGIN_SEPARATOR}{login_id}".encode()
 
 
 class Identities:

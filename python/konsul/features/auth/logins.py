@@ -6,17 +6,18 @@ import contextlib
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from konsul.engine import Engine, Row
 from konsul.errors import Conflict, Unauthenticated
 from konsul.features.auth.credentials import digest
-from konsul.features.auth.identities import login_key
 from konsul.features.auth.node import Auth
-from konsul.features.auth.tables import LOGIN_SEPARATOR, LoginRow, UserRow
-from konsul.features.auth.tokens import Claims, Purpose
+from konsul.features.auth.tables import LOGIN_SEPARATOR, LoginRow, UserRow, login_key
 from konsul.kernel import entry
 from konsul.kernel.logging import logger
+
+if TYPE_CHECKING:
+    from konsul.features.auth.tokens import Claims, Purpose
 
 WRONG: Final = "invalid credentials"
 """One answer for no such user, a wrong password and a disabled user: who guesses learns nothing."""

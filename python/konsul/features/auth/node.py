@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary
 from konsul.engine import Engine
 from konsul.errors import NotFound
 from konsul.features.auth.config import AuthSettings
-from konsul.features.auth.identities import Identities
-from konsul.features.auth.passwords import Passwords
-from konsul.features.auth.signing import Keys, load_keys
-from konsul.features.auth.tokens import Tokens
 from konsul.kernel.attempts import Attempts, AttemptSettings
 from konsul.kernel.cluster_settings import ClusterSettings
 
 if TYPE_CHECKING:
     from konsul.engine import Grant
+    from konsul.features.auth.identities import Identities
+    from konsul.features.auth.passwords import Passwords
+    from konsul.features.auth.signing import Keys
+    from konsul.features.auth.tokens import Tokens
     from konsul.kernel.node import Kernel
 
 
@@ -50,14 +50,19 @@ class Auth:
         Raises:
             Invalid: there is none, or one cannot be used.
         """
+        # Ten megabytes of libraries, and a sixth of a second, for nodes that authenticate somebody only.
+        from konsul.features.auth.identities import Identities
+        from konsul.features.auth.passwords import Passwords
+        from konsul.features.auth.tokens import Tokens
+
         self._kernel = kernel
         self.settings = settings = kernel.config.of(AuthSettings)
-        self.keys: Keys = load_keys(settings)
+        self.keys: Keys = self.load_keys()
         self._cluster = ""
-        self.tokens = Tokens(settings, lambda: self.keys, cluster=self._cluster_id)
-        self.passwords = Passwords(settings.hashes_waiting_max)
+        self.tokens: Tokens = Tokens(settings, lambda: self.keys, cluster=self._cluster_id)
+        self.passwords: Passwords = Passwords(settings.hashes_waiting_max)
         self.attempts = Attempts(kernel.config.of(AttemptSettings))
-        self.identities = Identities(
+        self.identities: Identities = Identities(
             kernel.engine,
             self.tokens,
             lambda: self.keys.marks,
@@ -67,6 +72,18 @@ class Auth:
             grant_of=self._grant_of,
         )
         self.counts = Counts()
+
+    def load_keys(self) -> Keys:
+        """Reads the signing keys that the settings name. For any thread. Raises Invalid."""
+        from konsul.features.auth.signing import load_keys
+
+        return load_keys(self.settings)
+
+    def key_files(self) -> list[tuple[str, int, int, int]]:
+        """What tells that their files were changed. For any thread."""
+        from konsul.features.auth.signing import watched_files
+
+        return watched_files(self.settings)
 
     def use(self, keys: Keys) -> None:
         """Takes other signing keys: tokens of keys that are gone hold no longer."""

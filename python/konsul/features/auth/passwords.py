@@ -13,10 +13,9 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from konsul.errors import Busy, Invalid
+from konsul.features.auth.credentials import PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN
 
 T = TypeVar("T")
-CHARS_MIN: Final = 8
-BYTES_MAX: Final = 1_024
 THREADS: Final = 2
 _MEMORY_KIB: Final = 19_456
 _PASSES: Final = 2
@@ -32,10 +31,10 @@ def check_password(password: str) -> None:
     Raises:
         Invalid: too short or too long.
     """
-    if len(password) < CHARS_MIN:
-        raise Invalid(f"password: expected at least {CHARS_MIN} characters")
-    if len(password.encode()) > BYTES_MAX:
-        raise Invalid(f"password: expected at most {BYTES_MAX} bytes")
+    if len(password) < PASSWORD_CHARS_MIN:
+        raise Invalid(f"password: expected at least {PASSWORD_CHARS_MIN} characters")
+    if len(password.encode()) > PASSWORD_BYTES_MAX:
+        raise Invalid(f"password: expected at most {PASSWORD_BYTES_MAX} bytes")
 
 
 class Passwords:
@@ -72,7 +71,7 @@ class Passwords:
         """
         is_known = stored.startswith("$argon2")
         against = stored if is_known else self._nobodys
-        given = password if len(password.encode()) <= BYTES_MAX else ""
+        given = password if len(password.encode()) <= PASSWORD_BYTES_MAX else ""
         return await self._run(lambda: self._verify(against, given)) and is_known
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from konsul.errors import KonsulError
 from konsul.features.auth import bootstrap, uses
 from konsul.features.auth.node import Auth, auth_of
-from konsul.features.auth.signing import load_keys, watched_files
 from konsul.features.auth.tables import CHANGES
 from konsul.kernel.context import Context
 from konsul.kernel.guard_settings import GuardSettings
@@ -48,7 +47,7 @@ class Guarding:
         """Remembers callers from now on."""
         if not self._is_on:
             return
-        self._files = watched_files(self._auth.settings)
+        self._files = self._auth.key_files()
         self._kernel.hangups.append(self._hang_up)
         self._watch()
         self._tasks = [
@@ -80,11 +79,11 @@ class Guarding:
     async def read_keys(self) -> None:
         """Takes the signing keys anew if their files were changed; unusable ones change nothing."""
         auth = self._auth
-        files = await asyncio.to_thread(watched_files, auth.settings)
+        files = await asyncio.to_thread(auth.key_files)
         if files == self._files:
             return
         try:
-            keys = await asyncio.to_thread(load_keys, auth.settings)
+            keys = await asyncio.to_thread(auth.load_keys)
         except KonsulError as error:
             if self._unloadable != str(error):
                 auth.counts.add(auth.counts.reloads, "failed")

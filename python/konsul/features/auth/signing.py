@@ -23,9 +23,9 @@ from joserfc.jws import JWSRegistry
 
 from konsul.errors import Invalid
 from konsul.features.auth.config import SECRET_BYTES_MIN, AuthSettings
+from konsul.features.auth.files import read_small
 
 KEYS_MAX: Final = 64
-_FILE_MAX_BYTES: Final = 64 << 10
 _RSA_BITS_MIN: Final = 2_048
 _MARK_CHARS: Final = 12
 _KID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -118,22 +118,6 @@ def watched_files(settings: AuthSettings) -> list[tuple[str, int, int, int]]:
             continue
         found.append((str(name), about.st_ino, about.st_size, about.st_mtime_ns))
     return found
-
-
-def read_small(path: Path, setting: str) -> bytes:
-    """The content of a file that a setting names.
-
-    Raises:
-        Invalid: it cannot be read, or is too large.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX_BYTES + 1)
-    except OSError as error:
-        raise Invalid(f"{setting}: {path} cannot be read: {error.strerror}") from None
-    if len(content) > _FILE_MAX_BYTES:
-        raise Invalid(f"{setting}: {path} is over {_FILE_MAX_BYTES} bytes")
-    return content
 
 
 def _signer(

@@ -88,6 +88,11 @@ class AuthStateRow(Row):
     changed_at_ms: int = 0
 
 
+def login_key(user_id: str, login_id: str) -> bytes:
+    """The key of a login's row."""
+    return f"{user_id}{LOGIN_SEPARATOR}{login_id}".encode()
+
+
 def _form(row: type[Row], *, told: tuple[str, str, str, str, str]) -> Form:
     return Form(row.table_id, kinds=told, row=[("key", _KEY, 0)])
 
