@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from konsul.features.auth.credentials import USER_ID
-from konsul.features.auth.credentials import PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN
+from konsul.features.auth.credentials import PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, USER_ID
 from konsul.kernel.routing import JSON
 
 _TEXT: Final = {"type": "string"}
