@@ -55,6 +55,11 @@ def statuses(nodes: list[Node], key: str, headers: dict[str, str]) -> set[int]:
     return {node.ask("GET", f"/kv/{key}", None, headers).status for node in nodes}
 
 
+def until_decided(nodes: list[Node], headers: dict[str, str], status: int) -> None:
+    """Waits until all of them answer so."""
+    until(lambda: statuses(nodes, "app/a", headers) == {status}, f"{status} from every node", SOON_S)
+
+
 def caller(trio: GuardedTrio, policy: str) -> dict[str, str]:
     """The headers of a new user with one policy."""
     leader = trio.nodes()[0]
@@ -68,7 +73,7 @@ def test_what_is_stored_on_one_node_decides_on_all(guarded: GuardedTrio) -> None
     nodes = guarded.nodes()
     name = f"p-{secrets.token_hex(4)}"
     headers = caller(guarded, name)
-    until(lambda: statuses(nodes, "app/a", headers) == {403}, "every node to know the caller", SOON_S)
+    until_decided(nodes, headers, 403)
     for writer, allowed in zip(nodes, (True, False, True), strict=True):
         rules = READ_APP if allowed else [*READ_APP, {"path": "app/a", "capabilities": ["deny"]}]
         body = {"name": name, "kv": rules}
@@ -79,9 +84,9 @@ def test_what_is_stored_on_one_node_decides_on_all(guarded: GuardedTrio) -> None
         # Whoever changed it on a node may count on it there at once, elsewhere a moment later.
         wanted = 200 if allowed else 403
         assert statuses([writer], "app/a", headers) == {wanted}
-        until(lambda: statuses(nodes, "app/a", headers) == {wanted}, "every node to decide alike", SOON_S)  # noqa: B023
+        until_decided(nodes, headers, wanted)
     guarded.by_admin(nodes[2], "DELETE", f"/acl/policies/{name}")
-    until(lambda: statuses(nodes, "app/a", headers) == {403}, "the policy to be gone everywhere", SOON_S)
+    until_decided(nodes, headers, 403)
 
 
 @pytest.mark.timeout(200)
@@ -110,15 +115,15 @@ def test_a_directory_is_each_nodes_own(guarded: GuardedTrio) -> None:
     headers = caller(guarded, name)
     file = directory_of(nodes[1]) / "own.json"
     file.write_text(json.dumps({"name": name, "kv": READ_APP}))
-    until(lambda: statuses([nodes[1]], "app/a", headers) == {200}, "the file to be read", SOON_S)
+    until_decided([nodes[1]], headers, 200)
     assert statuses([nodes[0], nodes[2]], "app/a", headers) == {403}
     # The API's, of the same name, wins everywhere, and the file comes back when it is gone.
     denied = {"name": name, "kv": [{"path": "**", "capabilities": ["deny"]}]}
     guarded.by_admin(nodes[0], "POST", "/acl/policies", denied)
-    until(lambda: statuses(nodes, "app/a", headers) == {403}, "the stored one to win", SOON_S)
+    until_decided(nodes, headers, 403)
     assert "the API has this policy" in nodes[1].output()
     guarded.by_admin(nodes[0], "DELETE", f"/acl/policies/{name}")
-    until(lambda: statuses([nodes[1]], "app/a", headers) == {200}, "the file to count again", SOON_S)
+    until_decided([nodes[1]], headers, 200)
     file.unlink()
 
 
@@ -128,8 +133,8 @@ def test_a_node_that_starts_again_has_every_policy_before_it_serves(guarded: Gua
     name = f"p-{secrets.token_hex(4)}"
     guarded.by_admin(nodes[0], "POST", "/acl/policies", {"name": name, "kv": READ_APP})
     headers = caller(guarded, name)
-    until(lambda: statuses(nodes, "app/a", headers) == {200}, "every node to allow", SOON_S)
+    until_decided(nodes, headers, 200)
     nodes[2].kill()
     nodes[2].start()
     assert statuses([nodes[2]], "app/a", headers) <= {200, 503}
-    until(lambda: statuses([nodes[2]], "app/a", headers) == {200}, "the node to be back", SOON_S)
+    until_decided([nodes[2]], headers, 200)

@@ -129,13 +129,16 @@ def test_a_mounted_config_map_is_read(book: PolicyBook) -> None:
     assert may_read(book, "dev", "web/x")
 
 
-def test_only_files_of_a_sensible_size_are_read(book: PolicyBook) -> None:
+def test_only_files_of_a_sensible_kind_and_size_are_read(book: PolicyBook) -> None:
     directory = Path(book.directory)
     (directory / "a.json").write_bytes(b" " * (DOCUMENT_MAX_BYTES + 1))
     (directory / "b.json").mkdir()
     os.mkfifo(directory / "c.json")
+    written(directory, "d.json", "open", "**").chmod(0o666)
     book.reload_directory()
+    assert book.names() == {}
     assert book.wrong == {
+        "d.json": "everybody may change it: run chmod o-w",
         "a.json": f"the document is over {DOCUMENT_MAX_BYTES} bytes",
         "b.json": "it is no file",
         "c.json": "it is no file",

@@ -106,8 +106,11 @@ class PolicyDirectory:
             # NONBLOCK: a pipe that somebody put here must not hold the node.
             handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                mode = os.fstat(handle).st_mode
+                if not stat.S_ISREG(mode):
                     raise Invalid("it is no file")
+                if mode & stat.S_IWOTH:
+                    raise Invalid("everybody may change it: run chmod o-w")
                 with open(handle, "rb", closefd=False) as file:
                     content = file.read(DOCUMENT_MAX_BYTES + 1)
             finally:
