@@ -72,8 +72,12 @@ def test_a_write_names_only_what_was_given(
 @BOTH
 def test_an_added_entry_is_handed_out(both: str) -> None:
     played = Played(ok({"success": True, "entry": {"identifier": "k"}}))
-    doing: Doing = lambda c: c.ratelimit.add("blacklist", "apikey", "k", reason="r", duration="1h")  # noqa: E731
-    assert run(played, doing, both=both) == {"identifier": "k"}
+    added = run(
+        played,
+        lambda c: c.ratelimit.add("blacklist", "apikey", "k", reason="r", duration="1h"),
+        both=both,
+    )
+    assert added == {"identifier": "k"}
     sent = {"identifier": "k", "type": "apikey", "reason": "r", "duration": "1h"}
     assert json.loads(played.seen[0].content) == sent
 

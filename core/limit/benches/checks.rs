@@ -1,4 +1,4 @@
-//! One check with 100,000 buckets there: by address, by key, with long lists, and as a newcomer to a full table.
+//! One check beside 100,000 clients: by address, by key, with long lists, as a newcomer to a full table.
 
 use std::hint::black_box;
 

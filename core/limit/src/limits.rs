@@ -218,7 +218,6 @@ fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
 ) -> Result<Left, (Left, u64)> {
     let rate = table.rate();
     let custom = || custom().filter(|(_, until_ms)| now.unix_ms < *until_ms);
-    // Looked up once where there is a place, which is nearly always; a borrow across the branch needs Polonius.
     if let Some(place) = table.place(key, make, custom, now) {
         if place.custom_until_ms != 0 && now.unix_ms >= place.custom_until_ms {
             place.custom_until_ms = 0;

@@ -7,8 +7,8 @@ use crate::address::{Address, Network};
 /// Until when something holds that has no end, in Unix ms.
 pub const FOR_EVER: u64 = u64::MAX;
 
-/// Disjoint spans of addresses, ascending. Networks lie inside each other or apart, never across: so those of a
-/// list become spans once, and a question is one binary search however many there are.
+/// Disjoint spans of addresses, ascending. Networks lie inside each other or apart, never across: so those of
+/// a list become spans once, and a question is one binary search however many there are.
 #[derive(Debug, Default)]
 struct Spans {
     /// First address, last address, Unix ms until which it holds.

@@ -1,9 +1,10 @@
-//! A bounded table of buckets. Clients past the bound take the place of one who has forgotten nothing, that is
-//! whose bucket is full, and else share one bucket, so that many addresses buy no rate.
+//! A bounded table of buckets. Clients past the bound take the place of one whose bucket is full, which
+//! remembers nothing, and else share one bucket, so that many addresses buy no rate.
 //!
-//! The places are looked through by a hand that goes round, a few per newcomer (the CLOCK of page replacement):
-//! a flood of addresses costs the same per request as calm, and no request ever walks the table. The index is
-//! a B-tree and no hash map: nobody can choose addresses that collide, and there is no seed to keep.
+//! The places are looked through by a hand that goes round, a few per newcomer (the CLOCK of page
+//! replacement): a flood of addresses costs the same per request as calm, and no request ever walks the
+//! table. The index is a B-tree and no hash map: nobody can choose addresses that collide, and there is no
+//! seed to keep.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
