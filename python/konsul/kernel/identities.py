@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 from konsul.errors import KonsulError
 from konsul.kernel.pipeline import Identity, Pipeline
@@ -14,42 +13,49 @@ _TICK_S: Final = 1.0
 _NEVER: Final = float("inf")
 
 
-class Held(Protocol):
-    """Something open in the name of an identity."""
+class Holder(Protocol):
+    """Something that stays open in the name of an identity."""
 
     identity: Identity
 
+    def refuse(self, error: KonsulError) -> None:
+        """The identity no longer holds, and `error` says why: ends it."""
 
-H = TypeVar("H", bound=Held)
 
-
-class Identities(Generic[H]):
+class Identities:
     """Puts the identity of everything that is open through the renew slot: when something changed, and every
     second once the first of them may have expired. For the loop's thread.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, held: Mapping[Any, H], end: Callable[[H, KonsulError], None]
-    ) -> None:
-        """`held`: what is open; `end` is told of each whose identity no longer holds, and why."""
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._held = held
-        self._end = end
+        self._held: dict[Holder, None] = {}
         self._checking: asyncio.Handle | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self._expires_at_s = _NEVER
         """The earliest end of a credential, in Unix time."""
 
-    def expect(self, identity: Identity) -> None:
-        """Something was opened in its name."""
-        if identity.expires_at_s is not None:
-            self._expires_at_s = min(self._expires_at_s, identity.expires_at_s)
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def keep(self, holder: Holder) -> None:
+        """It is open, or somebody else's now. Costs nothing while identities do not change."""
+        if self._pipeline.renew is None:
+            return
+        self._held[holder] = None
+        expires_at_s = holder.identity.expires_at_s
+        if expires_at_s is not None:
+            self._expires_at_s = min(self._expires_at_s, expires_at_s)
             if self._ticking is None:
                 self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
+    def drop(self, holder: Holder) -> None:
+        """It is closed. Again: does nothing."""
+        self._held.pop(holder, None)
+
     def recheck(self) -> None:
         """Looks at all of them on the loop's next turn, once, however often it is called until then."""
-        if self._held and self._checking is None and self._pipeline.renew is not None:
+        if self._held and self._checking is None:
             self._checking = asyncio.get_running_loop().call_soon(self._check)
 
     def stop(self) -> None:
@@ -66,7 +72,7 @@ class Identities(Generic[H]):
             return
         if time.time() >= self._expires_at_s:
             self._check()
-        if self._expires_at_s < _NEVER and self._ticking is None:
+        if self._expires_at_s < _NEVER:
             self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _check(self) -> None:
@@ -77,7 +83,7 @@ class Identities(Generic[H]):
         # Of a thousand that one caller holds, one is asked about.
         found: dict[Identity, Identity | KonsulError] = {}
         expires_at_s = _NEVER
-        for one in list(self._held.values()):
+        for one in list(self._held):
             now = found.get(one.identity)
             if now is None:
                 try:
@@ -86,7 +92,7 @@ class Identities(Generic[H]):
                     now = error
                 found[one.identity] = now
             if isinstance(now, KonsulError):
-                self._end(one, now)
+                one.refuse(now)
                 continue
             one.identity = now
             if now.expires_at_s is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from konsul.engine import Engine
 from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.identities import Identities
 from konsul.kernel.lifecycle import Services
 from konsul.kernel.lines import Lines
 from konsul.kernel.metrics import Metrics
@@ -44,6 +45,8 @@ class Kernel:
     lines: Lines = field(init=False)
     services: Services = field(init=False)
     watching: Watching = field(init=False)
+    identities: Identities = field(init=False)
+    """Who holds connections open."""
     access: Access | None = None
     """What the policies of this node add up to; None while the ACL is off."""
 
@@ -53,7 +56,8 @@ class Kernel:
         node_id = options.node_name or str(options.node_id)
         self.metrics = Metrics(self.engine, self.pipeline.tally, declared, version=VERSION, node_id=node_id)
         self.lines = Lines(self.config.of(WatchSettings))
-        self.watching = Watching(self.engine, self.pipeline, self.config.of(WatchSettings))
+        self.identities = Identities(self.pipeline)
+        self.watching = Watching(self.engine, self.pipeline, self.config.of(WatchSettings), self.identities)
         self.metrics.watching, self.metrics.lines = self.watching, self.lines
         for feature in self.features:
             if feature.install is not None:
@@ -81,6 +85,7 @@ class Kernel:
         """Ends the watches, stops the services, then the engine."""
         self.phase = "stopping"
         self.watching.stop()
+        self.identities.stop()
         await self.services.stop()
         await self.engine.stop(grace_ms)
 
@@ -89,7 +94,7 @@ class Kernel:
 
         Call it on the loop's thread, as often as there is something new: once per turn of the loop it acts.
         """
-        self.watching.recheck()
+        self.identities.recheck()
 
     def leads(self) -> bool:
         """True while this node is the leader."""

@@ -75,18 +75,18 @@ class Route(APIRoute):
         Raises:
             Unauthenticated, Forbidden: what no verb has to be asked for is known to be refused.
         """
-        self.enter(scope)
+        self.enter(scope, is_checked=self._is_checked)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
         await super().handle(scope, receive, send)
 
-    def enter(self, scope: Scope) -> None:
+    def enter(self, scope: Scope, *, is_checked: bool) -> None:
         """Notes the template and asks for what the route as a whole needs. Raises as `handle`."""
         about = scope.get("konsul")
         if about is None:
             return
         about["route"] = self.path_format
-        if self._is_checked and not about.get("public"):
+        if is_checked and not about.get("public"):
             admit(scope, self.needs)
 
 
@@ -141,7 +141,8 @@ class StayingRoute(Route):
                 raise HTTPException(405)
             await super().handle(scope, receive, send)
             return
-        self.enter(scope)
+        # A WebSocket that needs no more than an identity asks for it itself: a browser can send no header.
+        self.enter(scope, is_checked=self._is_checked and self.needs != AUTHENTICATED)
         await self._websocket_app(scope, receive, send)
 
 

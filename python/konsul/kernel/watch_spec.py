@@ -42,6 +42,8 @@ class Spec:
     renewals: bool = False
     coalesce: bool = False
     buffer: int | None = None
+    opens: str = ""
+    """What is asked for when it is opened, where that is less than `needs`, which each change is asked for."""
 
     def packed(self, buffer: int) -> bytes:
         """The map that `Core.watch` takes."""
@@ -69,7 +71,7 @@ class Spec:
         """What is asked for when the watch is opened: the one key or service it names, of a list what its
         names begin with, else the pattern."""
         text = self.resource_of(self.pattern.encode())
-        if self.needs.endswith(LIST):
+        if (self.opens or self.needs).endswith(LIST):
             literal = _LITERAL.match(text)
             text = literal[0] if literal else ""
         elif not self.single:

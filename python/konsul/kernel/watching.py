@@ -95,6 +95,10 @@ class Watch:
         """Ends it; nothing more is told. Again: does nothing."""
         self._watching.close(self)
 
+    def refuse(self, error: KonsulError) -> None:
+        """Ends it: whoever opened it is not whom it was opened for any more."""
+        self._watching.end(self, error)
+
 
 def client_of(context: Context) -> str:
     """Who counts as one client: the identity, or without one the address."""
@@ -105,7 +109,13 @@ def client_of(context: Context) -> str:
 class Watching:
     """All watches of this node."""
 
-    def __init__(self, engine: Engine, pipeline: Pipeline, settings: WatchSettings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        pipeline: Pipeline,
+        settings: WatchSettings,
+        identities: Identities | None = None,
+    ) -> None:
         self.engine = engine
         self.settings = settings
         self.counters = Counters()
@@ -113,7 +123,7 @@ class Watching:
         self._open: dict[int, Watch] = {}
         self._by_client: dict[str, int] = {}
         self._counted = 0
-        self._identities = Identities(pipeline, self._open, self._end)
+        self._identities = identities or Identities(pipeline)
         engine.on_watched = self._hand_out
 
     def open(
@@ -129,7 +139,7 @@ class Watching:
         reason = ""
         try:
             if self._pipeline.authorise is not None:
-                reason = self._pipeline.authorise(context.identity, spec.needs, spec.resource)
+                reason = self._pipeline.authorise(context.identity, spec.opens or spec.needs, spec.resource)
             client = client_of(context)
             if transport != INSIDE:
                 self._check(client)
@@ -139,7 +149,7 @@ class Watching:
             raise
         self._note(context, spec, transport, None, reason)
         watch = Watch(self, number, spec, sink, context, transport)
-        self._identities.expect(watch.identity)
+        self._identities.keep(watch)
         self._open[number] = watch
         self._count(watch, 1)
         _add(self.counters.opened, transport)
@@ -166,13 +176,6 @@ class Watching:
         finally:
             watch.close()
 
-    def recheck(self) -> None:
-        """Identities or policies changed: ends the watches of those that no longer hold. Cheap to call often.
-
-        Each identity goes through the renew slot on the loop's next turn; what it raises ends the watch.
-        """
-        self._identities.recheck()
-
     def _note(
         self, context: Context, spec: Spec, transport: str, error: KonsulError | None, reason: str
     ) -> None:
@@ -183,14 +186,14 @@ class Watching:
 
     def stop(self) -> None:
         """Ends every watch: the node stops."""
-        self._identities.stop()
         for watch in list(self._open.values()):
-            self._end(watch, Stopping("the node is stopping"))
+            self.end(watch, Stopping("the node is stopping"))
 
     def close(self, watch: Watch) -> None:
         """As `Watch.close`."""
         if self._open.pop(watch.id, None) is None:
             return
+        self._identities.drop(watch)
         self.engine.core.unwatch(watch.id)
         self._count(watch, -1)
         _add(self.counters.closed, watch.transport)
@@ -276,11 +279,11 @@ class Watching:
         except Forbidden as error:
             _add(self.counters.withheld, "forbidden")
             if spec.single:
-                self._end(watch, error)
+                self.end(watch, error)
             return False
         except Unauthenticated as error:
             _add(self.counters.withheld, "unauthenticated")
-            self._end(watch, error)
+            self.end(watch, error)
             return False
         return True
 
@@ -295,7 +298,8 @@ class Watching:
             kind = payload[_TYPE_AT : payload.find(b'"', _TYPE_AT)].decode()
             _add(self.counters.delivered, kind, count)
 
-    def _end(self, watch: Watch, error: KonsulError) -> None:
+    def end(self, watch: Watch, error: KonsulError) -> None:
+        """Closes it and tells whoever it was opened for why."""
         self.close(watch)
         watch.sink.ended(error)
 
@@ -303,6 +307,6 @@ class Watching:
         """A sink that raises is a defect of its own: the others are told all the same."""
         logger().exception("a watch failed", transport=watch.transport)
         try:
-            self._end(watch, Internal("a defect ended this watch"))
+            self.end(watch, Internal("a defect ended this watch"))
         except Exception:
             logger().exception("a watch failed to end", transport=watch.transport)

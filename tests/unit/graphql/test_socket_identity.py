@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,8 @@ from konsul.doors.graphql.socket import Socket
 from konsul.doors.graphql.sockets import Sockets
 from konsul.errors import NoLeader, Unauthenticated
 from konsul.kernel.lines import Line
-from konsul.kernel.pipeline import ANONYMOUS, Identity
+from konsul.kernel.pipeline import ANONYMOUS, Identity, Pipeline
+from tests.played_audit import PlayedAudit
 
 GOOD = b"Bearer good"
 ANN, BEN = Identity("user", "ann"), Identity("user", "ben")
@@ -40,8 +42,14 @@ class PlayedSockets:
 
     def __init__(self) -> None:
         self.shown: list[bytes | None] = []
+        self.audit = PlayedAudit()
+        kernel = SimpleNamespace(engine=None, config=None, pipeline=Pipeline(audit=self.audit))
+        self.door = SimpleNamespace(kernel=kernel)
 
     def add(self, socket: Socket) -> None:
+        pass
+
+    def known(self, socket: Socket) -> None:
         pass
 
     def identify(self, identity: Identity, authorization: bytes | None) -> Identity:
@@ -91,9 +99,10 @@ def test_credentials_come_from_either(dialect: Dialect, known: Identity, payload
     [(ANONYMOUS, None), (ANONYMOUS, {"token": "bad"}), (ANONYMOUS, {"token": 7}), (ANN, {"token": "bad"})],
 )
 def test_without_them_the_connection_ends(known: Identity, payload: object) -> None:
-    line, _ = begun(TRANSPORT_WS, known, payload)
+    line, sockets = begun(TRANSPORT_WS, known, payload)
     assert line.closed == (4401, "Unauthorized")
     assert line.sent == []
+    assert sockets.audit.events == [(known.id, "auth.failed", [], "denied")]
 
 
 def test_who_cannot_be_found_out_is_not_let_in() -> None:

@@ -41,14 +41,26 @@ class Socket(LineUser):
     """The server's side of a connection in one of the two dialects."""
 
     __slots__ = (
-        "_acked", "_asked_to_begin", "_identity", "_line", "_operations", "_sockets",
-        "address", "beat_s", "dialect", "heard_s", "opened_s", "request_id", "room", "used_s",
+        "_acked",
+        "_asked_to_begin",
+        "_line",
+        "_operations",
+        "_sockets",
+        "address",
+        "beat_s",
+        "dialect",
+        "heard_s",
+        "identity",
+        "opened_s",
+        "request_id",
+        "room",
+        "used_s",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, dialect: Dialect, identity: Identity, address: str) -> None:
         self._sockets = sockets
         self.dialect = dialect
-        self._identity = identity
+        self.identity = identity
         self._line: Line | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._asked_to_begin = self._acked = False
@@ -144,7 +156,7 @@ class Socket(LineUser):
             self.close(BAD_MESSAGE, "the payload of connection_init must be an object")
             return
         try:
-            self._identity = self._sockets.identify(self._identity, _token_of(payload or {}))
+            self.identity = self._sockets.identify(self.identity, _token_of(payload or {}))
         except KonsulError as error:
             if not isinstance(error, Unauthenticated):
                 # Who calls cannot be found out now: nobody is let in, and the words say why.
@@ -157,6 +169,7 @@ class Socket(LineUser):
             self.close(UNAUTHORISED, "Unauthorized")
             return
         self._acked = True
+        self._sockets.known(self)
         self.send(ACK)
         if self.dialect.says_refused:
             # The older protocol's clients expect a sign of life right after they were let in.
@@ -199,15 +212,19 @@ class Socket(LineUser):
         self._sockets.door.refused(refused)
         self.send(self.dialect.error(key, [refused.told()]))
 
+    def refuse(self, error: KonsulError) -> None:
+        """See `konsul.kernel.identities.Holder`."""
+        self._failed_to_prove(error)
+        self.close(UNAUTHORISED, str(error))
+
     def _is_still(self) -> bool:
         """Whether the client is who it was; closes the connection of who is not."""
         renew = self._sockets.door.kernel.pipeline.renew
         try:
             if renew is not None:
-                self._identity = renew(self._identity)
+                self.identity = renew(self.identity)
         except KonsulError as error:
-            self._failed_to_prove(error)
-            self.close(UNAUTHORISED, str(error))
+            self.refuse(error)
             return False
         return True
 
@@ -218,7 +235,7 @@ class Socket(LineUser):
         context.pipeline.record_acts(context, PATH)
 
     def _context(self) -> Context:
-        about = {"identity": self._identity, "request_id": self.request_id, "client": self.address}
+        about = {"identity": self.identity, "request_id": self.request_id, "client": self.address}
         return Context.within(self._sockets.door.kernel, about)
 
     async def _run(self, key: str, asked: Asked) -> None:

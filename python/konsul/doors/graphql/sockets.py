@@ -85,6 +85,10 @@ class Sockets:
             raise Unauthenticated("missing authorization header")
         return identity
 
+    def known(self, socket: Socket) -> None:
+        """One was let in as somebody."""
+        self.door.kernel.identities.keep(socket)
+
     def add(self, socket: Socket) -> None:
         """One was opened."""
         self._open[socket] = None
@@ -98,6 +102,7 @@ class Sockets:
         """One ended."""
         if self._open.pop(socket, self) is self:
             return
+        self.door.kernel.identities.drop(socket)
         left = self._by_client[socket.address] - 1
         if left:
             self._by_client[socket.address] = left

@@ -18,7 +18,7 @@ from konsul.features.watch.teller import Teller
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.lines import REFUSED, UNAUTHENTICATED, Line, LineUser
-from konsul.kernel.pipeline import ANONYMOUS, Act, note_act
+from konsul.kernel.pipeline import ANONYMOUS, Act, Identity, note_act
 from konsul.kernel.route_classes import WATCH
 from konsul.kernel.watching import Spec
 
@@ -61,6 +61,7 @@ class Updates(LineUser):
     def opened(self, line: Line) -> None:
         """See `LineUser`."""
         self._line = line
+        self._kernel.identities.keep(self)
         if self._must_authenticate and self._context.identity.kind == ANONYMOUS.kind:
             self._deadline = asyncio.get_running_loop().call_later(AUTH_S, self._too_late)
 
@@ -98,11 +99,26 @@ class Updates(LineUser):
     def closed(self, reason: str) -> None:
         """See `LineUser`."""
         self._line = None
+        self._kernel.identities.drop(self)
         if self._deadline is not None:
             self._deadline.cancel()
         tellers, self._tellers = self._tellers, {}
         for teller in tellers.values():
             teller.closed(reason)
+
+    @property
+    def identity(self) -> Identity:
+        """Who speaks."""
+        return self._context.identity
+
+    @identity.setter
+    def identity(self, identity: Identity) -> None:
+        self._context = replace(self._context, identity=identity)
+
+    def refuse(self, error: KonsulError) -> None:
+        """See `konsul.kernel.identities.Holder`."""
+        self._error(str(error))
+        self._close(UNAUTHENTICATED, str(error))
 
     def _is_flood(self) -> bool:
         now_s = asyncio.get_running_loop().time()
@@ -122,11 +138,9 @@ class Updates(LineUser):
             if self._must_authenticate and identity.kind == ANONYMOUS.kind:
                 raise Unauthenticated("unauthorized: send an auth message first")
             if renew is not None:
-                self._context = replace(self._context, identity=renew(identity))
+                self.identity = renew(identity)
         except Unauthenticated as error:
-            self._error(str(error))
-            if identity.kind != ANONYMOUS.kind:
-                self._close(UNAUTHENTICATED, str(error))
+            self.refuse(error)
             return False
         return True
 
@@ -142,7 +156,8 @@ class Updates(LineUser):
             self._error(str(error))
             self._close(UNAUTHENTICATED, str(error))
             return
-        self._context = replace(self._context, identity=identity)
+        self.identity = identity
+        self._kernel.identities.keep(self)
         # What is followed already was allowed to somebody else.
         followed = tuple(self._tellers)
         self._drop(followed)
@@ -236,11 +251,16 @@ class Updates(LineUser):
 
 def _services() -> Spec:
     # Renewals are many: of those that wait the newest of each instance is enough.
-    return sources.services(heartbeats=True, coalesce=True)
+    return replace(sources.services(heartbeats=True, coalesce=True), opens="service:list")
+
+
+def _keys() -> Spec:
+    # Nobody can choose less than everything here: whoever may see some of it is told of that.
+    return replace(sources.keys(sources.EVERYTHING), opens="kv:list")
 
 
 _SPECS: Final[Mapping[str, Callable[[], Spec]]] = {
-    "kv": lambda: sources.keys(sources.EVERYTHING),
+    "kv": _keys,
     "services": _services,
     "health": health.spec,
     "cluster": sources.cluster,
