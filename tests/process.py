@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ class Server:
         """The interpreter that runs it."""
         self.log = log or data_dir.with_name(f"{data_dir.name}-{self.port}.log")
         self.process: subprocess.Popen[bytes] | None = None
+        self.context: ssl.SSLContext | None = None
+        """How to speak to a server with TLS."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -94,7 +97,11 @@ class Server:
 
     def status_of(self, path: str) -> int | None:
         """The status a GET is answered with, None without a connection."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        connection: http.client.HTTPConnection
+        if self.context is None:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        else:
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=5, context=self.context)
         try:
             connection.request("GET", path)
             return connection.getresponse().status

@@ -196,8 +196,9 @@ def test_what_is_no_duration(text: str) -> None:
         seconds(text)
 
 
-def test_skipping_verification_is_said_aloud(console: Console) -> None:
-    args = ["health", "live", "--server", "https://127.0.0.1:1", "--tls-skip-verify", "--timeout", "1s"]
+@pytest.mark.parametrize("flag", ["--tls-skip-verify", "--insecure-skip-verify"])
+def test_skipping_verification_is_said_aloud(console: Console, flag: str) -> None:
+    args = ["health", "live", "--server", "https://127.0.0.1:1", flag, "--timeout", "1s"]
     assert console(*args).errors.startswith("Warning: the server's certificate is not checked")
     assert "Warning" not in console(*args, "--quiet").errors
 

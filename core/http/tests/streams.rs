@@ -75,6 +75,19 @@ fn bodies_go_both_ways_through_small_windows() {
 }
 
 #[test]
+fn an_answer_may_come_before_the_body_is_sent() {
+    let (mut talk, asked) = asked(Options::default(), &Builder::new());
+    let request =
+        HttpRequest::put("https://localhost/big").header("content-length", "9999999").body(()).unwrap();
+    let (response, mut sending) = talk.send.send_request(request, false).unwrap();
+    sending.send_data(Bytes::from(vec![b'x'; 50_000]), false).unwrap();
+    next(&asked).exchange.answer(Answer::whole(head(413, &[]), Bytes::from_static(b"too big")));
+    assert_eq!(talk.answer(response).unwrap(), (StatusCode::PAYLOAD_TOO_LARGE, "too big".to_owned()));
+    // RFC 9113, section 8.1: the rest of the body is not wanted, and that is no error.
+    assert_eq!(talk.runtime.block_on(poll_fn(|cx| sending.poll_reset(cx))).unwrap(), Reason::NO_ERROR);
+}
+
+#[test]
 fn an_answer_in_pieces_ends_whole_or_is_cut() {
     let (mut talk, asked) = asked(Options::default(), &Builder::new());
     for is_whole in [true, false] {

@@ -1,4 +1,4 @@
-//! `HttpTls`: one set of certificate files for the listener, and what a connection's TLS came to as Python sees it.
+//! `HttpTls`: a set of certificate files for the listener; and what a connection's TLS came to, for Python.
 
 use konsul_http::{ClientAuth, Request, Tls, TlsInfo, TlsParts, cipher_names};
 use pyo3::exceptions::PyValueError;
@@ -14,7 +14,7 @@ pub(crate) struct HttpTls {
 
 #[pymethods]
 impl HttpTls {
-    /// All files in PEM form. `client_auth`: off, optional or required. ValueError: what is wrong, for an operator.
+    /// All files in PEM form. `client_auth`: off, optional or required. ValueError: what is wrong, in words.
     #[new]
     #[pyo3(signature = (*, cert, key, client_ca, client_auth, only_13, ciphers))]
     fn new(

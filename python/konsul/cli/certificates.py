@@ -25,6 +25,7 @@ from konsul.errors import Conflict, Invalid
 PEER_NAME: Final = "server.konsul"
 """The name every server's certificate carries: peers check each other for it."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 HOST = re.compile(
     r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
@@ -88,9 +89,38 @@ def create_certificate(
         raise Invalid(
             f"{name!r} is not a node's name: letters, digits, dots, dashes and underscores, at most 64"
         )
+    names = list(dict.fromkeys(_name(one) for one in (PEER_NAME, name, *sans)))
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(folder, name, names, usages, days, authority, authority_key)
+
+
+def create_client(folder: Path, user: str, days: int, authority: Path, authority_key: Path) -> Pair:
+    """Makes a client's certificate: `USER.pem` and `USER-key.pem`, whose common name is the user's id. It lacks
+    the name of servers, so it opens no door between them.
+
+    Raises:
+        Conflict: one of the files is there already.
+        Invalid: the id or a file cannot be used.
+    """
+    if not USER.fullmatch(user):
+        raise Invalid(
+            f"{user!r} is not a user's id: letters, digits, dots, dashes, underscores and @, at most 64"
+        )
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(folder, user, [], usages, days, authority, authority_key)
+
+
+def _issue(
+    folder: Path,
+    name: str,
+    names: list[x509.GeneralName],
+    usages: list[x509.ObjectIdentifier],
+    days: int,
+    authority: Path,
+    authority_key: Path,
+) -> Pair:
     issuer, issuer_key = _authority(authority, authority_key)
     key = ec.generate_private_key(ec.SECP256R1())
-    names = list(dict.fromkeys(_name(one) for one in (PEER_NAME, name, *sans)))
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = _builder(
         _subject(name), issuer.subject, key.public_key(), min(_end(days), issuer.not_valid_after_utc)
@@ -98,16 +128,14 @@ def create_certificate(
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-            critical=False,
-        )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
         )
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return _write(folder, name, builder.sign(issuer_key, hashes.SHA256()), key)
 
 

@@ -118,7 +118,10 @@ def declare(
         str | None, typer.Option("--client-key", metavar="FILE", help="Its key, PEM [env KONSUL_CLIENT_KEY].")
     ] = None,
     global_tls_skip_verify: Annotated[
-        bool, typer.Option("--tls-skip-verify", help="Do not check the server's certificate.")
+        bool,
+        typer.Option(
+            "--tls-skip-verify", "--insecure-skip-verify", help="Do not check the server's certificate."
+        ),
     ] = False,
     global_timeout: Annotated[
         str | None,

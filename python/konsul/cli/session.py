@@ -50,8 +50,8 @@ class Session:
         settings = options.settings(self.flags, self.profile)
         if not settings.tls_verify and any(one.startswith("https://") for one in settings.addresses):
             self.out.warn(
-                "the server's certificate is not checked (--tls-skip-verify): whoever is in between can read and "
-                "change everything"
+                "the server's certificate is not checked (--tls-skip-verify): whoever is in between can read "
+                "and change everything"
             )
         _without_httpx_command_line()
         from konsul.client import Client

@@ -14,8 +14,10 @@ from konsul.errors import Invalid
 tls = Group("tls", "Make and read the certificates of a cluster.")
 ca = Group("ca", "The authority that signs them.")
 cert = Group("cert", "Certificates for servers.")
+client = Group("client", "Certificates for users.")
 tls.add_typer(ca)
 tls.add_typer(cert)
+tls.add_typer(client)
 COMMANDS = (tls,)
 
 DAYS_MAX = 36_500
@@ -68,6 +70,33 @@ def cert_create(
 
         pair = certificates.create_certificate(
             Path(folder), node, names or [], _checked(days), Path(authority), Path(authority_key)
+        )
+        session.out.done(_made("certificate", pair), _document(pair))
+
+
+@client.action("create")
+def client_create(
+    ctx: typer.Context,
+    user: Annotated[str, typer.Argument(metavar="USER-ID", help="Who shows it.")],
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How long it is valid.")] = 365,
+    folder: Folder = ".",
+    authority: Annotated[
+        str, typer.Option("--ca", metavar="FILE", help="The authority's certificate.")
+    ] = "konsul-ca.pem",
+    authority_key: Annotated[
+        str, typer.Option("--ca-key", metavar="FILE", help="The authority's key.")
+    ] = "konsul-ca-key.pem",
+) -> None:
+    """Make a user's certificate and key: USER-ID.pem and USER-ID-key.pem.
+
+    Servers that ask clients for certificates take it; with KONSUL_TLS_CLIENT_IDENTITY=user it stands for that
+    user. It opens no door between servers.
+    """
+    with doing(ctx, "creating certificate") as session:
+        from konsul.cli import certificates
+
+        pair = certificates.create_client(
+            Path(folder), user, _checked(days), Path(authority), Path(authority_key)
         )
         session.out.done(_made("certificate", pair), _document(pair))
 

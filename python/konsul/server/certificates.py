@@ -1,5 +1,5 @@
-"""The certificate that clients are shown: checked at the start, taken anew when its files change, watched until
-it ends."""
+"""The certificate that clients are shown: checked at the start, taken anew when its files change, watched to
+its end."""
 
 from __future__ import annotations
 
