@@ -123,7 +123,7 @@ class Watching:
         self._open: dict[int, Watch] = {}
         self._by_client: dict[str, int] = {}
         self._counted = 0
-        self._identities = identities or Identities(pipeline)
+        self._identities = Identities(pipeline) if identities is None else identities
         engine.on_watched = self._hand_out
 
     def open(
