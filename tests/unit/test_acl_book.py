@@ -12,7 +12,8 @@ import pytest
 from konsul.engine import Access, Engine
 from konsul.errors import NoLeader
 from konsul.features.acl.book import PolicyBook
-from konsul.features.acl.policy import POLICIES_MAX, SELECTORS
+from konsul.features.acl.documents import checked
+from konsul.features.acl.policy import ALL_RULES_MAX, POLICIES_MAX, RULES_MAX, SELECTORS
 
 
 class Tables:
@@ -138,6 +139,19 @@ def test_what_is_beyond_the_limit_is_left_out_files_first(book: PolicyBook, tabl
     assert all(may_read(book, f"p{number}", "x") for number in range(POLICIES_MAX))
     assert not may_read(book, "zz-file", "x")
     assert book.load_errors == 1
+
+
+def test_there_is_a_most_of_rules_together(book: PolicyBook, tables: Tables) -> None:
+    rules = reading("**") * RULES_MAX
+    for number in range(ALL_RULES_MAX // RULES_MAX):
+        assert book.has_room_for(checked({"name": f"p{number:03}", "kv": rules}))
+        tables.put(f"p{number:03}", {"name": f"p{number:03}", "kv": rules})
+        book.reload_rows()
+    assert not book.has_room_for(checked({"name": "more", "kv": reading("**")}))
+    assert book.has_room_for(checked({"name": "p000", "kv": rules})), "one of them may be replaced"
+    tables.put("zz", {"name": "zz", "kv": reading("**")})
+    book.reload_rows()
+    assert (may_read(book, "p000", "x"), may_read(book, "zz", "x"), book.load_errors) == (True, False, 1)
 
 
 def test_a_look_from_another_thread_changes_nothing_until_it_is_taken(book: PolicyBook) -> None:

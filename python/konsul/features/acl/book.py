@@ -10,7 +10,16 @@ from konsul.engine import Access, Engine, unpack_row
 from konsul.errors import Invalid, KonsulError
 from konsul.features.acl.directory import DirectoryUnreadable, Found, Marks, PolicyDirectory
 from konsul.features.acl.documents import parsed
-from konsul.features.acl.policy import DENY, EVERYTHING, POLICIES_MAX, SELECTORS, Policy, Rule
+from konsul.features.acl.policy import (
+    ALL_RULES_MAX,
+    DENY,
+    EVERYTHING,
+    POLICIES_MAX,
+    SELECTORS,
+    NativePolicy,
+    Policy,
+    Rule,
+)
 from konsul.features.acl.tables import PolicyRow
 from konsul.kernel.logging import logger
 
@@ -49,6 +58,7 @@ class PolicyBook:
         self._api: Mapping[str, Policy] = {}
         self._found = Found()
         self._shadowed: frozenset[str] = frozenset()
+        self._natives: Mapping[str, tuple[Policy, NativePolicy]] = {}
         self._put_in_force()
 
     @property
@@ -68,6 +78,12 @@ class PolicyBook:
             return policy, API
         policy = self._found.policies.get(name)
         return None if policy is None else (policy, DIRECTORY)
+
+    def has_room_for(self, policy: Policy) -> bool:
+        """Whether this one may be stored besides all others."""
+        others = [*self._api.values(), *self._found.policies.values()]
+        kept = {one.name: len(one.rules) for one in others if one.name != policy.name}
+        return len(kept) < POLICIES_MAX and sum(kept.values()) + len(policy.rules) <= ALL_RULES_MAX
 
     def is_of_directory(self, name: str) -> bool:
         """True for one that only a file defines."""
@@ -155,17 +171,28 @@ class PolicyBook:
             logger().warning("policy file not used: the API has this policy", policy=name, file=file)
         self._shadowed = shadowed
         own = {name: one for name, one in self._found.policies.items() if name not in shadowed}
-        every = {**self._api, **own}
-        left_out = list(every)[POLICIES_MAX:]
+        used: list[Policy] = []
+        left_out: list[str] = []
+        rules = 0
+        for policy in (*self._api.values(), *own.values()):
+            rules += len(policy.rules)
+            if len(used) < POLICIES_MAX and rules <= ALL_RULES_MAX:
+                used.append(policy)
+            else:
+                left_out.append(policy.name)
         if left_out:
             self.load_errors += 1
-            logger().error("too many policies: some are not in force", most=POLICIES_MAX, left_out=left_out)
-        used = list(every.values())[:POLICIES_MAX]
+            logger().error("too many policies or rules: some are not in force", left_out=left_out)
+        self._natives = {policy.name: self._native(policy) for policy in used}
         try:
-            self.access.set([policy.native() for policy in used], self.default_allow)
+            self.access.set([native for _, native in self._natives.values()], self.default_allow)
         except ValueError as error:
             self.load_errors += 1
             logger().error("policies not put in force: those before stay", why=str(error))
+
+    def _native(self, policy: Policy) -> tuple[Policy, NativePolicy]:
+        known = self._natives.get(policy.name)
+        return known if known is not None and known[0] is policy else (policy, policy.native())
 
 
 def _closed(name: str) -> Policy:

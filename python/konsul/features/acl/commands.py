@@ -9,7 +9,7 @@ import orjson
 from konsul.errors import Conflict, Duplicate, Invalid, LimitReached, NotFound
 from konsul.features.acl.book import book_of
 from konsul.features.acl.documents import NAME, checked
-from konsul.features.acl.policy import POLICIES_MAX, Policy
+from konsul.features.acl.policy import ALL_RULES_MAX, POLICIES_MAX, Policy
 from konsul.features.acl.tables import PolicyRow
 from konsul.kernel import entry
 from konsul.kernel.command import command
@@ -32,9 +32,7 @@ async def create(ctx: Context, *, name: str, document: dict[str, Any]) -> dict[s
         raise Invalid(NAMES_DIFFER)
     if _is_of_directory(ctx, name):
         raise Duplicate(TAKEN)
-    book = book_of(ctx.engine)
-    if book is not None and len(book.names()) >= POLICIES_MAX:
-        raise LimitReached(f"there are {POLICIES_MAX} policies, the limit: delete some first")
+    _check_room(ctx, policy)
     try:
         await _put(ctx, policy, entry.absent(PolicyRow, policy.name))
     except Conflict:
@@ -47,11 +45,12 @@ async def update(ctx: Context, *, name: str, document: dict[str, Any]) -> dict[s
     """Replaces a policy; holds for everybody who has it within the second, on every node.
 
     Raises:
-        Invalid: names the problem. NotFound: there is none. Duplicate: it is the directory's.
+        Invalid: names the problem. NotFound: there is none. Duplicate: it is the directory's. LimitReached.
     """
     if document.get("name") != name:
         raise Invalid(NAMES_DIFFER)
     policy = _policy(document)
+    _check_room(ctx, policy)
     try:
         await _put(ctx, policy, entry.exists(PolicyRow, policy.name))
     except Conflict:
@@ -85,6 +84,15 @@ async def _commit(ctx: Context, guard: entry.Guard, op: entry.Op) -> None:
     if book is not None:
         # The watch would do it a moment later: who changed a policy may count on it at once.
         book.reload_rows()
+
+
+def _check_room(ctx: Context, policy: Policy) -> None:
+    book = book_of(ctx.engine)
+    if book is not None and not book.has_room_for(policy):
+        raise LimitReached(
+            f"there is room for {POLICIES_MAX} policies and {ALL_RULES_MAX} rules together, the limit: "
+            "delete some first"
+        )
 
 
 def _policy(document: dict[str, Any]) -> Policy:

@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 POLICIES_MAX: Final = 500
 """Policies of the API and files of the directory together; as the core's."""
 RULES_MAX: Final = 1_000
+ALL_RULES_MAX: Final = 50_000
+"""Rules of all policies together: every change compiles them, on every node, in some 50 ms."""
 PATTERN_MAX_BYTES: Final = 1_024
 WILDCARDS_MAX: Final = 16
 DOCUMENT_MAX_BYTES: Final = 256 << 10
@@ -41,6 +43,7 @@ CAPABILITIES: Final = {
 EVERYTHING: Final = "**"
 
 NativeRule: TypeAlias = tuple[str, str, list[str]]
+NativePolicy: TypeAlias = tuple[str, list[NativeRule]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,6 @@ class Policy:
             found.setdefault(rule.resource, []).append(rule.document())
         return found
 
-    def native(self) -> tuple[str, list[NativeRule]]:
+    def native(self) -> NativePolicy:
         """As the core compiles it."""
         return self.name, [rule.native() for rule in self.rules]
