@@ -13,6 +13,7 @@ from konsul.features.cluster.cluster_log import cluster_log
 from konsul.features.cluster.formation import Formation
 from konsul.features.cluster.membership import administer, on_leader
 from konsul.features.cluster.overview import overview
+from konsul.features.cluster.recording import recorded
 from konsul.features.cluster.view import FORMED, REMOVED, View, view_of
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.config import Config
@@ -35,6 +36,7 @@ class Forming:
 
     def __init__(self, kernel: Kernel) -> None:
         self._engine, self._config = kernel.engine, kernel.config
+        self._pipeline = kernel.pipeline
         self._settings = kernel.config.of(ClusterSettings)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -45,7 +47,7 @@ class Forming:
         formation = Formation(self._engine, self._config)
         handlers = self._engine.handlers
         handlers.add("hello", formation.hello, open=True)
-        handlers.add("join", formation.join, open=True)
+        handlers.add("join", recorded(self._pipeline, "cluster.join", formation.join), open=True)
         handlers.add("invite", formation.invite, open=True)
         handlers.add("admin", self._administer)
         handlers.add("overview", self._overview)
