@@ -193,6 +193,21 @@ def test_what_was_appended_survives_a_kill(tmp_path: Path) -> None:
     kept.close()
 
 
+def test_a_clock_that_was_ahead_and_was_set_back_hides_nothing(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, 1)
+    honest = time.time_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: honest() + 3_600 * 24 * SECOND_NS)
+        keep(store, 2)
+    keep(store, 3)
+    assert found(store) == ["app/3", "app/2", "app/1"]
+    soon_ns = time.time_ns() + SECOND_NS
+    assert found(store, to_ns=soon_ns) == ["app/3", "app/1"]
+    assert found(store, to_ns=soon_ns, oldest_first=True) == ["app/1", "app/3"]
+
+
 def test_a_store_that_cannot_be_opened_says_so_and_is_opened_later(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     path.write_text("in the way")

@@ -142,14 +142,15 @@ def find(
 def _blocks(store: EventStore, question: Question, after: Position | None) -> Iterator[Block]:
     """The blocks that may matter, in order. A block is written after all of its events were."""
     horizon = store.horizon_ns()
+    last = None if question.to_ns is None or store.is_ahead() else question.to_ns + LONGEST_NS
     if question.oldest_first:
         begin = max(horizon, question.from_ns or 0, after.key if after else 0)
         for block in store.oldest_first(begin):
-            if question.to_ns is not None and block.key > question.to_ns + LONGEST_NS:
+            if last is not None and block.key > last:
                 return
             yield block
         return
-    end = KEY_MAX if question.to_ns is None else min(KEY_MAX, question.to_ns + LONGEST_NS)
+    end = KEY_MAX if last is None else min(KEY_MAX, last)
     lowest = max(horizon, question.from_ns or 0)
     for block in store.newest_first(min(end, after.key) if after else end):
         if block.key < lowest:

@@ -116,6 +116,11 @@ class EventStore:
         if size > self._max_bytes:
             self._drop_below(db, self._key_to_keep(db, size))
 
+    def is_ahead(self) -> bool:
+        """True while keys are far from the times of their events: the clock was ahead and was set back."""
+        self._open()
+        return self._last_key > time.time_ns() + LONGEST_NS
+
     def size_bytes(self) -> int:
         """What the store takes: tables on the disk, and what is still in memory and in the log."""
         db = self._open()
