@@ -65,6 +65,15 @@ class Following:
         if self._limiting is None:
             return
         await self._limiting.reload(self._kernel.engine)
+        settings = self._limiting.settings
+        logger().info(
+            "rate limits",
+            requests_per_sec=self._limiting.rate_micros / 1_000_000,
+            burst=self._limiting.burst,
+            by_ip=settings.by_ip,
+            by_apikey=settings.by_apikey,
+            max_clients=settings.clients_max,
+        )
         self._tasks = [
             asyncio.create_task(self._follow(), name="ratelimit-following"),
             asyncio.create_task(self._sweep(), name="ratelimit-sweeping"),
