@@ -253,9 +253,15 @@ def test_a_subscription_beyond_the_rules(guarded: Guarded, attacker: Login) -> N
     ids=range(7),
 )
 def test_updates_without_a_good_identity(guarded: Guarded, first: dict[str, Any]) -> None:
+    """Whatever comes before a good credential is refused, at once or in words, and no change is told."""
     with socket(guarded.port, "/ws/updates") as connection:
         connection.send(json.dumps(first))
-        assert closed_with(connection) in (4400, 4401, 4403)
+        guarded.by_admin("PUT", "/kv/open/untold", {"value": "x"})
+        if first["type"] == "ping":
+            assert message(connection)["channel"] in ("error", "system")
+            connection.send(json.dumps({"type": "subscribe", "channels": ["kv"]}))
+        told = next(told_by(connection), b"")
+        assert not told or json.loads(told)["channel"] == "error", told
 
 
 def test_updates_tell_what_may_be_read_and_end_with_the_token(guarded: Guarded) -> None:
