@@ -124,7 +124,12 @@ def test_update(ctl: Console, server: LiveServer) -> None:
         assert http.get("/kv/nothing").headers["x-ratelimit-limit"] == "60"
     quiet = ctl("ratelimit", "update", "--rate", "0.001", "--burst", str(BURST), "--quiet")
     assert (quiet.code, quiet.text, quiet.errors) == (0, "", "")
-    assert ctl("ratelimit", "update").code == 2
+    restored = ctl("ratelimit", "update", "--defaults").text
+    assert restored == (
+        "Configuration restored successfully\n  Requests per second: 0.001\n  Burst:               10\n"
+    )
+    for flags in ([], ["--defaults", "--burst", "3"]):
+        assert ctl("ratelimit", "update", *flags).code == 2
     refused = ctl("ratelimit", "update", "--burst", "0")
     assert (refused.code, "burst must be greater than 0" in refused.errors) == (2, True)
 

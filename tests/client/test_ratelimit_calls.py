@@ -35,6 +35,7 @@ WRITES: list[tuple[Doing, str, str, Any]] = [
         "config",
         {"requests_per_sec": 0.5, "burst": 3},
     ),
+    (lambda c: c.ratelimit.restore_config(), "DELETE", "config", None),
     (
         lambda c: c.ratelimit.adjust("apikey", "k", rate=1.5, burst=2),
         "PUT",

@@ -76,6 +76,14 @@ def test_a_member_that_is_not_given_stays(root: httpx.Client) -> None:
     assert nothing.json() == {"success": True, "message": "No changes applied"}
 
 
+def test_what_was_changed_can_be_forgotten(root: httpx.Client) -> None:
+    assert root.put(f"{ADMIN}/config", json={"requests_per_sec": 3, "burst": 7}).status_code == 200
+    for _ in range(2):
+        shown = members(root.delete(f"{ADMIN}/config"), "config")
+        assert (shown["requests_per_sec"], shown["burst"]) == (SLOW, BURST)
+    assert members(root.get(f"{ADMIN}/config"), "config") == shown
+
+
 def test_a_rate_of_ones_own_cuts_the_tokens_and_is_taken_back(server: LiveServer, root: httpx.Client) -> None:
     client = address()
     with caller(server, client) as http:

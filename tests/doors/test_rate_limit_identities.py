@@ -144,6 +144,7 @@ def test_a_key_may_have_a_rate_of_its_own(guarded: Guarded) -> None:
         ("GET", "whitelist"),
         ("GET", "blacklist"),
         ("PUT", "config"),
+        ("DELETE", "config"),
         ("PUT", "client/ip/10.0.0.1"),
         ("DELETE", "client/ip/10.0.0.1"),
         ("POST", "reset/ip/10.0.0.1"),

@@ -220,8 +220,10 @@ fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
     let custom = || custom().filter(|(_, until_ms)| now.unix_ms < *until_ms);
     if let Some(place) = table.place(key, make, custom, now) {
         if place.custom_until_ms != 0 && now.unix_ms >= place.custom_until_ms {
+            // From its end on the bucket has been filling at everybody's rate.
+            let over_ms = now.unix_ms - place.custom_until_ms;
+            place.bucket.set_rate(rate, now.clock_ms.saturating_sub(over_ms));
             place.custom_until_ms = 0;
-            place.bucket.set_rate(rate, now.clock_ms);
         }
         let spent = from(&mut place.bucket, cost, now.clock_ms);
         count(place, spent.is_ok(), cost.spent == 0);

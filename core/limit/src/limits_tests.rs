@@ -115,9 +115,9 @@ fn a_rate_of_ones_own_cuts_the_tokens_and_ends() {
     for address in ["10.0.0.1", "10.0.0.2"] {
         assert!(passes(&mut limits, address, 0) && !passes(&mut limits, address, 999));
     }
-    // From the end on the bucket of four fills again; what came before is kept.
-    assert!(passes(&mut limits, "10.0.0.1", 1_500));
-    assert!((0..4).all(|_| passes(&mut limits, "10.0.0.1", 10_000)));
+    // At the end the one token of the second is there; from then on two come in a second, up to four.
+    assert_eq!((0..9).filter(|_| passes(&mut limits, "10.0.0.1", 1_500)).count(), 2);
+    assert_eq!((0..9).filter(|_| passes(&mut limits, "10.0.0.2", 10_000)).count(), 4);
 }
 
 #[test]

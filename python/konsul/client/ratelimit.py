@@ -57,6 +57,10 @@ class RateLimit:
         """Change everybody's rate, burst or both, in the whole cluster."""
         return self._client.call(ratelimit_calls.update(requests_per_sec, burst))
 
+    def restore_config(self) -> Document:
+        """Forget what was changed of the configuration: every node goes by its own settings again."""
+        return self._client.call(ratelimit_calls.restore_config())
+
     def adjust(
         self, kind: str, identifier: str, *, rate: float, burst: int, duration: str | None = None
     ) -> Document:

@@ -57,6 +57,10 @@ class AsyncRateLimit:
         """Change everybody's rate, burst or both, in the whole cluster."""
         return await self._client.call(ratelimit_calls.update(requests_per_sec, burst))
 
+    async def restore_config(self) -> Document:
+        """Forget what was changed of the configuration: every node goes by its own settings again."""
+        return await self._client.call(ratelimit_calls.restore_config())
+
     async def adjust(
         self, kind: str, identifier: str, *, rate: float, burst: int, duration: str | None = None
     ) -> Document:

@@ -71,6 +71,11 @@ def update(requests_per_sec: float | None = None, burst: int | None = None) -> C
     return _write("PUT", "config", {"requests_per_sec": requests_per_sec, "burst": burst})
 
 
+def restore_config() -> Call[Document]:
+    """Forget what was changed of the configuration: every node goes by its own settings again."""
+    return Call(Request("DELETE", f"{_BASE}/config", f"DELETE {_BASE}/config", repeatable=True), Answer.json)
+
+
 def adjust(
     kind: str, identifier: str, rate: float, burst: int, duration: str | None = None
 ) -> Call[Document]:

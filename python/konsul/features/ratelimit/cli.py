@@ -128,12 +128,18 @@ def update(
         float | None, typer.Option("--rate", metavar="N", help="Requests per second, also a fraction.")
     ] = None,
     burst: Annotated[int | None, typer.Option("--burst", metavar="N", help="Requests at once.")] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Forget what was changed; servers go by their settings.")
+    ] = False,
 ) -> None:
     """Change everybody's rate, burst or both, at once and in the whole cluster."""
     with doing(ctx, "updating rate limit config") as session:
-        if rate is None and burst is None:
-            raise Invalid("at least one of --rate and --burst is needed")
-        document = session.client.ratelimit.update(requests_per_sec=rate, burst=burst)
+        if (rate is None and burst is None) is not defaults:
+            raise Invalid("at least one of --rate and --burst is needed, or --defaults alone")
+        changes = session.client.ratelimit
+        document = (
+            changes.restore_config() if defaults else changes.update(requests_per_sec=rate, burst=burst)
+        )
         lines = [document.get("message", "")]
         given = document.get("config", {})
         if "requests_per_sec" in given:

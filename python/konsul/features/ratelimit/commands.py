@@ -44,6 +44,12 @@ async def set_config(
     return changes
 
 
+@command("admin.ratelimit.unset", needs="admin:write")
+async def unset_config(ctx: Context) -> None:
+    """Forgets the configuration that was changed: every node goes by its own settings again."""
+    await _write(ctx, [entry.case([], [entry.delete(RateRow, CONFIG)])])
+
+
 @command("admin.ratelimit.adjust", needs="admin:write", resource="id")
 async def set_client(ctx: Context, *, kind: str, id: str, rate: float, burst: int, duration_ms: int) -> None:
     """Gives one client a rate of its own for a time, on every node; tokens above the new burst are lost.

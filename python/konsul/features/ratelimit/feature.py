@@ -29,6 +29,7 @@ feature = Feature(
     tables=(tables.RateRow, tables.ListRow),
     commands=(
         commands.set_config,
+        commands.unset_config,
         commands.set_client,
         commands.unset_client,
         commands.list_add,

@@ -224,6 +224,17 @@ async def set_config_route(ctx: Ctx, request: Request) -> Response:
     )
 
 
+@router.delete("/admin/ratelimit/config", needs="admin:write")
+async def unset_config_route(ctx: Ctx) -> Response:
+    """Forgets what was changed: every node goes by its own settings again."""
+    try:
+        await _answer(ctx, commands.unset_config)
+        found = await _answer(ctx, queries.config)
+    except _Refused as refused:
+        return refused.response
+    return json_response({"success": True, "message": "Configuration restored successfully", "config": found})
+
+
 @router.put("/admin/ratelimit/client/{type}/{id:path}", needs="admin:write", openapi_extra=documents.ADJUST)
 async def adjust_route(ctx: Ctx, request: Request, type: str, id: str) -> Response:
     """Gives a client a rate of its own for a time, in the whole cluster."""
