@@ -4,11 +4,13 @@
 //! whoever holds one, for a request or in a watch that is open for days, follows a change at once.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use konsul_views::access::{Explained, GRANTED_MAX, Granted, Need, Policies, PolicyText};
+use konsul_state::read;
+use konsul_views::access::{Explained, GRANTED_MAX, Granted, Need, Openings, Policies, PolicyText};
 use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -231,11 +233,17 @@ impl Grant {
 pub(crate) struct Eyes {
     need: Need,
     sum: Arc<Sum>,
+    /// Made when much is met that is not seen.
+    openings: OnceCell<Openings>,
 }
 
-impl Eyes {
-    pub(crate) fn see(&self, key: &[u8]) -> bool {
+impl read::Sight for Eyes {
+    fn sees(&self, key: &[u8]) -> bool {
         self.sum.granted.allows(self.need, self.need.named(key))
+    }
+
+    fn next(&self, key: &[u8]) -> read::Next {
+        self.openings.get_or_init(|| self.sum.granted.openings(self.need)).next(key)
     }
 }
 
@@ -247,8 +255,11 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    pub(crate) fn eyes(&self) -> Eyes {
-        Eyes { need: self.need, sum: self.held.sum() }
+    /// None: everything.
+    pub(crate) fn eyes(&self) -> Option<Eyes> {
+        let sum = self.held.sum();
+        let sees_all = sum.granted.allows_all(self.need);
+        (!sees_all).then(|| Eyes { need: self.need, sum, openings: OnceCell::new() })
     }
 }
 

@@ -228,7 +228,7 @@ impl Core {
         limit: usize,
         sight: Option<&Sight>,
     ) -> PyResult<(Bound<'py, PyList>, Option<Packed<'py>>)> {
-        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
+        let (node, eyes) = (self.node()?, sight.and_then(Sight::eyes));
         let filters = reads::filters(&r#where);
         let ask = Ask { table, prefix, filters: &filters, after, limit };
         let (rows, next) = py.detach(|| reads::scan(&node, &ask, eyes))?;
@@ -248,7 +248,7 @@ impl Core {
         limit: usize,
         sight: Option<&Sight>,
     ) -> PyResult<JsonPage<'py>> {
-        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
+        let (node, eyes) = (self.node()?, sight.and_then(Sight::eyes));
         let filters = reads::filters(&r#where);
         let ask = Ask { table: shape.inner.table(), prefix, filters: &filters, after, limit };
         let listed = py.detach(|| reads::scan_json(&node, shape, &ask, eyes))?;
@@ -268,7 +268,7 @@ impl Core {
         sight: Option<&Sight>,
         inside: bool,
     ) -> PyResult<JsonPage<'py>> {
-        let (node, eyes) = (self.node()?, sight.map(Sight::eyes));
+        let (node, eyes) = (self.node()?, sight.and_then(Sight::eyes));
         let query = KeyQuery { table, prefix, separator, after, inside, limit };
         let listed = py.detach(|| reads::keys_json(&node, &query, eyes))?;
         Ok(reads::page(py, listed))

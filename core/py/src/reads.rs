@@ -77,8 +77,7 @@ pub(crate) fn scan(node: &Node, ask: &Ask<'_>, eyes: Option<Eyes>) -> PyResult<R
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
     let mut rows = Vec::new();
-    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
-    let next = read::scan_seen(&reader, &schema, &ask.query(), dynamic(&sees), &mut |key, row| {
+    let next = read::scan_seen(&reader, &schema, &ask.query(), sees(&eyes), &mut |key, row| {
         rows.push((key.to_vec(), row.to_vec()));
         Ok(())
     });
@@ -91,26 +90,19 @@ pub(crate) fn scan_json(
     ask: &Ask<'_>,
     eyes: Option<Eyes>,
 ) -> PyResult<json::Listed> {
-    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
-    json::scan(&reader, &schema, &shape.inner, &ask.query(), dynamic(&sees)).map_err(read_failed)
+    json::scan(&reader, &schema, &shape.inner, &ask.query(), sees(&eyes)).map_err(read_failed)
 }
 
-pub(crate) fn keys_json(
-    node: &Node,
-    query: &KeyQuery<'_>,
-    eyes: Option<Eyes>,
-) -> PyResult<json::Listed> {
-    let sees = eyes.as_ref().map(|eyes| |key: &[u8]| eyes.see(key));
+pub(crate) fn keys_json(node: &Node, query: &KeyQuery<'_>, eyes: Option<Eyes>) -> PyResult<json::Listed> {
     let schema = node.schema().map_err(refused)?;
     let reader = node.read().map_err(refused)?;
-    json::keys(&reader, &schema, query, dynamic(&sees)).map_err(read_failed)
+    json::keys(&reader, &schema, query, sees(&eyes)).map_err(read_failed)
 }
 
-/// A caller's eyes as a scan takes them.
-fn dynamic(sees: &Option<impl Fn(&[u8]) -> bool>) -> Sees<'_> {
-    sees.as_ref().map(|sees| sees as &dyn Fn(&[u8]) -> bool)
+fn sees(eyes: &Option<Eyes>) -> Sees<'_> {
+    eyes.as_ref().map(|eyes| eyes as &dyn read::Sight)
 }
 
 /// A page of JSON for Python.

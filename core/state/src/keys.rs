@@ -176,7 +176,7 @@ pub(crate) fn step_past(prefix: &mut Vec<u8>) -> bool {
 }
 
 /// The first key after everything that starts with `prefix`, or None if nothing can be.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     step_past(&mut end).then_some(end)
 }

@@ -21,6 +21,7 @@ pub mod keys;
 pub mod memory;
 pub mod msgpack;
 mod ops;
+mod page;
 mod pulse;
 pub mod read;
 mod refusal;

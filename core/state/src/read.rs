@@ -11,11 +11,11 @@ use crate::schema::{Lookup, Schema};
 use crate::store::{Read, StoreError};
 
 pub use crate::fold::{KeyQuery, keys, keys_seen};
+pub use crate::page::{LOOKS_MAX, Next, Sees, Sight};
+use crate::page::{Look, Page};
 
 /// Most rows of one scan.
 pub const SCAN_ROWS_MAX: usize = 10_000;
-/// Most rows one page looks at to find those that its reader sees.
-pub const LOOKS_MAX: usize = 10_000;
 /// Most filters of one scan.
 pub const FILTERS_MAX: usize = 32;
 
@@ -108,62 +108,6 @@ pub fn count(r: &impl Read, schema: &Schema, table: u16) -> Result<u64, StoreErr
 /// What [`scan`] hands each key and packed row to.
 pub type VisitRow<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), ReadError> + 'v;
 
-/// Whether the reader sees what is under a key; None: he sees everything.
-pub type Sees<'s> = Option<&'s dyn Fn(&[u8]) -> bool>;
-
-/// Keeps count of answers and of the key to continue after.
-pub(crate) struct Page<'s> {
-    sees: Sees<'s>,
-    left: usize,
-    looks: usize,
-    last: Vec<u8>,
-    more: bool,
-}
-
-impl<'s> Page<'s> {
-    pub(crate) fn new(limit: usize, sees: Sees<'s>) -> Self {
-        Self { sees, left: limit, looks: 0, last: Vec::new(), more: false }
-    }
-
-    /// False when the page ends before this key; else `true` inside if the reader sees it.
-    ///
-    /// It ends when another page is known to have an answer, or when it has looked at enough. A page that is
-    /// not full then continues after a key that its reader may not see: not for his eyes.
-    pub(crate) fn looks_at(&mut self, key: &[u8]) -> Option<bool> {
-        let Some(sees) = self.sees else { return Some(true) };
-        if self.looks == LOOKS_MAX {
-            self.more = true;
-            return None;
-        }
-        self.looks += 1;
-        let is_seen = sees(key);
-        if !is_seen && self.left > 0 {
-            self.note(key);
-        }
-        Some(is_seen)
-    }
-
-    /// True if there is room for one more answer.
-    pub(crate) fn admits(&mut self, key: &[u8]) -> bool {
-        if self.left == 0 {
-            self.more = true;
-            return false;
-        }
-        self.left -= 1;
-        self.note(key);
-        true
-    }
-
-    fn note(&mut self, key: &[u8]) {
-        self.last.clear();
-        self.last.extend_from_slice(key);
-    }
-
-    pub(crate) fn next(self) -> Option<Vec<u8>> {
-        self.more.then_some(self.last)
-    }
-}
-
 /// Visits the rows of a query. Returns the key to continue after, or None if there are no more.
 ///
 /// # Errors
@@ -199,9 +143,10 @@ pub fn scan_seen<R: Read>(
                 return Ok(false);
             }
             match page.looks_at(key) {
-                Some(false) => return Ok(true),
-                Some(true) if page.admits(key) => {}
-                _ => return Ok(false),
+                Look::Seen if page.admits(key) => {}
+                // The lists are walked key by key; a jump would have to be one of theirs.
+                Look::Unseen | Look::Skip(_) => return Ok(true),
+                Look::Seen | Look::End => return Ok(false),
             }
             let row = get(r, query.table, key)?;
             visit(key, row.ok_or_else(|| ReadError::Corrupt("an index entry has no row".into()))?)?;
@@ -223,23 +168,34 @@ fn scan_range(
     let end = keys::after_prefix(&store_key);
     keys::row(&mut store_key, query.table, &query.start());
     let mut failed = None;
-    let mut each = |key: &[u8], row: &[u8]| {
-        let key = &key[ROW_PREFIX_BYTES..];
-        match page.looks_at(key) {
-            Some(false) => return ControlFlow::Continue(()),
-            Some(true) if page.admits(key) => {}
-            _ => return ControlFlow::Break(()),
-        }
-        match visit(key, row) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
+    loop {
+        let mut resume = None;
+        let mut each = |key: &[u8], row: &[u8]| {
+            let key = &key[ROW_PREFIX_BYTES..];
+            match page.looks_at(key) {
+                Look::Seen if page.admits(key) => {}
+                Look::Unseen => return ControlFlow::Continue(()),
+                Look::Skip(next) => {
+                    resume = Some(next);
+                    return ControlFlow::Break(());
+                }
+                Look::Seen | Look::End => return ControlFlow::Break(()),
             }
+            match visit(key, row) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        r.scan(&store_key, end.as_deref(), &mut each)?;
+        let Some(next) = resume else { return failed.map_or(Ok(()), Err) };
+        keys::row(&mut store_key, query.table, &next);
+        if end.as_ref().is_some_and(|end| store_key >= *end) {
+            return Ok(());
         }
-    };
-    r.scan(&store_key, end.as_deref(), &mut each)?;
-    failed.map_or(Ok(()), Err)
+    }
 }
 
 #[cfg(test)]
@@ -305,7 +261,7 @@ mod tests {
     fn rows_that_are_not_seen_take_no_place_in_a_page() {
         let replica = stocked(&["a", "b", "c", "d", "e"]);
         let r = replica.store.read().unwrap();
-        let run = |limit, sees: &dyn Fn(&[u8]) -> bool| {
+        let run = |limit, sees: &dyn Sight| {
             let mut found = Vec::new();
             let query = Query { table: 1, prefix: b"", filters: &[], after: None, limit };
             let next = scan_seen(&r, &replica.tables.schema(), &query, Some(sees), &mut |key, _| {
@@ -314,8 +270,66 @@ mod tests {
             });
             (found.concat(), next.unwrap())
         };
-        assert_eq!(run(2, &|key| key != b"a" && key != b"c"), (b"bd".to_vec(), Some(b"d".to_vec())));
-        assert_eq!(run(3, &|key| key != b"a" && key != b"c"), (b"bde".to_vec(), None));
-        assert_eq!(run(1, &|_| false), (Vec::new(), None));
+        assert_eq!(run(2, &|key: &[u8]| key != b"a" && key != b"c"), (b"bd".to_vec(), Some(b"d".to_vec())));
+        assert_eq!(run(3, &|key: &[u8]| key != b"a" && key != b"c"), (b"bde".to_vec(), None));
+        assert_eq!(run(1, &|_: &[u8]| false), (Vec::new(), None));
+    }
+
+    /// Sees two islands and says where they are.
+    struct Islands(std::cell::Cell<usize>);
+
+    impl Sight for Islands {
+        fn sees(&self, key: &[u8]) -> bool {
+            self.0.set(self.0.get() + 1);
+            key.starts_with(b"h/") || key.starts_with(b"x/")
+        }
+
+        fn next(&self, key: &[u8]) -> Next {
+            match key {
+                key if key < &b"h/"[..] => Next::At(b"h/".to_vec()),
+                key if key < &b"x/"[..] => Next::At(b"x/".to_vec()),
+                _ => Next::Nowhere,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_passed_over_in_jumps() {
+        let names: Vec<String> =
+            "ahpxz".chars().flat_map(|sea| (0..400).map(move |at| format!("{sea}/{at:03}"))).collect();
+        let replica = stocked(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let r = replica.store.read().unwrap();
+        let schema = replica.tables.schema();
+        let seen: Vec<Vec<u8>> = names
+            .iter()
+            .filter(|name| name.starts_with(['h', 'x']))
+            .map(|name| name.clone().into())
+            .collect();
+        let islands = Islands(std::cell::Cell::default());
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let query = Query { table: 1, prefix: b"", filters: &[], after: None, limit: 1_000 };
+        let mut visit = |key: &[u8], _: &[u8]| {
+            found.push(key.to_vec());
+            Ok(())
+        };
+        assert_eq!(scan_seen(&r, &schema, &query, Some(&islands), &mut visit).unwrap(), None);
+        assert_eq!(found, seen);
+        assert_eq!(
+            islands.0.get(),
+            800 + 3 * crate::page::SKIP_AFTER,
+            "of each sea only its shore was looked at"
+        );
+        for (prefix, separator) in [("", ""), ("a/", ""), ("p/", ""), ("", "/"), ("z/", "")] {
+            let mut listed = Vec::new();
+            let (prefix, separator) = (prefix.as_bytes(), separator.as_bytes());
+            let query = KeyQuery { table: 1, prefix, separator, after: None, inside: false, limit: 1_000 };
+            let mut visit = |key: &[u8]| listed.push(key.to_vec());
+            assert_eq!(keys_seen(&r, &schema, &query, Some(&islands), &mut visit).unwrap(), None);
+            let want = match separator {
+                b"" => seen.iter().filter(|key| key.starts_with(prefix)).cloned().collect(),
+                _ => vec![b"h/".to_vec(), b"x/".to_vec()],
+            };
+            assert_eq!(listed, want);
+        }
     }
 }

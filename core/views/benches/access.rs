@@ -1,5 +1,5 @@
-//! What one decision costs: with a thousand rules as teams write them, with a thousand that are meant to hurt,
-//! and what compiling them costs.
+//! What one decision costs: with a thousand rules as teams write them, with a thousand that are meant to
+//! hurt; and what compiling them costs.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

@@ -1,8 +1,8 @@
 //! Who may do what: policies compiled, and what a set of them adds up to.
 //!
-//! A matching rule with `deny` refuses, whatever else matches; else one that grants what is asked allows; else
-//! the default decides, which never covers the resource `admin`: who could write policies by default could
-//! give himself the rest.
+//! A matching rule with `deny` refuses, whatever else matches; else one that grants what is asked allows;
+//! else the default decides, which never covers the resource `admin`: who could write policies by default
+//! could give himself the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::access_compiled::{Compiled, TOGETHER_MAX};
 use crate::access_glob::Reach;
 pub use crate::access_glob::{GLOB_BYTES_MAX, GLOB_STARS_MAX};
+pub use crate::access_openings::Openings;
 pub use crate::access_rules::{Need, RuleText};
 use crate::access_rules::{Resource, Rule};
 
@@ -195,6 +196,12 @@ impl Granted {
     pub fn allows_all(&self, need: Need) -> bool {
         !self.parts.iter().any(|part| part.denies_something(need))
             && (self.allows_by_default(need) || self.parts.iter().any(|part| part.grants_all(need)))
+    }
+
+    /// Where something may be seen, for a scan that meets much that is not.
+    pub fn openings(&self, need: Need) -> Openings {
+        let parts: Vec<&Compiled> = self.parts.iter().map(|part| &**part).collect();
+        Openings::new(&parts, need, self.allows_by_default(need))
     }
 
     /// Every rule that matches, in the order they are asked in.

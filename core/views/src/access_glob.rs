@@ -1,4 +1,5 @@
-//! Patterns of access rules: `*` is any characters but `/`, `**` is any characters, all else stands for itself.
+//! Patterns of access rules: `*` is any characters but `/`, `**` is any characters, all else stands for
+//! itself.
 //!
 //! They are compared as bytes, anchored at both ends. Of names every run of stars is any characters. What
 //! watches know besides (`?`, `[...]`, a `**/` that may be nothing) must not mean anything here: a rule says
@@ -40,7 +41,7 @@ pub(crate) enum Reach {
 }
 
 impl Glob {
-    /// Takes a pattern apart. `paths`: whether one star stops at slashes. The error says what is wrong with it.
+    /// Takes a pattern apart. `paths`: whether one star stops at slashes. The error says what is wrong.
     pub(crate) fn parse(text: &str, paths: bool) -> Result<Self, String> {
         if text.is_empty() {
             return Err("the pattern is empty".into());
@@ -107,8 +108,8 @@ impl Glob {
         self.gaps.last() == Some(&Gap::Any) && self.pieces.last().is_some_and(Vec::is_empty)
     }
 
-    /// After reading `text`: by the number of literal bytes, whether so many may have been read of the pattern.
-    /// None if no number may.
+    /// After reading `text`: by the number of literal bytes, whether so many may have been read of the
+    /// pattern. None if no number may.
     fn after(&self, text: &[u8]) -> Option<Vec<bool>> {
         let literals = self.pieces.concat();
         let mut gaps = vec![None; literals.len() + 1];

@@ -97,7 +97,7 @@ impl Index {
     /// Adds what the rules that match `key` say.
     pub(crate) fn find(&self, key: &[u8], found: &mut Found) {
         let mut reversed = Vec::new();
-        // The first slash behind the beginning: looked for from the longest beginning on towards the shortest.
+        // The first slash behind the beginning, looked for from the longest beginning on.
         let (mut looked, mut slash) = (key.len(), key.len());
         for (place, length) in self.beginnings.of(key) {
             let node = &self.nodes[place];

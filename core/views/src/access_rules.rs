@@ -134,12 +134,16 @@ impl Need {
         Some(Self { resource, any_of: asked | implied })
     }
 
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.resource.selector() == Selector::Name
+    }
+
     /// The part of a stored key that rules name: of services the name, before the id.
     pub fn named<'k>(&self, key: &'k [u8]) -> &'k [u8] {
-        match self.resource.selector() {
-            Selector::Name => key.split(|byte| *byte == b' ').next().unwrap_or(key),
-            _ => key,
+        if !self.is_of_names() {
+            return key;
         }
+        key.split(|byte| *byte == b' ').next().unwrap_or(key)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use konsul_state::read::Next;
 use proptest::prelude::*;
 
 use crate::access::*;
@@ -234,6 +235,36 @@ fn the_worst_patterns_cost_no_more_than_their_length() {
     assert!(!granted.could(need("kv:write"), "a".repeat(1_024).as_bytes()));
 }
 
+#[test]
+fn a_scan_is_told_where_the_next_may_be() {
+    let of = |rules: &[RuleText], needs| granted(&[("p", rules)]).openings(need(needs));
+    let read = |pattern| rule("kv", pattern, &["read"]);
+    let keys = of(&[read("b/x"), read("d/*/e"), rule("kv", "d/s/**", &["deny"]), read("z**")], "kv:read");
+    let at = |text: &str| Next::At(text.into());
+    for (key, next) in [
+        ("a", at("b/x")),
+        ("b/x", at("d/")),
+        ("b/xx", at("d/")),
+        ("d/a", Next::Here),
+        ("d/s/x/y", at("d/s0")),
+        ("e", at("z")),
+        ("zz", Next::Here),
+        ("{", Next::Nowhere),
+    ] {
+        assert_eq!(keys.next(key.as_bytes()), next, "{key}");
+    }
+    let names = [rule("service", "web", &["read"]), rule("service", "x*", &["list"])];
+    let names = of(&names, "service:list");
+    assert_eq!(names.next(b"we id"), at("web "));
+    assert_eq!(names.next(b"web-1 id"), at("x"));
+    assert_eq!(names.next(b"x1 id"), Next::Here);
+    let denied = [rule("service", "a b*", &["deny"]), rule("service", "*", &["read"])];
+    assert_eq!(of(&denied, "service:list").next(b"a b1"), Next::Here, "no name has a space");
+    let open =
+        policies(&[("p", &[rule("kv", "s**", &["deny"])])], true).granted(&BTreeSet::from(["p".into()]), 0);
+    assert_eq!(open.openings(need("kv:read")).next(b"s/1"), at("t"));
+}
+
 fn pattern() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec!["a", "b", "/", "ab", "a/", "*", "**", "***", "\u{e9}"]);
     prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat())
@@ -293,6 +324,28 @@ proptest! {
                 let told = granted.explain(need("kv:list"), key.as_bytes());
                 let decides: Vec<_> = told.iter().filter(|one| one.decides).collect();
                 prop_assert_eq!(decides.len(), usize::from(want.is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_that_is_seen_is_jumped_over(
+        crowd in crowd(), mut keys in prop::collection::vec(key(), 2..30), by_default: bool,
+    ) {
+        let rules: Vec<_> = crowd.iter().map(|(text, says)| rule("kv", text, &[SAYS[*says]])).collect();
+        let granted = policies(&[("p", &rules)], by_default).granted(&names(&["p"]), 0);
+        let openings = granted.openings(need("kv:list"));
+        keys.sort_unstable();
+        for (place, key) in keys.iter().enumerate() {
+            let mut later = keys[place + 1..].iter().filter(|later| *later > key);
+            if !allows(&granted, "kv:list", key) {
+                let next = openings.next(key.as_bytes());
+                let is_jumped = |later: &String| match &next {
+                    Next::Here => false,
+                    Next::At(next) => later.as_bytes() < next.as_slice(),
+                    Next::Nowhere => true,
+                };
+                prop_assert!(!later.any(|later| is_jumped(later) && allows(&granted, "kv:list", later)));
             }
         }
     }

@@ -6,6 +6,7 @@ mod access_beginnings;
 mod access_compiled;
 mod access_glob;
 mod access_index;
+mod access_openings;
 mod access_rules;
 mod access_swarm;
 #[cfg(test)]
