@@ -134,9 +134,10 @@ class Updates(LineUser):
     def _is_known(self) -> bool:
         """Whether who asks has said who it is, if it must, and still is that."""
         identity, renew = self._context.identity, self._context.pipeline.renew
+        if self._must_authenticate and identity.kind == ANONYMOUS.kind:
+            self._error("unauthorized: send an auth message first")
+            return False
         try:
-            if self._must_authenticate and identity.kind == ANONYMOUS.kind:
-                raise Unauthenticated("unauthorized: send an auth message first")
             if renew is not None:
                 self.identity = renew(identity)
         except Unauthenticated as error:
