@@ -201,3 +201,21 @@ def test_the_metrics_count_each_answer(server: LiveServer) -> None:
     assert grown[requests % "whitelisted"] == 1
     assert grown['konsul_rate_limit_exceeded_total{limiter_type="ip"}'] == 2
     assert grown['konsul_rate_limit_active_clients{limiter_type="ip"}'] == 1
+
+
+def test_an_operation_of_graphql_costs_by_its_complexity(server: LiveServer) -> None:
+    small, large = "{kvList(limit:1){items{key}}}", "{kvList(limit:300){items{key}}}"
+    with caller(server) as http:
+        cheap = left(http.post("/graphql", json={"query": small}))
+        dear = left(http.post("/graphql", json={"query": large}))
+    assert cheap == BURST - 1
+    # 300 items of one field each, and a token for every hundred.
+    assert dear == cheap - 1 - 3
+
+
+def test_an_operation_that_is_too_dear_is_refused_as_any_request(server: LiveServer) -> None:
+    with caller(server) as http:
+        spend(http, BURST - 2)
+        answer = http.post("/graphql", json={"query": "{kvList(limit:900){items{key}}}"})
+        assert (answer.status_code, answer.json()["error"]) == (429, "rate_limit_exceeded")
+        assert spend(http, 3) == [404, 404, 429]
