@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from konsul.errors import Conflict, Invalid, KonsulError, RateLimited, Unauthenticated
-from konsul.features.auth import commands, queries
+from konsul.features.auth import commands, logins, queries
 from konsul.features.auth.credentials import digest
 from konsul.features.auth.logins import Issued
 from konsul.features.auth.tables import LoginRow, UserRow
@@ -24,7 +24,8 @@ async def log_in(stage: Stage, user_id: str = "alice", password: str = PASSWORD)
 
 
 async def refresh(stage: Stage, token: str) -> Issued:
-    return await stage.context().run(commands.refresh, refresh_token=token)
+    whose = logins.whose(stage.auth, token)
+    return await stage.context().run(commands.refresh, user_id=whose, refresh_token=token)
 
 
 async def refusal(stage: Stage, token: str) -> str:

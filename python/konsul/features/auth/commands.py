@@ -43,9 +43,9 @@ async def login(ctx: Context, *, user_id: str, password: str) -> Issued:
     return issued
 
 
-@command("auth.refresh", needs=PUBLIC)
-async def refresh(ctx: Context, *, refresh_token: str) -> Issued:
-    """Exchanges a refresh token for new tokens; it is good once.
+@command("auth.refresh", needs=PUBLIC, resource="user_id")
+async def refresh(ctx: Context, *, user_id: str, refresh_token: str) -> Issued:  # noqa: ARG001 - the audit reads it
+    """Exchanges a refresh token for new tokens; it is good once. `user_id`: whose it is, for the audit.
 
     Raises:
         Unauthenticated: it is not good, or was exchanged before: then its login is over. NoLeader, Timeout.

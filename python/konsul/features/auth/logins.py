@@ -115,6 +115,14 @@ async def refresh(auth: Auth, engine: Engine, token: str) -> Issued:
     return _issue(auth, claims.user_id, row, claims.login_id, next_id, applied.index)
 
 
+def whose(auth: Auth, token: str) -> str:
+    """The user of a refresh token; empty if it is none that is signed here and not over."""
+    try:
+        return _refresh_claims(auth, token).user_id
+    except Unauthenticated:
+        return ""
+
+
 async def end(auth: Auth, engine: Engine, user_id: str, login_id: str) -> None:
     """Ends a login with all its tokens; does nothing if it is over.
 

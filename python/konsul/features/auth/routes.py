@@ -7,9 +7,10 @@ from typing import Any, Final
 from fastapi import Request, Response
 
 from konsul.errors import Invalid
-from konsul.features.auth import commands, documents, queries
+from konsul.features.auth import commands, documents, logins, queries
 from konsul.features.auth.credentials import is_user_id
 from konsul.features.auth.logins import Issued
+from konsul.features.auth.node import auth_of
 from konsul.features.auth.plain import INVALID_BODY, AuthCtx, moment, plain_refusals
 from konsul.kernel.pipeline import AUTHENTICATED, PUBLIC
 from konsul.kernel.routing import TEXT, Router, json_response, read_members
@@ -50,7 +51,8 @@ async def refresh_route(ctx: AuthCtx, request: Request) -> Response:
     body = await read_members(request, {"refresh_token": TEXT}, message=INVALID_BODY)
     if not body["refresh_token"]:
         raise Invalid("refresh_token is required")
-    return _issued(await ctx.run(commands.refresh, refresh_token=body["refresh_token"]))
+    user_id = logins.whose(auth_of(ctx.engine), body["refresh_token"]) or _NOBODY
+    return _issued(await ctx.run(commands.refresh, user_id=user_id, refresh_token=body["refresh_token"]))
 
 
 @router.get("/auth/verify", needs=AUTHENTICATED)
