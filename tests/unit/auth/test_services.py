@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from konsul.errors import Conflict, StartFailed, Unauthenticated
+from konsul.engine import Engine
+from konsul.errors import Conflict, NoLeader, StartFailed, Unauthenticated
 from konsul.features.auth import bootstrap, commands
 from konsul.features.auth.node import auth_of
 from konsul.features.auth.services import Guarding
@@ -72,6 +73,27 @@ def test_many_uses_are_written_in_pieces(tmp_path: Path) -> None:
         uses = Uses()
         assert await uses.flush(stage.engine, dict.fromkeys(names, 1_000.0), 1_000.0) == BATCH
         assert await uses.flush(stage.engine, {}, 1_000.0) == 3
+
+    told(tmp_path, story)
+
+
+def test_uses_that_cannot_be_written_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(stage: Stage) -> None:
+        names = [f"k{number}" for number in range(BATCH)]
+        for name in names:
+            await stage.api_key(name)
+        uses, asked = Uses(), 0
+
+        async def no_leader(*_: object) -> None:
+            nonlocal asked
+            asked += 1
+            raise NoLeader("no leader is known: try again")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Engine, "commit", no_leader)
+            assert await uses.flush(stage.engine, dict.fromkeys(names, 1_000.0), 1_000.0) == 0
+        assert asked < BATCH, "one round is enough to know"
+        assert await uses.flush(stage.engine, {}, 1_000.0) == BATCH
 
     told(tmp_path, story)
 

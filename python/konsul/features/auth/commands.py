@@ -44,7 +44,7 @@ async def login(ctx: Context, *, user_id: str, password: str) -> Issued:
 
 
 @command("auth.refresh", needs=PUBLIC, resource="user_id")
-async def refresh(ctx: Context, *, user_id: str, refresh_token: str) -> Issued:  # noqa: ARG001 - the audit reads it
+async def refresh(ctx: Context, *, user_id: str, refresh_token: str) -> Issued:  # noqa: ARG001
     """Exchanges a refresh token for new tokens; it is good once. `user_id`: whose it is, for the audit.
 
     Raises:

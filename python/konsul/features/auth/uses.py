@@ -33,7 +33,11 @@ class Uses:
         written = 0
         for first in range(0, len(due), _AT_ONCE):
             some = due[first : first + _AT_ONCE]
-            written += sum(await asyncio.gather(*(self._write(engine, key_id) for key_id in some)))
+            done = await asyncio.gather(*(self._write(engine, key_id) for key_id in some))
+            written += done.count(True)
+            if None in done:
+                # There is no leader for now: the others would wait for it one after the other.
+                break
         return written
 
     def _is_due(self, engine: Engine, key_id: str, now_s: float) -> bool:
@@ -43,7 +47,8 @@ class Uses:
             return False
         return row is None or now_s - row.cells[_LAST_USED] / 1_000 >= APART_S
 
-    async def _write(self, engine: Engine, key_id: str) -> int:
+    async def _write(self, engine: Engine, key_id: str) -> bool | None:
+        """True if it was written, False if it need not be, None if it could not."""
         used_s = self._waiting[key_id]
         used_ms = round(used_s * 1_000)
         # Never back in time, and nothing of a key that was deleted meanwhile.
@@ -52,14 +57,13 @@ class Uses:
             entry.le(ApiKeyUseRow, key_id, "last_used_at_ms", used_ms),
         ]
         case = entry.case(guards, [entry.put(ApiKeyUseRow, key_id, [key_id, used_ms])])
-        written = 1
+        written = True
         try:
             await engine.commit(entry.encode([case]), _TIMEOUT_MS)
         except Conflict:
-            written = 0
+            written = False
         except KonsulError:
-            # No leader for now: it is written when there is one.
-            return 0
+            return None
         if self._waiting.get(key_id) == used_s:
             del self._waiting[key_id]
         return written
