@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from konsul.client import AsyncClient, Client, Settings
+from konsul.client import AsyncClient, Client, Connected, KvChange, Settings
+from konsul.client.pursuit import Transport
 from konsul.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from tests.doors.guarded import PASSWORD, Guarded, guarded
 
@@ -76,3 +78,25 @@ def test_the_asyncio_client(node: Guarded) -> None:
                 await root.auth.users.delete("ben")
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_a_watch_outlives_its_token(tmp_path_factory: pytest.TempPathFactory, transport: Transport) -> None:
+    settings = {"KONSUL_JWT_EXPIRY": "1s", "KONSUL_JWT_LEEWAY": "0s", "KONSUL_LOGIN_ATTEMPTS": "1000"}
+    with guarded(tmp_path_factory.mktemp("short"), **settings) as node:
+        node.policy("dev", kv=DEV["kv"])  # type: ignore[arg-type]
+        node.user("ann", "dev").close()
+        mine = Settings(node.server.base_url, token_source=lambda: str(node.login("ann")["token"]))
+        told: list[Any] = []
+        with Client(mine) as client, client.kv.watch("app/**", transport=transport, notices=True) as watch:
+            for number in range(3):
+                while not isinstance(event := next(watch), Connected):
+                    told.append(event)
+                node.admin.put(f"/kv/app/{number}", json={"value": "v"}).raise_for_status()
+            while len([one for one in told if isinstance(one, KvChange)]) < 3:
+                told.append(next(watch))
+        assert [one.key for one in told if isinstance(one, KvChange)] == ["app/0", "app/1", "app/2"]
+        alone = replace(mine, token_source=None, token=node.login("ann")["token"])
+        with Client(alone) as client, client.kv.watch("app/**", transport=transport) as watch:
+            with pytest.raises(Unauthenticated):
+                next(watch)

@@ -38,11 +38,13 @@ COMPACTED = notice(type="compacted", modify_index=50, message="list again")
 class Walk:
     """Carries out the effects of a watch with what a script says, and keeps what was told."""
 
-    def __init__(self, script: list[Any], wishes: Wishes, listings: list[Any] | None = None) -> None:
+    def __init__(
+        self, script: list[Any], wishes: Wishes, listings: list[Any] | None = None, *, renews: bool = False
+    ) -> None:
         settings = Settings(f"{A},{B}")
         self.course = Course(settings)
         plan = watch_calls.kv_plan("app/**", False, 1000)
-        self.tracker = Tracker(plan, wishes, self.course, Policy(), lambda: 1.0)
+        self.tracker = Tracker(plan, wishes, self.course, Policy(), lambda: 1.0, renews=renews)
         self.script = iter(script)
         self.listings = iter(listings or [Listing(10)])
         self.opened: list[tuple[str, str]] = []
@@ -241,6 +243,29 @@ def test_the_server_decides_the_pause_when_it_names_one() -> None:
 def test_a_refusal_inside_the_stream_ends_it(document: dict[str, str], error: type[Exception]) -> None:
     with pytest.raises(error):
         Walk([Opened(), (notice(**document),)], Wishes())
+
+
+OVER = notice(error="unauthorized", message="token expired")
+UNAUTHORIZED = Answer(401, {}, b'{"error":"token revoked"}')
+
+
+def test_a_token_that_is_over_is_no_end_for_who_has_another() -> None:
+    script = [Opened(), (said("app/a", 11),), (OVER,), Opened(), (said("app/b", 12),), (OVER,), Opened()]
+    walk = Walk([*script, (said("app/c", 13),)], Wishes(), renews=True)
+    assert walk.keys == [("app/a", 11), ("app/b", 12), ("app/c", 13)]
+    assert [since for _, since in walk.opened] == ["10", "10", "11"]
+    with pytest.raises(errors.Unauthenticated, match="token expired"):
+        Walk(script, Wishes())
+
+
+@pytest.mark.parametrize("end", [(OVER,), UNAUTHORIZED])
+def test_who_is_refused_with_another_token_too_is_refused(end: Any) -> None:
+    begun = [Opened(), (said("app/a", 11),), (OVER,)]
+    second = [Opened(), end] if isinstance(end, tuple) else [end]
+    with pytest.raises(errors.Unauthenticated):
+        Walk([*begun, *second, Opened()], Wishes(), renews=True)
+    with pytest.raises(errors.Unauthenticated):
+        Walk([UNAUTHORIZED, Opened()], Wishes(), renews=True)
 
 
 @pytest.mark.parametrize(

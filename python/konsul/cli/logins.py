@@ -140,6 +140,23 @@ class Logins:
             os.close(handle)
 
 
+class Renewing:
+    """The token of a login that is kept, of whenever it is asked for."""
+
+    def __init__(self, logins: Logins, server: str, refresh: Callable[[str], Tokens]) -> None:
+        self._logins, self._server, self._refresh = logins, server, refresh
+        self._login: Login | None = None
+
+    def __call__(self) -> str:
+        """Raises Unauthenticated when the login is over, or another run has logged out."""
+        login = self._login
+        if login is None or login.is_over:
+            login = self._login = self._logins.fresh(self._server, self._refresh)
+        if login is None:
+            raise Unauthenticated(f"there is no login at {self._server} any more: run konsulctl auth login")
+        return login.token
+
+
 def location() -> Path:
     """Where the file is: what KONSUL_LOGINS names, else beside the file of profiles."""
     named = os.environ.get("KONSUL_LOGINS")

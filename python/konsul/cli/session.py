@@ -57,9 +57,10 @@ class Session:
         from konsul.client import Client
 
         if stored and settings.token is None and settings.api_key is None:
-            login = logins.Logins().fresh(settings.address, self.refresh)
-            if login is not None:
-                settings = replace(settings, token=login.token, address=",".join(settings.addresses))
+            kept = logins.Logins()
+            if kept.get(settings.address) is not None:
+                source = logins.Renewing(kept, settings.address, self.refresh)
+                settings = replace(settings, token_source=source, address=",".join(settings.addresses))
         return Client(settings)
 
     def refresh(self, refresh_token: str) -> Tokens:

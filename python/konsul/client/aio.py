@@ -172,7 +172,10 @@ class AsyncClient:
 
     def _watch(self, plan: Plan, wishes: Wishes) -> AsyncWatch[Any]:
         """A watch that begins when its first event is asked for."""
-        return self._follow(Tracker(plan, wishes, self._course, self.settings.policy, self._jitter))
+        settings = self.settings
+        renews = settings.token_source is not None
+        tracker = Tracker(plan, wishes, self._course, settings.policy, self._jitter, renews=renews)
+        return self._follow(tracker)
 
     def _follow(self, steps: Steps) -> AsyncWatch[Any]:
         # Its own way to pause can be cut short by who closes it; another one is a test's.

@@ -156,8 +156,17 @@ class Tracker:
     """The course of one watch. `index` may be kept: a later watch goes on `since` it."""
 
     def __init__(
-        self, plan: Plan, wishes: Wishes, course: Course, policy: Policy, jitter: Callable[[], float]
+        self,
+        plan: Plan,
+        wishes: Wishes,
+        course: Course,
+        policy: Policy,
+        jitter: Callable[[], float],
+        *,
+        renews: bool = False,
     ) -> None:
+        """`renews`: each stream is opened with a token of its time, so that one that is over is no end."""
+        self._may_renew = self._renews = renews
         self._plan, self._wishes, self._course = plan, wishes, course
         self._policy, self._jitter = policy, jitter
         self._seen = Seen(wishes.since or 0)
@@ -211,6 +220,7 @@ class Tracker:
                 if error is not None:
                     return error
                 self._failures, self._was_answered, self._was_followed = 0, True, True
+                self._may_renew = self._renews
 
     def _understand(self, heard: Heard) -> Generator[Effect, Reaction, errors.KonsulError | None]:
         document = _document(heard)
@@ -286,7 +296,10 @@ class Tracker:
     def _again(self, error: errors.KonsulError) -> Generator[Effect, Reaction, None]:
         """Moves on to another server, after a pause. Raises `error` when that cannot help."""
         self._failures += 1
-        if not isinstance(error, PASSING) or isinstance(error, errors.Unsupported):
+        if isinstance(error, errors.Unauthenticated) and self._may_renew and self._was_followed:
+            # Once: refused with another token, it is not for being old.
+            self._may_renew = False
+        elif not isinstance(error, PASSING) or isinstance(error, errors.Unsupported):
             raise error
         # A listing before it does not make a watch that never began worth endless attempts at a full server.
         was_well = self._was_followed if isinstance(error, errors.RateLimited) else self._was_answered

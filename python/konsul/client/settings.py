@@ -57,6 +57,9 @@ class Settings:
     max_stale: str | None = None
     addresses: tuple[str, ...] = field(init=False, repr=False)
     """Every server of `address`, completed. `address` itself becomes the first."""
+    token_source: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """Asked for the bearer token whenever something is sent, in place of `token`: for tokens that run out. Of
+    an asyncio client it must not wait."""
     observe: Callable[[Observation], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,8 +74,9 @@ class Settings:
     def headers(self) -> Mapping[str, str]:
         """The headers of every request."""
         headers = {"User-Agent": f"konsul-client/{__version__}", "Accept": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+        token = self.token if self.token_source is None else self.token_source()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         if self.api_key:
             headers["X-API-Key"] = self.api_key
         return headers

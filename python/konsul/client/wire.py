@@ -41,11 +41,13 @@ def request_of(effect: Send, settings: Settings) -> dict[str, Any]:
     """Keyword arguments for `request` of either httpx client."""
     request = effect.request
     connect_s = min(settings.connect_timeout_s, effect.timeout_s)
+    # What was in force when the client was made may be over by now.
+    renewed = {} if settings.token_source is None else {"Authorization": f"Bearer {settings.token_source()}"}
     return {
         "method": request.method,
         "url": effect.url,
         "params": request.params or None,
-        "headers": dict(request.headers),
+        "headers": {**renewed, **request.headers},
         "content": request.body,
         "timeout": httpx.Timeout(effect.timeout_s, connect=connect_s, pool=effect.timeout_s),
     }
