@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The low half of an IPv6 address: a host chooses it, the network above is what it was given (RFC 4291, 2.5.1).
+/// The low half of an IPv6 address: a host chooses it; it was given the network above (RFC 4291, 2.5.1).
 const HOST_BITS: u32 = 64;
 /// What carries an IPv4 address inside IPv6 (RFC 4291, 2.5.5.2).
 const V4_MAPPED: u128 = 0xffff << 32;

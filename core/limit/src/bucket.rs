@@ -1,7 +1,7 @@
 //! One token bucket in integers, so that equal calls give equal answers on every machine.
 
-/// A token, in the unit the bucket counts in. A rate in millionths of a token per second times a millisecond is
-/// a whole number of these, so no rate and no step of the clock is ever rounded.
+/// A token, in the unit the bucket counts in. A rate in millionths of a token per second times a millisecond
+/// is a whole number of these, so no rate and no step of the clock is ever rounded.
 const TOKEN_NANOS: u64 = 1_000_000_000;
 
 /// How fast a bucket fills and how much it holds.
@@ -57,8 +57,8 @@ impl Bucket {
         self.rate
     }
 
-    /// Takes `cost` tokens together, or none and says in how many milliseconds they will be there. `None` as the
-    /// wait means never: the cost is over the burst, or nothing flows.
+    /// Takes `cost` tokens together, or none and says in how many milliseconds they will be there. `None` as
+    /// the wait means never: the cost is over the burst, or nothing flows.
     pub fn take(&mut self, cost: u32, now_ms: u64) -> Result<(), Option<u64>> {
         self.fill(now_ms);
         let cost_nanos = full_nanos(cost);
