@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from konsul.cli.logins import EARLY_S, Login, Logins
+from konsul.cli.logins import EARLY_S, Login, Logins, Renewing
 from konsul.cli.secret_files import read_secret, write_secret
 from konsul.client import Tokens
 from konsul.errors import Invalid, Unauthenticated
@@ -93,6 +93,16 @@ def test_of_many_at_once_one_refreshes_and_all_use_it(logins: Logins) -> None:
     assert server.asked == ["r-a"]
     assert {one.token for one in found if one is not None} == {"t-1"}
     assert len(found) == 8
+
+
+def test_a_source_of_tokens_gives_the_one_of_now(logins: Logins) -> None:
+    server = Server()
+    source = Renewing(logins, HERE, server)
+    with pytest.raises(Unauthenticated, match="there is no login"):
+        source()
+    logins.put(HERE, login("a", holds_s=0))
+    assert [source(), source()] == ["t-1", "t-1"]
+    assert server.asked == ["r-a"]
 
 
 def test_a_login_that_is_over_is_forgotten_and_said_to_be(logins: Logins) -> None:

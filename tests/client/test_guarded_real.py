@@ -97,6 +97,9 @@ def test_a_watch_outlives_its_token(tmp_path_factory: pytest.TempPathFactory, tr
                 told.append(next(watch))
         assert [one.key for one in told if isinstance(one, KvChange)] == ["app/0", "app/1", "app/2"]
         alone = replace(mine, token_source=None, token=node.login("ann")["token"])
-        with Client(alone) as client, client.kv.watch("app/**", transport=transport) as watch:
-            with pytest.raises(Unauthenticated):
-                next(watch)
+        with (
+            Client(alone) as client,
+            client.kv.watch("app/**", transport=transport) as watch,
+            pytest.raises(Unauthenticated),
+        ):
+            next(watch)
