@@ -24,11 +24,11 @@ class Front:
     """What answers every request: as an ASGI application, or given to the listener as its `answer`.
 
     Every request gets an id, limits on head and body, CORS, a decoded path, the slots `identify` and
-    `limit`, an event in the audit, a line in the access log and a count. Plain cases of the data plane are answered here with one
-    call into `core`; everything else goes to `app`, which finds the body whole, `scope["path"]` decoded
-    once without `/v1` and trailing slashes, and `scope["konsul"]`: request_id, client, identity (if there
-    is a slot for it), route, which `app` sets to the template that matched, and behind the listener lines,
-    which makes the connection a line (`konsul.kernel.lines`).
+    `limit`, an event in the audit, a line in the access log and a count. Plain cases of the data plane are
+    answered here with one call into `core`; everything else goes to `app`, which finds the body whole,
+    `scope["path"]` decoded once without `/v1` and trailing slashes, and `scope["konsul"]`: request_id,
+    client, with an admission identity, public and class, route, which `app` sets to the template that
+    matched, and behind the listener lines, which makes the connection a line (`konsul.kernel.lines`).
     """
 
     def __init__(

@@ -47,15 +47,8 @@ cdef bint _is_request_id(bytes text) noexcept:
     return True
 
 
-cdef int read_head(Exchange ex) except -1:
-    """Fills the exchange from its scope; of a header that comes twice the first counts, as for the
-    application. Answers SOUND, TOO_LONG, PREFLIGHT or BODY_TOO_LARGE."""
-    cdef dict scope = ex.scope
-    cdef list headers = scope["headers"] if type(scope["headers"]) is list else list(scope["headers"])
-    cdef object name_object, value_object
-    cdef const char* name
-    cdef Py_ssize_t size, total = LINE_OVERHEAD
-    cdef bint asks_method = False
+cdef inline int _read_line(Exchange ex, dict scope) except -1:
+    """Who asks, how, and for what."""
     client = scope.get("client")
     ex.client = "" if client is None else <str?>client[0]
     ex.method_name = <str?>scope["method"]
@@ -65,6 +58,19 @@ cdef int read_head(Exchange ex) except -1:
     ex.raw_path = <bytes?>scope["raw_path"]
     if memchr(PyBytes_AS_STRING(ex.raw_path), c"?", PyBytes_GET_SIZE(ex.raw_path)) != NULL:
         ex.raw_path = ex.raw_path.partition(b"?")[0]  # some ASGI servers leave the query on
+    return 0
+
+
+cdef int read_head(Exchange ex) except -1:
+    """Fills the exchange from its scope; of a header that comes twice the first counts, as for the
+    application. Answers SOUND, TOO_LONG, PREFLIGHT or BODY_TOO_LARGE."""
+    cdef dict scope = ex.scope
+    cdef list headers = scope["headers"] if type(scope["headers"]) is list else list(scope["headers"])
+    cdef object name_object, value_object
+    cdef const char* name
+    cdef Py_ssize_t size, total = LINE_OVERHEAD
+    cdef bint asks_method = False
+    _read_line(ex, scope)
     total += len(ex.method_name) + PyBytes_GET_SIZE(ex.raw_path)
     if ex.query:
         total += PyBytes_GET_SIZE(ex.query) + 1

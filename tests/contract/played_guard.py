@@ -24,9 +24,10 @@ class PlayedGrant:
 
 
 GRANT: Final = PlayedGrant()
+_AS_ONE: Final[Any] = GRANT
 KNOWN: Final = {
     b"Bearer ann": Identity("user", "u1", "ann", ("user",), ("app",), "jwt"),
-    b"Bearer granted": Identity("user", "u2", "granted", ("user",), ("app",), "jwt", grant=GRANT),  # type: ignore[arg-type]
+    b"Bearer granted": Identity("user", "u2", "granted", ("user",), ("app",), "jwt", grant=_AS_ONE),
     b"Bearer root": Identity("user", "u3", "root", ("admin",), (), "jwt"),
     b"Bearer bare": Identity("user", "u4", "bare", ("user",), (), "jwt"),
     b"Bearer poor": Identity("user", "u5", "poor", ("user",), ("app",), "jwt"),

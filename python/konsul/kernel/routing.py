@@ -152,23 +152,33 @@ class Router(APIRouter):
     def __init__(self, *, tags: list[str] | None = None) -> None:
         super().__init__(tags=list(tags or ()), route_class=Route, redirect_slashes=False)
 
-    def get(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def get(  # type: ignore[override]
+        self, path: str, *, needs: str, **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
         """Declares a GET; HEAD goes with it. `needs`: see `Route`."""
         return self._declares("GET", path, needs, options)
 
-    def put(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def put(  # type: ignore[override]
+        self, path: str, *, needs: str, **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
         """Declares a PUT."""
         return self._declares("PUT", path, needs, options)
 
-    def post(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def post(  # type: ignore[override]
+        self, path: str, *, needs: str, **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
         """Declares a POST."""
         return self._declares("POST", path, needs, options)
 
-    def patch(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def patch(  # type: ignore[override]
+        self, path: str, *, needs: str, **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
         """Declares a PATCH."""
         return self._declares("PATCH", path, needs, options)
 
-    def delete(self, path: str, *, needs: str, **options: Any) -> Callable[[Endpoint], Endpoint]:  # type: ignore[override]
+    def delete(  # type: ignore[override]
+        self, path: str, *, needs: str, **options: Any
+    ) -> Callable[[Endpoint], Endpoint]:
         """Declares a DELETE."""
         return self._declares("DELETE", path, needs, options)
 

@@ -43,7 +43,7 @@ class Spec:
     coalesce: bool = False
     buffer: int | None = None
     opens: str = ""
-    """What is asked for when it is opened, where that is less than `needs`, which each change is asked for."""
+    """What is asked for when it is opened, if less than `needs`, which is asked for each change."""
 
     def packed(self, buffer: int) -> bytes:
         """The map that `Core.watch` takes."""
