@@ -257,8 +257,8 @@ class Form:
 
 @final
 class HttpListener:
-    """The HTTP listener; over TLS it speaks HTTP/2 too. Requests are answered on one thread of its own, which takes the GIL once for
-    all that wait."""
+    """The HTTP listener; over TLS it speaks HTTP/2 too. Requests are answered on one thread of its own, which
+    takes the GIL once for all that wait."""
 
     def __new__(
         cls,
@@ -294,8 +294,8 @@ class HttpListener:
         """Accepts no more, ends idle connections, gives others `grace_ms`, cuts the rest. Waits for that,
         without the GIL; every line's user is told."""
     def stats(self) -> dict[str, int]:
-        """What is open (`connections`, `lines`, `streams` of HTTP/2, `tls_handshaking`) and what was counted since
-        the start; empty before it."""
+        """What is open (`connections`, `lines`, `streams` of HTTP/2, `tls_handshaking`) and what was counted
+        since the start; empty before it."""
 
 @final
 class HttpTls:
@@ -311,8 +311,8 @@ class HttpTls:
         only_13: bool,
         ciphers: list[str],
     ) -> HttpTls:
-        """Files in PEM form. `client_auth`: off, optional or required (then with `client_ca`). `only_13`: TLS 1.2 is
-        refused. `ciphers`: IANA names, best first; none: all that are safe. ValueError: what is wrong."""
+        """Files in PEM form. `client_auth`: off, optional or required (then with `client_ca`). `only_13`: TLS
+        1.2 is refused. `ciphers`: IANA names, best first; none: all that are safe. ValueError: what is wrong."""
     @staticmethod
     def cipher_names() -> list[str]:
         """The cipher suites there are."""

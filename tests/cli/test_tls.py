@@ -155,3 +155,23 @@ def test_refusals(console: Console, folder: Path, args: list[str], cause: str) -
     assert cause in said.errors
     assert sorted(folder.rglob("*")) == before
     assert "PRIVATE" not in said.errors + said.text
+
+
+def test_a_users_certificate_is_no_servers(console: Console, folder: Path) -> None:
+    console.ok("tls", "ca", "create")
+    made = console.ok("tls", "client", "create", "alice@example.org")
+    assert made.text.startswith(
+        "Successfully created certificate: alice@example.org.pem and alice@example.org-key.pem"
+    )
+    found = read(folder / "alice@example.org.pem")
+    (name,) = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert name.value == "alice@example.org"
+    (usage,) = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert usage == ExtendedKeyUsageOID.CLIENT_AUTH
+    with pytest.raises(x509.ExtensionNotFound):
+        found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert openssl("verify", "-CAfile", "konsul-ca.pem", "alice@example.org.pem").endswith("OK\n")
+    for wrong in ("-alice", "a/b", "", "x" * 65):
+        refused = console("tls", "client", "create", "--", wrong)
+        assert (refused.code, "user's id" in refused.errors) == (2, True), refused
+    assert console("tls", "client", "create", "alice@example.org").code != 0

@@ -9,6 +9,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from tests.process import Server
 from tests.waiting import until
 
 DEADLINE_S = 20.0
+REFUSED = "konsul_tls_certificates_refused_total"
 AUTO = {**SMALL, "KONSUL_TLS_ENABLED": "true", "KONSUL_TLS_AUTO_CERT": "true"}
 
 
@@ -50,6 +52,10 @@ def value(server: LiveServer, name: str) -> float:
         page = client.get("/metrics").text
     (line,) = [line for line in page.splitlines() if line.startswith(f"{name} ")]
     return float(line.rpartition(" ")[2])
+
+
+def more(server: LiveServer, than: float) -> bool:
+    return value(server, REFUSED) > than
 
 
 def hang_up(server: LiveServer) -> None:
@@ -88,13 +94,10 @@ def test_what_cannot_be_used_changes_nothing(files: Files, fresh_dir: Path) -> N
         files.issue("other", 1)
         key = files.folder / "server-key.pem"
         for wrong in ((files.folder / "other-key.pem").read_bytes(), b"nothing", b""):
-            refused = value(server, "konsul_tls_certificates_refused_total")
+            refused = value(server, REFUSED)
             key.write_bytes(wrong)
             hang_up(server)
-            until(
-                lambda before=refused: value(server, "konsul_tls_certificates_refused_total") > before,  # type: ignore[misc]
-                "the refusal",
-            )
+            until(partial(more, server, refused), "the refusal")
             assert shown(server, files.context()) == good
         assert "the key does not belong to the certificate" in server.output()
         assert "PRIVATE KEY" not in server.output()

@@ -95,7 +95,7 @@ def create_certificate(
 
 
 def create_client(folder: Path, user: str, days: int, authority: Path, authority_key: Path) -> Pair:
-    """Makes a client's certificate: `USER.pem` and `USER-key.pem`, whose common name is the user's id. It lacks
+    """Makes a client's certificate: `USER.pem` and `USER-key.pem`. Its common name is the user's id; it lacks
     the name of servers, so it opens no door between them.
 
     Raises:

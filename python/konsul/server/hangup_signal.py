@@ -20,7 +20,7 @@ class HangupSignal:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._call)
 
     def _call(self) -> None:
-        for call in self._calls:
+        for call in tuple(self._calls):
             try:
                 call()
             except Exception:

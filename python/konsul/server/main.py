@@ -148,7 +148,8 @@ async def _serve(
     snapshots = SnapshotSignal(kernel.engine)
     if cluster_mode.is_secure(kernel.config):
         kernel.hangups.append(partial(reload_peers, kernel.engine))
-    hangup = HangupSignal([listener.reload, *kernel.hangups])
+    kernel.hangups.insert(0, listener.reload)
+    hangup = HangupSignal(kernel.hangups)
     status = 0
     front.start()
     try:
