@@ -178,6 +178,18 @@ def test_the_last_administrator_stays(tmp_path_factory: pytest.TempPathFactory) 
         assert node.admin.delete("/auth/users/root").status_code == 200
 
 
+def test_an_old_password_is_not_to_be_guessed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with guarded(tmp_path_factory.mktemp("guess")) as node, node.user("ann") as ann:
+        tried = [
+            ann.post("/auth/users/ann/passwd", json={"password": OTHER, "old_password": f"guess {number}"})
+            for number in range(6)
+        ]
+        assert [one.status_code for one in tried] == [403] * 5 + [429]
+        assert int(tried[-1].headers["retry-after"]) >= 1
+        right = ann.post("/auth/users/ann/passwd", json={"password": OTHER, "old_password": PASSWORD})
+        assert right.status_code == 429, "who guesses is not told when it is right"
+
+
 def test_with_auth_off_there_are_no_such_routes(http: httpx.Client) -> None:
     for path in ("/auth/users", "/auth/users/a", "/auth/apikeys", "/acl/policies", "/acl/explain"):
         answer = http.get(path)
