@@ -327,6 +327,35 @@ async def test_a_websocket_reaches_the_application_prepared(folder: Path) -> Non
 
 
 @story
+async def test_an_upgrade_without_credentials_is_refused_over_asgi_too(folder: Path) -> None:
+    """In words where the server can pass them on, else by closing."""
+    guard = PlayedGuard()
+    closed: Admission = {**ADMISSION, "requires_auth": True}
+    async with bench(folder, identify=guard.identify, admission=closed) as on:
+        for extensions, kinds in (
+            (
+                {"websocket.http.response": {}},
+                ["websocket.http.response.start", "websocket.http.response.body"],
+            ),
+            ({}, ["websocket.close"]),
+        ):
+            sent: list[Any] = []
+
+            async def keep(message: Any, sent: list[Any] = sent) -> None:
+                sent.append(message)
+
+            async def receive() -> Any:
+                return {"type": "websocket.connect"}
+
+            scope = Call("GET", b"/kv/watch/a").scope() | {"type": "websocket", "extensions": extensions}
+            del scope["method"]
+            await on.front(scope, receive, keep)
+            assert [message["type"] for message in sent] == kinds
+            assert sent[0].get("status", sent[0].get("code")) in (401, 1008)
+        assert on.front.snapshot()["in_flight"] == 0
+
+
+@story
 async def test_a_defect_is_answered(folder: Path) -> None:
     """A defect of the front is a 500 and not a hung request."""
 
