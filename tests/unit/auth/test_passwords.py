@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -103,3 +104,15 @@ def test_too_many_at_once_are_sent_away_and_room_comes_back(monkeypatch: pytest.
         assert await made.hash(PASSWORD)
 
     played(story, waiting_max=1)
+
+
+def test_guesses_stand_behind_requests() -> None:
+    """What hashes is niced, and nothing else of the process is."""
+
+    async def story(made: Passwords) -> None:
+        await made.hash(PASSWORD)
+        (thread,) = [one for one in threading.enumerate() if one.name.startswith("password")]
+        assert thread.native_id is not None
+        assert os.getpriority(os.PRIO_PROCESS, thread.native_id) > os.getpriority(os.PRIO_PROCESS, 0)
+
+    played(story)

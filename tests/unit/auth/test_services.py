@@ -10,6 +10,7 @@ import pytest
 from konsul.engine import Engine
 from konsul.errors import Conflict, NoLeader, StartFailed, Unauthenticated
 from konsul.features.auth import bootstrap, commands
+from konsul.features.auth.files import open_to_others
 from konsul.features.auth.node import auth_of
 from konsul.features.auth.services import Guarding
 from konsul.features.auth.tables import ApiKeyRow, ApiKeyUseRow
@@ -193,3 +194,11 @@ def test_without_anything_that_signs_the_node_does_not_start(tmp_path: Path) -> 
 
     with pytest.raises(StartFailed, match="KONSUL_JWT_SECRET_FILE"):
         told(tmp_path, story, {"jwt_secret": ""})
+
+
+def test_secrets_that_everybody_may_read_are_named(tmp_path: Path) -> None:
+    private, shared = tmp_path / "private", tmp_path / "shared"
+    for path, mode in ((private, 0o600), (shared, 0o644)):
+        path.write_text("a secret", encoding="utf-8")
+        path.chmod(mode)
+    assert open_to_others(private, shared, tmp_path / "none") == [str(shared)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from konsul.errors import Invalid, StartFailed
 from konsul.features.auth import administration, bootstrap, commands, queries, routes, tables
 from konsul.features.auth.config import AuthSettings
+from konsul.features.auth.files import open_to_others
 from konsul.features.auth.metrics import METRICS
 from konsul.features.auth.node import Auth, keep
 from konsul.features.auth.services import BootstrapFile, Guarding
 from konsul.kernel.feature import Feature
 from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.logging import logger
 from konsul.kernel.tls_settings import TlsSettings
 
 if TYPE_CHECKING:
@@ -33,6 +36,11 @@ def install(kernel: Kernel) -> None:
             bootstrap.read_token(auth.settings)
     except Invalid as error:
         raise StartFailed(str(error)) from None
+    secret = [
+        Path(name) for name in (auth.settings.jwt_secret_file, auth.settings.bootstrap_token_file) if name
+    ]
+    for name in open_to_others(*secret):
+        logger().warning("every user of this machine may read a secret: make it mode 0600", file=name)
     keep(kernel.engine, auth)
     kernel.pipeline.identify = auth.identities.identify
     kernel.pipeline.renew = auth.identities.renew

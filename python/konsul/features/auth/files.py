@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Final
 
 from konsul.errors import Invalid
 
 _MAX_BYTES: Final = 64 << 10
+
+
+def open_to_others(*paths: Path) -> list[str]:
+    """Those of the files that every user of the machine may read. What is not there is passed over."""
+    found = []
+    for path in paths:
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue
+        if mode & stat.S_IROTH:
+            found.append(str(path))
+    return found
 
 
 def read_small(path: Path, setting: str) -> bytes:

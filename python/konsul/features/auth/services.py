@@ -41,6 +41,7 @@ class Guarding:
         self._uses = uses.Uses()
         self._files: list[tuple[str, int, int, int]] = []
         self._unloadable = ""
+        self._is_blind = False
         self._asked: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -123,9 +124,12 @@ class Guarding:
                 sink = _Forgetting(self._auth, row.table_id)
                 self._watches.append(kernel.watching.open(context, spec, sink, transport=INSIDE))
         except KonsulError as error:
-            logger().warning("callers are not remembered for now", error=str(error))
+            if not self._is_blind:
+                logger().warning("callers are not remembered for now", error=str(error))
+            self._is_blind = True
             self._unwatch()
             return
+        self._is_blind = False
         # What changed before the watches stood was told to nobody.
         identities.clear()
         identities.remembers = True
