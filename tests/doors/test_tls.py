@@ -8,6 +8,8 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,6 +23,7 @@ from tests.cli.console import Console
 from tests.conftest import LiveServer
 from tests.doors.tls_files import Files, curl
 from tests.process import free_port
+from tests.waiting import until
 
 DEADLINE_S = 20.0
 VERSIONS = pytest.mark.parametrize(("flag", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
@@ -258,14 +261,33 @@ def test_clients_with_certificates(
             said_to(server.port, foreign)
 
 
-def test_the_cluster_knows_the_node_by_https(files: Files, fresh_dir: Path) -> None:
-    settings = files.settings(
-        KONSUL_RAFT_ENABLED="true",
-        KONSUL_RAFT_NODE_ID="n1",
-        KONSUL_RAFT_BOOTSTRAP="true",
-        KONSUL_RAFT_BIND_ADDR=f"127.0.0.1:{free_port()}",
-    )
-    server = files.server(fresh_dir, settings)
-    with server, Client(Settings(server.base_url, ca_cert=files.ca)) as client:
-        # What a redirect to the leader is made of.
-        assert client.cluster.config()["http_address"] == f"https://127.0.0.1:{server.port}"
+def ready(server: LiveServer) -> bool:
+    return server.status_of("/health/ready") == 200
+
+
+def test_a_redirect_leads_to_https(files: Files, tmp_path: Path) -> None:
+    peers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    servers = []
+    for number, peer in enumerate(peers):
+        settings = files.settings(
+            KONSUL_RAFT_ENABLED="true",
+            KONSUL_RAFT_NODE_ID=f"n{number}",
+            KONSUL_RAFT_BIND_ADDR=peer,
+            KONSUL_RAFT_PEERS=f"n0@{peers[0]},n1@{peers[1]}",
+        )
+        servers.append(files.server(tmp_path / f"n{number}", settings))
+    with ExitStack() as running:
+        for server in servers:
+            running.callback(server.kill)
+            server.launch()
+        for server in servers:
+            until(partial(ready, server), "the cluster")
+        answers = [
+            running.enter_context(
+                httpx.Client(base_url=one.base_url, verify=files.context(), trust_env=False)
+            ).put("/kv/a", json={"value": "1"}, headers={"X-Konsul-Redirect": "true"})
+            for one in servers
+        ]
+    assert sorted(answer.status_code for answer in answers) == [200, 307]
+    leader, follower = sorted(zip(answers, servers, strict=True), key=lambda pair: pair[0].status_code)
+    assert follower[0].headers["location"] == f"{leader[1].base_url}/kv/a"
