@@ -332,13 +332,9 @@ async def test_an_upgrade_without_credentials_is_refused_over_asgi_too(folder: P
     guard = PlayedGuard()
     closed: Admission = {**ADMISSION, "requires_auth": True}
     async with bench(folder, identify=guard.identify, admission=closed) as on:
-        for extensions, kinds in (
-            (
-                {"websocket.http.response": {}},
-                ["websocket.http.response.start", "websocket.http.response.body"],
-            ),
-            ({}, ["websocket.close"]),
-        ):
+        words: dict[str, Any] = {"websocket.http.response": {}}
+        denial = ["websocket.http.response.start", "websocket.http.response.body"]
+        for extensions, kinds in ((words, denial), ({}, ["websocket.close"])):
             sent: list[Any] = []
 
             async def keep(message: Any, sent: list[Any] = sent) -> None:

@@ -23,7 +23,6 @@ class Verb(Generic[P, T]):
     """`resource type:capability`, such as `kv:write`."""
     resource: str | None
     """The argument that names what is touched: one text, or several."""
-    audit: bool
     call: Callable[Concatenate[Context, P], Awaitable[T]]
     doc: str
     local: bool = False
@@ -41,11 +40,10 @@ def _declare(
     name: str,
     needs: str,
     resource: str | None,
-    audit: bool,
     local: bool = False,
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
     def declare(call: Callable[Concatenate[Context, P], Awaitable[T]]) -> Verb[P, T]:
-        verb = Verb(name, kind, needs, resource, audit, call, (call.__doc__ or "").strip(), local)
+        verb = Verb(name, kind, needs, resource, call, (call.__doc__ or "").strip(), local)
         known = VERBS.get(name)
         if known is not None and known.call.__module__ != call.__module__:
             raise TypeError(f"verb {name} is declared in {known.call.__module__} and in {call.__module__}")
@@ -56,14 +54,14 @@ def _declare(
 
 
 def command(
-    name: str, *, needs: str, resource: str | None = None, audit: bool = True, local: bool = False
+    name: str, *, needs: str, resource: str | None = None, local: bool = False
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
     """Declares a write. Its refusals are errors of `konsul.errors`; NotFound and Conflict count as such."""
-    return _declare("command", name, needs, resource, audit, local)
+    return _declare("command", name, needs, resource, local)
 
 
 def query(
-    name: str, *, needs: str, resource: str | None = None, audit: bool = False
+    name: str, *, needs: str, resource: str | None = None
 ) -> Callable[[Callable[Concatenate[Context, P], Awaitable[T]]], Verb[P, T]]:
     """Declares a read of the applied state."""
-    return _declare("query", name, needs, resource, audit)
+    return _declare("query", name, needs, resource)

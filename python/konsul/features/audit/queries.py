@@ -13,13 +13,13 @@ from konsul.kernel.context import Context
 NOT_ENABLED: Final = "audit is not enabled"
 
 
-@query("audit.events", needs="admin:read", audit=True)
+@query("audit.events", needs="admin:read")
 async def events(ctx: Context, question: Question, limit: int, after: Position | None) -> Page:
     """The events that are asked for, a page of them. Raises Unsupported without a log or a store."""
     return await _trail(ctx).find(question, limit, after)
 
 
-@query("audit.stats", needs="admin:read", audit=True)
+@query("audit.stats", needs="admin:read")
 async def stats(ctx: Context) -> dict[str, Any]:
     """What was recorded, written and lost, and what the store holds. Raises Unsupported without a log."""
     return await _trail(ctx).stats()

@@ -72,7 +72,7 @@ async def deregister_all(ctx: Context, *, name: str) -> None:
         await ctx.commit(entry.encode([entry.case([], [op])]))
 
 
-@command("service.heartbeat", needs="service:write", resource="name", audit=False)
+@command("service.heartbeat", needs="service:write", resource="name")
 async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
     """Renews the lease of one instance; nothing enters the log.
 
