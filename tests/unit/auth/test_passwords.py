@@ -109,10 +109,10 @@ def test_too_many_at_once_are_sent_away_and_room_comes_back(monkeypatch: pytest.
 def test_guesses_stand_behind_requests() -> None:
     """What hashes is niced, and nothing else of the process is."""
 
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
     async def story(made: Passwords) -> None:
-        await made.hash(PASSWORD)
-        (thread,) = [one for one in threading.enumerate() if one.name.startswith("password")]
-        assert thread.native_id is not None
-        assert os.getpriority(os.PRIO_PROCESS, thread.native_id) > os.getpriority(os.PRIO_PROCESS, 0)
+        assert await made._run(priority) > priority()
 
     played(story)
