@@ -1,22 +1,28 @@
-"""Requests made from the API's own description: none of them is a defect.
+"""Requests made from the API's own description: none of them is a defect, with the guards off and on.
 
-What the routes answer is for their own tests. Here only: never a 5xx, and always one of our content types.
+What the routes answer is for their own tests. Here only: never a 5xx, always one of our content types, and
+what the description promises of an answer. Who brings no credential is in the matrix of permissions.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import msgpack
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from tests.conftest import LiveServer
+from tests.security.guarded import Guarded
 
 TYPES = (
     "application/json",
@@ -60,7 +66,11 @@ def check_head(case: schemathesis.Case[Any], base_url: str) -> None:
             assert answer.headers["content-type"].startswith(TYPES), case.as_curl_command()
 
 
-def check(case: schemathesis.Case[Any], base_url: str) -> None:
+def check(case: schemathesis.Case[Any], base_url: str, headers: Mapping[str, str]) -> None:
+    for name in ("Authorization", "X-API-Key"):
+        # What is made up for it would be a second credential.
+        case.headers.pop(name, None)
+    case.headers.update(headers)
     if stays(case):
         check_head(case, base_url)
         return
@@ -70,22 +80,48 @@ def check(case: schemathesis.Case[Any], base_url: str) -> None:
     # A single node says 503 to whatever is asked of a cluster.
     is_alone = answer.status_code == 503 and answer.json()["error"] == "clustering not enabled"
     assert answer.status_code < 500 or is_alone, case.as_curl_command()
+    assert answer.status_code != 401 or not headers or "/auth/" in case.path, case.as_curl_command()
     if answer.content:
         assert answer.headers["content-type"][0].startswith(TYPES), case.as_curl_command()
+    case.validate_response(answer, checks=[response_schema_conformance])
 
 
-def test_no_request_is_a_defect(server: LiveServer) -> None:
-    document = httpx.get(f"{server.base_url}/openapi.json", trust_env=False).json()
+def ask_everything(base_url: str, headers: Mapping[str, str]) -> int:
+    """Sends what can be made of the description; returns for how many operations and kinds that was."""
+    document = httpx.get(f"{base_url}/openapi.json", trust_env=False, headers=dict(headers)).json()
     asked = 0
     for found in schemathesis.openapi.from_dict(document).get_all_operations():
         assert isinstance(found, Ok)
         for mode in GenerationMode:
             strategy = found.ok().as_strategy(generation_mode=mode)
             try:
-                EXAMPLES(given(strategy)(lambda case: check(case, server.base_url)))()
+                EXAMPLES(given(strategy)(lambda case: check(case, base_url, headers)))()
             except Unsatisfiable:
                 # Where a route takes nothing, nothing can be wrong about it.
                 assert mode is GenerationMode.NEGATIVE
             else:
                 asked += 1
-    assert asked >= 40
+    return asked
+
+
+@pytest.mark.timeout(400)  # making the requests is what takes long
+def test_no_request_is_a_defect(server: LiveServer) -> None:
+    assert ask_everything(server.base_url, {}) >= 40
+
+
+@pytest.mark.timeout(400)
+def test_no_request_of_an_admin_is_a_defect(tmp_path: Path) -> None:
+    """Every guard is on, and nothing that is asked can shut out who asks."""
+    settings = {
+        "KONSUL_RATE_LIMIT_ENABLED": "true",
+        "KONSUL_RATE_LIMIT_BY_APIKEY": "true",
+        "KONSUL_RATE_LIMIT_BURST": "1000000",
+        "KONSUL_AUDIT_STORE_ENABLED": "true",
+    }
+    with Guarded(tmp_path / "guarded", settings) as server:
+        own = server.by_admin("GET", "/auth/verify")["user_id"]
+        entry = {"identifier": own, "type": "apikey", "reason": "asks everything"}
+        server.by_admin("POST", "/admin/ratelimit/whitelist", entry)
+        assert ask_everything(server.base_url, server.admin) >= 80
+        assert server.get("/kv", server.admin).status == 200
+        assert server.get("/kv").status == 401
