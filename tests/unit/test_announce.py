@@ -20,3 +20,18 @@ def test_an_open_address_is_warned_of(host: str, is_open: bool) -> None:
     with capture_logs() as said:
         announce(load(GROUPS, environ={"KONSUL_HOST": host}))
     assert (OPEN in [line["event"] for line in said if line["log_level"] == "warning"]) is is_open
+
+
+@pytest.mark.parametrize(
+    ("more", "is_told"),
+    [
+        ({}, True),
+        ({"KONSUL_HOST": "127.0.0.1"}, False),
+        ({"KONSUL_TLS_ENABLED": "true", "KONSUL_TLS_AUTO_CERT": "true"}, False),
+    ],
+)
+def test_credentials_in_the_clear_are_warned_of(more: dict[str, str], is_told: bool) -> None:
+    with capture_logs() as said:
+        announce(load(GROUPS, environ={"KONSUL_AUTH_ENABLED": "true"} | more))
+    warned = [line["event"] for line in said if line["log_level"] == "warning"]
+    assert any("travel in the clear" in text for text in warned) is is_told

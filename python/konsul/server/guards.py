@@ -10,6 +10,7 @@ from konsul.kernel.feature import Feature
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.logging import logger
 from konsul.kernel.settings import HttpSettings
+from konsul.kernel.tls_settings import TlsSettings
 
 _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - chosen only where requests are authenticated
@@ -50,6 +51,10 @@ def announce(config: Config) -> None:
             public_paths=list(guard.public_paths),
             trusted_proxies=list(guard.trusted_proxies),
         )
+        if not config.of(TlsSettings).enabled and not listen_host(config).startswith(_THIS_MACHINE):
+            log.warning(
+                "passwords and tokens travel in the clear: set KONSUL_TLS_ENABLED, or have a proxy do it"
+            )
     if guard.requires_auth:
         return
     who = "requests need no credentials" if guard.auth_enabled else "requests are not authenticated"
