@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::access_beginnings::Beginnings;
 use crate::access_glob::{Gap, Glob};
+use crate::access_hints::{Hints, rarest};
 use crate::access_rules::{Capabilities, DENY, Rule};
 use crate::access_swarm::Swarm;
 
@@ -65,7 +66,16 @@ struct Node {
     exact: Claims,
     tails: Box<[Tail]>,
     many: Option<Box<Tails>>,
-    swarm: Option<Box<(Swarm, Box<[Claims]>)>>,
+    crowd: Option<Box<Crowd>>,
+}
+
+/// Patterns with several gaps: those that a key has to wake first, and those that are asked all at once.
+#[derive(Debug)]
+struct Crowd {
+    hints: Hints,
+    /// With words of their own.
+    hinted: (Swarm, Box<[Claims]>),
+    others: (Swarm, Box<[Claims]>),
 }
 
 #[derive(Debug)]
@@ -113,8 +123,8 @@ impl Index {
                 looked = length;
                 node.find_tails(rest, slash - length, key, &mut reversed, found);
             }
-            if let Some(swarm) = &node.swarm {
-                swarm.0.matching(rest, |pattern| found.note(&swarm.1[pattern]));
+            if let Some(crowd) = &node.crowd {
+                crowd.find(rest, found);
             }
         }
     }
@@ -124,15 +134,12 @@ impl Node {
     fn new(patterns: Vec<(&Glob, Claims)>) -> Self {
         let mut exact = Claims::default();
         let mut tails = Vec::new();
-        let (mut globs, mut swarm) = (Vec::new(), Vec::new());
+        let mut several = Vec::new();
         for (glob, claims) in patterns {
             match glob.gaps.as_slice() {
                 [] => exact = claims,
                 [gap] => tails.push(Tail { gap: *gap, ending: glob.pieces[1].as_slice().into(), claims }),
-                _ => {
-                    globs.push(glob);
-                    swarm.push(claims);
-                }
+                _ => several.push((glob, claims)),
             }
         }
         tails.sort_by(|a, b| a.ending.iter().rev().cmp(b.ending.iter().rev()));
@@ -140,7 +147,7 @@ impl Node {
             exact,
             many: (tails.len() > FEW).then(|| Box::new(Tails::new(&tails))),
             tails: tails.into(),
-            swarm: (!globs.is_empty()).then(|| Box::new((Swarm::new(&globs), swarm.into()))),
+            crowd: (!several.is_empty()).then(|| Box::new(Crowd::new(several))),
         }
     }
 
@@ -163,6 +170,36 @@ impl Node {
             let (start, end) = (many.starts[place], many.starts[place + 1]);
             self.tails[start as usize..end as usize].iter().for_each(&mut note);
         }
+    }
+}
+
+impl Crowd {
+    fn new(patterns: Vec<(&Glob, Claims)>) -> Self {
+        let globs: Vec<&Glob> = patterns.iter().map(|(glob, _)| *glob).collect();
+        let hints = rarest(&globs);
+        let (mut hinted, mut others) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for ((glob, claims), hint) in patterns.into_iter().zip(&hints) {
+            let (globs, all) = if hint.is_some() { &mut hinted } else { &mut others };
+            globs.push(glob);
+            all.push(claims);
+        }
+        let hints: Vec<_> = hints.into_iter().flatten().collect();
+        Self {
+            hints: Hints::new(&hints),
+            hinted: (Swarm::new(&hinted.0, true), hinted.1.into()),
+            others: (Swarm::new(&others.0, false), others.1.into()),
+        }
+    }
+
+    fn find(&self, rest: &[u8], found: &mut Found) {
+        let (swarm, claims) = &self.hinted;
+        self.hints.wake(rest, |pattern| {
+            if swarm.matches(pattern, rest) {
+                found.note(&claims[pattern]);
+            }
+        });
+        let (swarm, claims) = &self.others;
+        swarm.matching(rest, |pattern| found.note(&claims[pattern]));
     }
 }
 

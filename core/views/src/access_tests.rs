@@ -224,6 +224,26 @@ fn what_cannot_be_is_refused_in_words() {
 }
 
 #[test]
+fn of_many_patterns_with_several_gaps_each_finds_its_own() {
+    let pattern = |team| format!("shared/**/team-{team}/*.json");
+    let mut rules: Vec<_> = (0..300).map(|team| rule("kv", &pattern(team), &["read"])).collect();
+    rules.push(rule("kv", "shared/*/*", &["write"]));
+    rules.push(rule("kv", &format!("shared/**{}**x", "long".repeat(40)), &["delete"]));
+    let granted = granted(&[("p", &rules)]);
+    for team in 0..300 {
+        let key = format!("shared/eu/team-{team}/limits.json");
+        let reason = format!("policy p rule {team} (kv {})", pattern(team));
+        assert_eq!(granted.decide(need("kv:read"), key.as_bytes()), (Outcome::Allowed, reason.as_str()));
+        assert!(!allows(&granted, "kv:read", &format!("shared/eu/team-{team}/limits.yaml")));
+        assert!(!allows(&granted, "kv:read", &format!("shared/eu/team-{team}/a/b.json")));
+    }
+    assert!(allows(&granted, "kv:read", "shared//team-1/team-2/.json"));
+    assert!(allows(&granted, "kv:write", "shared/a/b") && !allows(&granted, "kv:write", "shared/a/b/c"));
+    assert!(allows(&granted, "kv:delete", &format!("shared/-{}/x", "long".repeat(41))));
+    assert!(!allows(&granted, "kv:delete", &format!("shared/-{}/x", "long".repeat(39))));
+}
+
+#[test]
 fn the_worst_patterns_cost_no_more_than_their_length() {
     // A matcher that tries every way would need longer than the universe has.
     let rules: Vec<_> = (0..200)
@@ -266,12 +286,13 @@ fn a_scan_is_told_where_the_next_may_be() {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    let piece = prop::sample::select(vec!["a", "b", "/", "ab", "a/", "*", "**", "***", "\u{e9}"]);
+    let piece =
+        prop::sample::select(vec!["a", "b", "/", "ab", "a/", "*", "**", "***", "\u{e9}", "abab/", "-77/"]);
     prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat())
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let piece = prop::sample::select(vec!["a", "b", "/", "ab", "a/", "*", "\u{e9}"]);
+    let piece = prop::sample::select(vec!["a", "b", "/", "ab", "a/", "*", "\u{e9}", "abab/", "-77/"]);
     prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
 }
 

@@ -5,6 +5,7 @@ pub mod access;
 mod access_beginnings;
 mod access_compiled;
 mod access_glob;
+mod access_hints;
 mod access_index;
 mod access_openings;
 mod access_rules;
