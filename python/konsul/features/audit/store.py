@@ -3,6 +3,9 @@
 A block is a header (how many, the earliest and the latest event) and up to 64 KiB of lines; its key is the
 nanosecond at which it was written, made to grow always. Blocks are compressed with zstd. Caches are small: a
 store that nobody searches costs about 10 MB.
+
+The binding holds the interpreter while RocksDB writes or reads, though not while it flushes or compacts. So
+writes go to its memory only, under no limit at which it would make them wait; the journal makes them last.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from konsul.errors import Unsupported
+from konsul.features.audit.journal import Journal, Record
 
 if TYPE_CHECKING:
-    from rocksdict import Options, Rdict
+    from rocksdict import Options, Rdict, WriteOptions
 
 BLOCK_BYTES: Final = 1 << 16
 HEADER: Final = struct.Struct(">BIQQ")
@@ -31,6 +35,10 @@ LONGEST_NS: Final = 3_600 * 10**9
 TRIM_SLACK: Final = 20
 """The store is trimmed when a twentieth of it is over, not for every block."""
 _MIB: Final = 1 << 20
+FLUSH_BYTES: Final = 4 * _MIB
+"""In RocksDB's memory and in the journal, before both are emptied."""
+NEVER: Final = 1 << 20
+"""Files and memories that RocksDB may be behind by before it makes writers wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,9 @@ class EventStore:
         self._max_bytes = max_bytes
         self._lock = Lock()
         self._db: Rdict | None = None
+        self._journal: Journal | None = None
+        self._unlogged: WriteOptions | None = None
+        self._flush_bytes = min(FLUSH_BYTES, max(_MIB // 8, max_bytes // 8))
         self._closed = False
         self._last_key = 0
         self._oldest_key: int | None = None
@@ -62,27 +73,41 @@ class EventStore:
         """Opens it now: what comes later does not wait for that. Raises what RocksDB raises."""
         self._open()
 
-    def append(self, lines: bytes) -> None:
+    def append(self, lines: bytes, span: tuple[int, int] | None = None) -> None:
         """Adds whole lines. They survive the process from here on, and the machine a little later.
 
-        Raises:
-            Exception: RocksDB could not; it is closed, and opened again by the next call.
-        """
-        from rocksdict import WriteBatch
+        Args:
+            span: the earliest and the latest event in nanoseconds; looked up in the lines if not given.
 
+        Raises:
+            Exception: the disk or RocksDB could not; the store is closed, and opened again by the next call.
+        """
         db = self._open()
-        batch = WriteBatch(raw_mode=True)
-        for text in blocks_of(lines):
-            self._last_key = max(self._last_key + 1, time.time_ns())
-            first_ns, last_ns, count = _span(text)
-            batch.put(_key(self._last_key), HEADER.pack(VERSION, count, first_ns, last_ns) + text)
-            if self._oldest_key is None:
-                self._oldest_key = self._last_key
         try:
-            db.write(batch)
+            records = [self._record(text, span) for text in blocks_of(lines)]
+            self._log().append(records)
+            for key, value in records:
+                db.put(_key(key), value, self._unlogged)
+            if self._oldest_key is None and records:
+                self._oldest_key = records[0][0]
+            if self._log().size_bytes >= self._flush_bytes:
+                self._flush(db)
         except Exception:
             self._let_go()
             raise
+
+    def _record(self, text: bytes, span: tuple[int, int] | None) -> Record:
+        self._last_key = max(self._last_key + 1, time.time_ns())
+        first_ns, last_ns = _span(text) if span is None else span
+        return self._last_key, HEADER.pack(VERSION, text.count(b"\n"), first_ns, last_ns) + text
+
+    def _log(self) -> Journal:
+        assert self._journal is not None  # noqa: S101 - opened with the database
+        return self._journal
+
+    def _flush(self, db: Rdict) -> None:
+        db.flush()
+        self._log().clear()
 
     def newest_first(self, below: int = KEY_MAX) -> Iterator[Block]:
         """Blocks with a key of at most `below`, the newest first, as the store is now."""
@@ -137,22 +162,42 @@ class EventStore:
         return self._db is not None
 
     def close(self) -> None:
-        """Closes for good. Idempotent."""
+        """Closes for good. Idempotent. Raises what RocksDB raises; the journal has it all then."""
         self._closed = True
-        self._let_go()
+        try:
+            if self._db is not None:
+                self._flush(self._db)
+        finally:
+            self._let_go()
 
     def _open(self) -> Rdict:
         with self._lock:
             if self._db is None:
                 if self._closed:
                     raise Unsupported("the audit store is closed")
-                from rocksdict import Rdict
-
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.mkdir(mode=0o700, exist_ok=True)
-                self._db = Rdict(os.fspath(self._path), _options(self._max_bytes))
-                self._look_at_ends(self._db)
+                self._db = self._opened()
             return self._db
+
+    def _opened(self) -> Rdict:
+        """The database, with what the journal has beyond it."""
+        from rocksdict import Rdict, WriteOptions
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.mkdir(mode=0o700, exist_ok=True)
+        self._unlogged = WriteOptions()
+        # A property; the stub calls it a method.
+        setattr(self._unlogged, "disable_wal", True)  # noqa: B010
+        db = Rdict(os.fspath(self._path / "blocks"), _options())
+        try:
+            self._journal = Journal(self._path / "journal")
+            for key, value in self._journal.records():
+                db.put(_key(key), value, self._unlogged)
+            self._flush(db)
+            self._look_at_ends(db)
+        except Exception:
+            db.close()
+            raise
+        return db
 
     def _look_at_ends(self, db: Rdict) -> None:
         walk = db.iter()
@@ -164,12 +209,15 @@ class EventStore:
     def _let_go(self) -> None:
         with self._lock:
             db, self._db = self._db, None
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                journal.close()
             if db is not None:
                 db.close()
 
     def _key_to_keep(self, db: Rdict, size: int) -> int:
         """The oldest key that may stay: whole files go until a twentieth is free."""
-        db.flush()
+        self._flush(db)
         files = sorted(db.live_files(), key=lambda each: each["start_key"] or b"")
         over = size - self._max_bytes + self._max_bytes // TRIM_SLACK
         key = 0
@@ -184,8 +232,8 @@ class EventStore:
         """Everything below `key` goes: first from sight, then from the disk."""
         if key == 0:
             return
-        db.delete_range(_key(0), _key(key))
-        db.flush()
+        db.delete_range(_key(0), _key(key), self._unlogged)
+        self._flush(db)
         db.compact_range(_key(0), _key(key))
         walk = db.iter()
         walk.seek(_key(key))
@@ -212,10 +260,10 @@ def moment_ns(text: bytes) -> int:
     return timegm(whole) * 10**9 + int(text[20:29])
 
 
-def _span(text: bytes) -> tuple[int, int, int]:
-    """(earliest, latest, how many) of a block: times of one form are in order as text is."""
+def _span(text: bytes) -> tuple[int, int]:
+    """The earliest and the latest event: times of one form are in order as text is."""
     times = [each[64:94] for each in text.splitlines()]
-    return moment_ns(min(times)), moment_ns(max(times)), len(times)
+    return moment_ns(min(times)), moment_ns(max(times))
 
 
 def _key(number: int) -> bytes:
@@ -230,17 +278,19 @@ def _read(walk: Any) -> Iterator[Block]:
         yield Block(int.from_bytes(key), count, first_ns, last_ns, value[HEADER.size :])
 
 
-def _options(max_bytes: int) -> Options:
+def _options() -> Options:
     import rocksdict
 
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_compression_type(rocksdict.DBCompressionType.zstd())
-    # Small enough that whole files can leave when the store is small.
-    options.set_write_buffer_size(min(4 * _MIB, max(_MIB // 8, max_bytes // 8)))
-    options.set_max_write_buffer_number(2)
+    # Its memory is flushed by hand, long before it would be full: full, or far behind, it makes writers wait.
+    options.set_write_buffer_size(16 * FLUSH_BYTES)
+    options.set_level_zero_slowdown_writes_trigger(NEVER)
+    options.set_level_zero_stop_writes_trigger(NEVER)
+    options.set_soft_pending_compaction_bytes_limit(0)
+    options.set_hard_pending_compaction_bytes_limit(0)
     options.set_target_file_size_base(8 * _MIB)
-    options.set_max_total_wal_size(16 * _MIB)
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_block_cache(rocksdict.Cache(_MIB))
     blocks.set_block_size(BLOCK_BYTES)

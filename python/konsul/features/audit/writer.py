@@ -133,7 +133,7 @@ class Writer:
             self.lost_at_stop += self._held[1]
         self._do(self._sink.name, self._sink.close)
         if self._store is not None:
-            self._store.close()
+            self._do(STORE, self._store.close)
 
     def _turn(self) -> None:
         """One round: what is held back, what is buffered, then what is due."""
@@ -154,14 +154,15 @@ class Writer:
     def _write(self, batch: Batch) -> None:
         lines, count = batch[0], batch[1]
         if self._store is not None:
-            self._keep(self._store, lines, count)
+            self._keep(self._store, batch)
         if not self._do(self._sink.name, lambda: self._sink.write(lines), count) and self._insists:
             self._held = batch
 
-    def _keep(self, store: EventStore, lines: bytes, count: int) -> None:
+    def _keep(self, store: EventStore, batch: Batch) -> None:
+        lines, count, first_ns, last_ns = batch
         if self._clock() < self._store_since_s:
             self.of[STORE].errors += count
-        elif not self._do(STORE, lambda: store.append(lines), count):
+        elif not self._do(STORE, lambda: store.append(lines, (first_ns, last_ns)), count):
             self._store_since_s = self._clock() + RETRY_S
 
     def _write_held(self) -> bool:
