@@ -12,5 +12,5 @@ pub use address::{Address, Network, client_text, network_text, read_client};
 pub use bucket::{Bucket, Rate};
 pub use limits::{Limits, Pool};
 pub use lists::{FOR_EVER, List};
-pub use table::{Now, Place, Table};
+pub use table::{Key, Now, Place, Table};
 pub use verdict::{Client, Cost, Counts, Custom, Kind, Left, Refusal, Scope, Verdict};

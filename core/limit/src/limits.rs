@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::address::Address;
 use crate::bucket::{Bucket, Rate};
 use crate::lists::List;
-use crate::table::{Now, Place, Table};
+use crate::table::{Key, Now, Place, Table};
 use crate::verdict::{Client, Cost, Counts, Custom, Kind, Left, Refusal, Scope, Verdict};
 
 /// The buckets of one rate.
@@ -20,11 +20,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    fn new(rate: Rate, places_max: usize, now_ms: u64) -> Self {
+    fn new(rate: Rate, places_max: usize, secret: u64) -> Self {
         Self {
-            addresses: Table::new(rate, places_max, now_ms),
-            keys: Table::new(rate, places_max, now_ms),
-            users: Table::new(rate, places_max, now_ms),
+            addresses: Table::new(rate, places_max, secret),
+            keys: Table::new(rate, places_max, secret),
+            users: Table::new(rate, places_max, secret),
         }
     }
 
@@ -60,13 +60,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// `own` has, for each route class, the rate it has apart from the others, if any.
-    pub fn new(rate: Rate, own: &[Option<Rate>], places_max: usize, history_max: usize, now_ms: u64) -> Self {
-        let mut pools = vec![Pool::new(rate, places_max, now_ms)];
+    /// `own` has, for each route class, the rate it has apart from the others, if any. `secret`: drawn by the
+    /// owner, what the places of clients are found by.
+    pub fn new(rate: Rate, own: &[Option<Rate>], places_max: usize, history_max: usize, secret: u64) -> Self {
+        let mut pools = vec![Pool::new(rate, places_max, secret)];
         let mut pool_of = Vec::with_capacity(own.len());
         for rate in own {
             pool_of.push(rate.map_or(0, |_| pools.len()));
-            pools.extend(rate.map(|rate| Pool::new(rate, places_max, now_ms)));
+            pools.extend(rate.map(|rate| Pool::new(rate, places_max, secret)));
         }
         Self {
             pools,
@@ -208,7 +209,7 @@ fn listed(list: &List, scope: Scope<'_>, address: Address, unix_ms: u64) -> Opti
     }
 }
 
-fn spend<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
+fn spend<K: Key + std::borrow::Borrow<Q>, Q: Key + ?Sized>(
     table: &mut Table<K>,
     key: &Q,
     make: impl FnOnce() -> K,
@@ -252,7 +253,7 @@ fn from(bucket: &mut Bucket, cost: Cost, now_ms: u64) -> Result<Left, (Left, u64
     taken.map(|()| left).map_err(|_| (left, bucket.level_nanos(now_ms)))
 }
 
-fn apply<K: Ord + Clone>(
+fn apply<K: Key>(
     table: &mut Table<K>,
     before: &BTreeMap<K, Custom>,
     after: &BTreeMap<K, Custom>,

@@ -1,5 +1,7 @@
 //! `Limiter`: a token bucket per client, bounded. The rate is a count per period, which may be a minute.
 
+use std::hash::{BuildHasher, RandomState};
+
 use konsul_limit::{Now, Rate, Table};
 use konsul_node::code;
 use parking_lot::Mutex;
@@ -9,6 +11,11 @@ use crate::door::error;
 
 /// Buckets count per second of their own clock; a period is made one such second of this many steps.
 const STEPS_PER_PERIOD: u128 = 1_000;
+
+/// What clients' places are found by, so that nobody can choose names that collide.
+pub(crate) fn secret() -> u64 {
+    RandomState::new().hash_one(0)
+}
 
 /// Takes tokens of clients by name.
 #[pyclass(frozen, module = "konsul._core")]
@@ -25,7 +32,7 @@ impl Limiter {
         if count == 0 || period_ms == 0 || clients_max == 0 {
             return Err(error(code::INVALID, "a limiter needs a count, a period and a client"));
         }
-        let clients = Mutex::new(Table::new(Rate::per_second(count, count), clients_max, 0));
+        let clients = Mutex::new(Table::new(Rate::per_second(count, count), clients_max, secret()));
         Ok(Self { count, period_ms, clients })
     }
 

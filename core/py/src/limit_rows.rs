@@ -1,6 +1,6 @@
 //! What is shown of clients and their buckets.
 
-use konsul_limit::{Place, Table};
+use konsul_limit::{Key, Place, Table};
 
 /// `(kind, id, tokens, burst, millionths of a token per second, last and first request in Unix ms, allowed,
 /// denied, Unix ms until which the rate is its own or 0)`.
@@ -28,19 +28,20 @@ pub(crate) fn row<K>(place: &mut Place<K>, kind: u8, id: String, now_ms: u64) ->
 }
 
 /// Up to `count` clients, by name.
-pub(crate) fn listed<K: Ord + Clone>(
+pub(crate) fn listed<K: Key>(
     table: &mut Table<K>,
     kind: u8,
     count: usize,
     now_ms: u64,
     text: impl Fn(&K) -> String,
 ) -> Vec<Row> {
-    let keys: Vec<K> = table.keys().take(count).cloned().collect();
-    let found = keys.iter().filter_map(|key| {
-        let place = table.get(key)?;
-        Some(row(place, kind, text(key), now_ms))
-    });
-    found.collect()
+    let places = table.sorted(count);
+    places
+        .map(|place| {
+            let id = text(&place.key);
+            row(place, kind, id, now_ms)
+        })
+        .collect()
 }
 
 /// The `count` clients with the most refusals or requests.

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::door::error;
+use crate::limit::secret;
 use crate::limit_headers::Headers;
 use crate::limit_rows::{Row, listed, most, row, tokens};
 
@@ -61,7 +62,7 @@ impl RateLimits {
             return Err(error(code::INVALID, "a rate limit needs a rate, a burst and a client"));
         }
         Ok(Self {
-            limits: Mutex::new(Limits::new(rate_of(rate), &own, clients_max, history_max, 0)),
+            limits: Mutex::new(Limits::new(rate_of(rate), &own, clients_max, history_max, secret())),
             headers: Headers::new(py),
             policies: classes
                 .into_iter()
