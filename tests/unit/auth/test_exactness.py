@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.auth.stored import PASSWORD, Stage, told
 from tests.unit.auth.test_services import guarding
 from tests.waiting import until_async
 
-STEPS = 120
+STEPS = 80
 NAMES = ("alice", "bob", "carol")
 
 
@@ -77,7 +78,7 @@ class History:
         await self.stage.delete(ApiKeyRow, name)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_is_remembered_is_what_would_be_found_out(tmp_path: Path, seed: int) -> None:
     async def story(stage: Stage) -> None:
         auth, watches = stage.auth, guarding(stage)._watches
@@ -101,3 +102,44 @@ def test_what_is_remembered_is_what_would_be_found_out(tmp_path: Path, seed: int
         assert auth.identities.misses < asked, "and was not asked for again"
 
     told(tmp_path, story, {"identities_max": 7})
+
+
+def test_threads_that_ask_meanwhile_see_nothing_torn(tmp_path: Path) -> None:
+    """Requests are answered on a thread of their own, changes are told on the loop's."""
+
+    async def story(stage: Stage) -> None:
+        identities, watches = stage.auth.identities, guarding(stage)._watches
+        history = History(stage, 5)
+        for name in NAMES:
+            await history.key(name)
+            await history.user(name)
+            await history.log_in(name)
+        headers, wrong, over = list(history.headers), [], threading.Event()
+
+        def ask() -> None:
+            while not over.is_set():
+                for header in headers:
+                    try:
+                        outcome(identities, header)
+                    except Exception as error:
+                        wrong.append(repr(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(STEPS // 2):
+                await history.step()
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        index = stage.engine.contact()[2]
+        await until_async(lambda: all(watch.position >= index for watch in watches), "all to be told")
+        assert wrong == []
+        for header in headers:
+            known = outcome(identities, header)
+            identities.clear()
+            assert known == outcome(identities, header)
+
+    told(tmp_path, story, {"identities_max": 4})
