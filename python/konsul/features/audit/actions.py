@@ -99,6 +99,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "admin.ratelimit.update": ("admin.ratelimit.update", "admin"),
     "admin.ratelimit.adjust": ("admin.ratelimit.adjust", "admin"),
     "admin.ratelimit.unadjust": ("admin.ratelimit.unadjust", "admin"),
+    "admin.ratelimit.unset": ("admin.ratelimit.unset", "admin"),
     "admin.ratelimit.list_add": ("admin.ratelimit.list_add", "admin"),
     "admin.ratelimit.list_remove": ("admin.ratelimit.list_remove", "admin"),
     "admin.ratelimit.reset": ("admin.ratelimit.reset", "admin"),
