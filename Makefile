@@ -58,6 +58,7 @@ fix: build rust-tools ## rewrite what can be put right by a tool
 bench: build ## requests per second, latencies and CPU per request against a real server
 	@$(SOON) 1800 $(RUN) python -m benches.doors
 	@$(SOON) 1800 $(RUN) python -m benches.doors.guarded
+	@$(SOON) 900 $(RUN) python -m benches.doors.tls
 	@$(SOON) 900 $(RUN) python -m benches.restart
 
 watchers: build ## ten thousand watchers on one node: how soon, at what cost, and with one that never reads

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import secrets
+import ssl
 import statistics
 import sys
 import tempfile
@@ -55,13 +56,15 @@ class Cost:
     bad: int
 
 
-def ask(url: str, method: str, path: str, body: object, key: str = "") -> Any:
+def ask(
+    url: str, method: str, path: str, body: object, key: str = "", context: ssl.SSLContext | None = None
+) -> Any:
     """One JSON request. Raises OSError for any answer but 2xx."""
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         url + path, json.dumps(body).encode(), headers, method=method
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - our own loopback address
+    with urllib.request.urlopen(request, timeout=30, context=context) as reply:  # noqa: S310 - our own address
         return json.loads(reply.read() or b"null")
 
 
@@ -107,11 +110,11 @@ def callers(url: str, admin: str) -> dict[str, str]:
     return {"JWT": f"Authorization: Bearer {token}", "API key": f"X-API-Key: {key}"}
 
 
-def fill(url: str, key: str = "") -> None:
+def fill(url: str, key: str = "", context: ssl.SSLContext | None = None) -> None:
     """Writes every key the cases use."""
     for start in range(0, KEYS, BATCH):
         items = {f"bench/{number:05}": VALUE for number in range(start, start + BATCH)}
-        ask(url, "POST", "/batch/kv/set", {"items": items}, key)
+        ask(url, "POST", "/batch/kv/set", {"items": items}, key, context)
 
 
 def until_admin(url: str, key: str) -> None:

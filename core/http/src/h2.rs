@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HeaderValue, RETRY_AFTER, SERVER};
+use http::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER, SERVER};
 use http::{Method, Request as HttpRequest, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -195,7 +195,8 @@ impl Service<HttpRequest<Incoming>> for Requests {
         if head.method == Method::CONNECT {
             return refused(stream, body, Head::bare(StatusCode::NOT_IMPLEMENTED), NO_PROXY);
         }
-        StreamServing { serving: Serving::new(stream.clone(), head, body), stream }
+        let is_head = head.method == Method::HEAD;
+        StreamServing { serving: Serving::new(stream.clone(), head, body), is_head, stream }
     }
 }
 
@@ -203,12 +204,13 @@ fn refused(stream: Arc<Conn>, body: Incoming, mut head: Head, text: &'static [u8
     head.headers.insert(SERVER, HeaderValue::from_static("konsul"));
     let asks = Asks { is_http_11: false, is_h2: true, accept_key: None };
     let answer = Answer::whole(head, Bytes::from_static(text));
-    StreamServing { serving: Serving::refused(stream.clone(), asks, body, answer), stream }
+    StreamServing { serving: Serving::refused(stream.clone(), asks, body, answer), is_head: false, stream }
 }
 
 /// A request until its answer begins.
 struct StreamServing {
     serving: Serving,
+    is_head: bool,
     stream: Arc<Conn>,
 }
 
@@ -217,7 +219,17 @@ impl Future for StreamServing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answered = Pin::new(&mut self.serving).poll(cx);
-        answered.map_ok(|answer| answer.map(|body| StreamBody { body, stream: self.stream.clone() }))
+        answered.map_ok(|mut answer| {
+            let has_none = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            if self.is_head || has_none {
+                let body = std::mem::replace(answer.body_mut(), AnswerBody::Whole(Bytes::new()));
+                // With HTTP/1.1 hyper sees to this itself: an answer to HEAD says how long its body would be.
+                if let (Some(size), false) = (body.size_hint().exact(), has_none) {
+                    answer.headers_mut().entry(CONTENT_LENGTH).or_insert(size.into());
+                }
+            }
+            answer.map(|body| StreamBody { body, stream: self.stream.clone() })
+        })
     }
 }
 

@@ -88,6 +88,20 @@ fn an_answer_may_come_before_the_body_is_sent() {
 }
 
 #[test]
+fn a_head_request_gets_no_body() {
+    let (mut talk, asked) = asked(Options::default(), &Builder::new());
+    for (method, status, size) in [("HEAD", 200, Some("4")), ("HEAD", 404, Some("4")), ("GET", 204, None)] {
+        let request = HttpRequest::builder().method(method).uri("https://localhost/a").body(()).unwrap();
+        let response = talk.ask(request);
+        next(&asked).exchange.answer(Answer::whole(head(status, &[]), Bytes::from_static(b"body")));
+        let response = talk.runtime.block_on(response).unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers().get("content-length").map(|size| size.to_str().unwrap()), size);
+        assert_eq!(talk.runtime.block_on(body(response.into_body())).unwrap(), b"");
+    }
+}
+
+#[test]
 fn an_answer_in_pieces_ends_whole_or_is_cut() {
     let (mut talk, asked) = asked(Options::default(), &Builder::new());
     for is_whole in [true, false] {
