@@ -130,6 +130,21 @@ def test_a_client_is_listed_and_found(server: LiveServer, root: httpx.Client) ->
     assert refused(root.get(f"{ADMIN}/client/192.0.2.254")) == (404, "Client not found")
 
 
+@pytest.mark.parametrize(("value", "is_told"), [("true", True), ("yes", False), ("", False)])
+def test_totals_are_told_when_asked_for(root: httpx.Client, value: str, is_told: bool) -> None:
+    data = members(root.get(f"{ADMIN}/stats", params={"details": value}), "data")
+    assert ("totals" in data) is is_told
+    if is_told:
+        assert list(data["totals"]) == ["ip", "apikey", "user"]
+        assert set(data["totals"]["ip"]) == {"clients", "allowed", "exceeded", "whitelisted", "blacklisted"}
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x"])
+def test_a_page_has_its_bounds(root: httpx.Client, query: str) -> None:
+    answer = root.get(f"{ADMIN}/clients?{query}")
+    assert (answer.status_code, answer.json()["message"]) == (400, "invalid value for limit")
+
+
 def test_a_network_of_ipv6_is_found_by_each_of_its_names(server: LiveServer, root: httpx.Client) -> None:
     with caller(server, "2001:db8:7:7::1") as http:
         spend(http, 1)

@@ -15,6 +15,7 @@ from konsul.kernel.command import Verb
 from konsul.kernel.context import Context
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.guard_settings import GuardSettings
+from konsul.kernel.parameters import is_on
 from konsul.kernel.routing import TEXT, Ctx, Kind, Router, json_response, read_members
 
 P = ParamSpec("P")
@@ -23,6 +24,7 @@ INVALID_BODY: Final = "Invalid request body"
 NOT_LOCAL: Final = "authentication is off: the rate limits are administered from this machine only"
 ADJUSTED_FOR: Final = "1h"
 """How long a client keeps a rate of its own when nothing is said."""
+Details = Annotated[str | None, Query(description="`true`: also how requests were answered.")]
 Type = Annotated[str, Query(description="Kind of client: ip, apikey or user; or all.")]
 By = Annotated[str, Query(description="violations or requests.")]
 Limit = Annotated[int, Query(ge=1, le=queries.CLIENTS_MAX, description="Most items of the answer.")]
@@ -109,10 +111,10 @@ def _duration(text: str) -> int:
 
 
 @router.get("/admin/ratelimit/stats", needs="admin:read")
-async def stats_route(ctx: Ctx, details: bool = False) -> Response:
+async def stats_route(ctx: Ctx, details: Details = None) -> Response:
     """How many clients have a bucket on this node; with `details=true` also how requests were answered."""
     try:
-        found = await _answer(ctx, queries.stats, in_full=details)
+        found = await _answer(ctx, queries.stats, in_full=is_on(details))
     except _Refused as refused:
         return refused.response
     return json_response({"success": True, "data": found})
