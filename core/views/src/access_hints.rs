@@ -1,7 +1,7 @@
 //! Which of many patterns a key could match, by four bytes in a row that it would have to have.
 //!
-//! Of each pattern the rarest four are taken, so a key that belongs to one team wakes the patterns of that team.
-//! Patterns without any, or whose four are common, get no hint.
+//! Of each pattern the rarest four are taken, so a key that belongs to one team wakes the patterns of that
+//! team. Patterns without any, or whose four are common, get no hint.
 
 use std::collections::BTreeMap;
 
