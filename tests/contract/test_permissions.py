@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def routes_of_features() -> Iterator[tuple[str, Route]]:
     for feature in ALL:
         for route in feature.router.routes if feature.router else ():
             assert isinstance(route, Route), route
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 yield method, route
 
 
@@ -64,18 +64,24 @@ ROUTES = list(routes_of_features())
 class House:
     """One node in memory with every guard on, both fronts before it, and its callers."""
 
+    environ: Mapping[str, str] = ENVIRON
+
     def __init__(self, data_dir: str) -> None:
         self.runner = asyncio.Runner()
         self.runner.run(self._start(data_dir))
 
     async def _start(self, data_dir: str) -> None:
-        self.kernel: Kernel = await start_node(data_dir, ENVIRON)
+        self.kernel: Kernel = await start_node(data_dir, dict(self.environ))
         # As the composition root puts them together, for the compiled front and for its twin.
         app, self.plain = create_app(self.kernel), plain(self.kernel)
         app.router.routes[:0] = graphql_routes(self.kernel)
         self.front = make_front(self.kernel, app)
         self.front.start()
         self.ways = {"compiled": AsgiWay(self.front), "plain": AsgiWay(self.plain)}
+        await self.furnish_callers()
+
+    async def furnish_callers(self) -> None:
+        """Whoever asks."""
         self.callers = Callers(self.ways["compiled"])
         await self.callers.make()
 

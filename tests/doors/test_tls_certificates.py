@@ -149,8 +149,7 @@ def test_a_start_that_would_not_protect_is_refused(
 def test_the_server_makes_a_certificate_of_its_own(fresh_dir: Path) -> None:
     cert, key = fresh_dir / "tls" / "server.crt", fresh_dir / "tls" / "server.key"
     server = LiveServer(fresh_dir, AUTO)
-    # Nobody can know it before it is there.
-    server.context = ssl._create_unverified_context()  # noqa: S323
+    server.context = ssl._create_unverified_context()  # noqa: S323 - nobody can know it before it is there
     with server:
         trusting = ssl.create_default_context(cafile=cert)
         assert shown(server, trusting) == der(cert)
