@@ -80,8 +80,7 @@ def check_variables(door: Door, asked: Asked) -> None:
 
 
 def spend(door: Door, prepared: Prepared, context: Context) -> None:
-    """Spends the client's rate on the operation, and on a mutation's fields. Raises Refused."""
-    charge(prepared, context)
+    """Spends the client's rate on a mutation's fields. Raises Refused."""
     if door.mutation_rate is None or prepared.kind != MUTATION:
         return
     count = root_fields(prepared.document, prepared.definition)
@@ -94,7 +93,7 @@ def spend(door: Door, prepared: Prepared, context: Context) -> None:
 
 
 def charge(prepared: Prepared, context: Context) -> None:
-    """Spends the client's rate on how much work the operation is. Raises Refused."""
+    """Spends the client's rate on how much work one of several operations is. Raises Refused."""
     try:
         context.pipeline.charge(context, COMPLEXITY, prepared.cost)
     except RateLimited as error:

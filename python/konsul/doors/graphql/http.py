@@ -19,6 +19,7 @@ from konsul.doors.graphql.refusals import (
     not_valid,
 )
 from konsul.kernel.reading import Reading, reading_of
+from konsul.kernel.route_classes import COMPLEXITY
 from konsul.kernel.routing import context
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ async def _one(door: Door, request: Request, within: Context, asked: Asked, read
     if request.method == "GET" and prepared.kind == MUTATION:
         text = "GET requests only allow query operations"
         raise Refused("METHOD_NOT_ALLOWED", text, status=NOT_ACCEPTABLE)
+    # The only operation is the request: one that is too dear is refused as any request, with 429.
+    within.pipeline.charge(within, COMPLEXITY, prepared.cost)
     if _wants_events(request, prepared.kind):
         # What the request's scope holds must not live as long as the stream.
         apart = replace(within, noted={})
@@ -147,6 +150,7 @@ async def _part(door: Door, within: Context, asked: Asked, reading: Reading) -> 
             return orjson.loads(prepared.body)
         if prepared.kind == SUBSCRIPTION:
             raise _needs_line()
+        execution.charge(prepared, within)
     except Refused as refused:
         door.refused(refused)
         return refused.body()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from graphql import ExecutionResult, GraphQLError, create_source_event_stream, execute_subscription_event
 
-from konsul.doors.graphql.execution import Body, build, charge, count_errors, told, too_long
+from konsul.doors.graphql.execution import Body, build, count_errors, told, too_long
 from konsul.kernel.watching import client_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class Live:
     async def _open(self) -> None:
         """Raises Refused and Broken before anything is watched, Ended when the resolver fails."""
         door, prepared = self._door, self._prepared
-        charge(prepared, self._operation.context)
         door.seats.take(self._client)
         self._is_seated = True
         door.metering.subscriptions.labels(prepared.field).inc()

@@ -279,6 +279,7 @@ class Socket(LineUser):
         door = self._sockets.door
         try:
             prepared = await execution.prepare(door, asked)
+            execution.charge(prepared, context)
             operation = door.operation(context, "graphql")
             if prepared.kind != SUBSCRIPTION:
                 status, body = await execution.answer(door, prepared, operation)
