@@ -258,7 +258,7 @@ cdef class AuditLog:
         else:
             put(b, "unknown", 7)
         put_bytes(b, <bytes>action[1])
-        if count == 1:
+        if count == 1 and PyBytes_GET_SIZE(<bytes>resources[0]):
             put(b, ',"id":"', 7)
             put_foreign(b, <bytes>resources[0], ID_MAX_BYTES)
             put_byte(b, c'"')

@@ -43,7 +43,7 @@ CALLS = st.fixed_dictionaries(
         "identity": IDENTITIES,
         "client": NASTY,
         "verb": st.sampled_from(("kv.get", "kv.batch_set", "auth.login", "auth.failed", "http.get")) | NASTY,
-        "resources": st.none() | NASTY | RAW | st.lists(NASTY | RAW, max_size=5),
+        "resources": st.none() | st.just([""]) | NASTY | RAW | st.lists(NASTY | RAW, max_size=5),
         "outcome": st.sampled_from(("", "success", "not_found", "cas_conflict", "denied", "error")),
         "reason": NASTY,
         "method": st.sampled_from(("GET", "HEAD", "PUT", "POST")) | NASTY,

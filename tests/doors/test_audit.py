@@ -247,3 +247,17 @@ def test_the_file_holds_the_same_lines(audited: LiveServer) -> None:
     written = {event["event_id"]: event for event in lines}
     assert len(written) == len(lines)
     assert told.items() <= written.items()
+
+
+def test_what_a_user_interface_follows_is_recorded_by_channel(audited: LiveServer) -> None:
+    with Stream(audited.port, "/health/watch") as stream:
+        assert stream.status == 200
+    with socket(audited.port, "/ws/updates") as connection:
+        connection.send(json.dumps({"type": "subscribe", "channels": ["kv", "services"]}))
+        assert message(connection)["data"]["type"] == "subscribed"
+    found = events(audited.port, action="health.watch")
+    assert [(each["http_path"], each["resource"]) for each in found] == [
+        ("/health/watch", {"type": "health"})
+    ]
+    followed = [each for each in events(audited.port) if each["http_path"] == "/ws/updates"]
+    assert {each["action"] for each in followed} == {"http.get", "kv.watch", "service.watch"}

@@ -122,7 +122,8 @@ WATCHES: Final[Mapping[str, tuple[str, str]]] = {
     "kv.watch": ("kv.watch", "kv"),
     "service.watch": ("service.watch", "service"),
     "health.watch": ("health.watch", "health"),
-    "cluster.watch": ("cluster.watch", "cluster"),
+    # A watch is named by what it needs; that of the cluster needs `admin:read`.
+    "admin.watch": ("cluster.watch", "cluster"),
 }
 """Watches are told at their opening, by names that are no verbs."""
 

@@ -106,7 +106,7 @@ def line(
         f'{{"event_id":"{event_id.decode()}","timestamp":"{_moment(at_ns)}"',
         f',"action":"{foreign(action, NAME_MAX_BYTES)}","result":"{result_of(status, outcome)}"',
         f',"resource":{{"type":"{foreign(kind, NAME_MAX_BYTES)}"',
-        f',"id":"{ids[0]}"' if len(ids) == 1 else "",
+        f',"id":"{ids[0]}"' if len(ids) == 1 and ids[0] else "",
         f'}},"actor":{_actor(identity)},"source_ip":"{foreign(client, NAME_MAX_BYTES)}"',
     ]
     if identity is not None and identity.method:
