@@ -14,6 +14,7 @@ from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.route_classes import ALL, class_of
 from konsul.kernel.settings import GROUPS
 from konsul.server import guards
+from konsul.server.main import serve
 
 
 @pytest.mark.parametrize(
@@ -151,3 +152,19 @@ def test_no_requirement_means_as_auth_says() -> None:
     assert not GuardSettings().requires_auth
     assert GuardSettings(auth_enabled=True).requires_auth
     assert not GuardSettings(auth_enabled=True, require_auth=False).requires_auth
+
+
+@pytest.mark.parametrize(
+    ("environ", "features", "said"),
+    [
+        ({"KONSUL_REQUIRE_AUTH": "true"}, FEATURES, "nothing would check credentials"),
+        ({"KONSUL_ACL_ENABLED": "true"}, FEATURES, "nobody would have an identity"),
+        ({"KONSUL_AUTH_ENABLED": "true"}, ("kv", "health"), "this server has no auth"),
+        ({"KONSUL_AUDIT_ENABLED": "true"}, ("kv", "health"), "does not have that protection"),
+    ],
+)
+def test_the_server_refuses_to_start_half_guarded(
+    environ: dict[str, str], features: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve([], environ, features) == 1
+    assert said in capsys.readouterr().err
