@@ -13,6 +13,7 @@ import yaml
 from deploy import dashboards
 from tests.ask import ask
 from tests.conftest import LiveServer
+from tests.doors.trail import audited_server
 from tests.tidy.tree import ROOT
 from tests.waiting import until
 
@@ -40,7 +41,14 @@ def queries(page: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def series(lone_leader: LiveServer) -> dict[str, set[str]]:
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A node that records what it is asked, which makes series of its own."""
+    with audited_server(tmp_path_factory.mktemp("audited")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def series(lone_leader: LiveServer, audited: LiveServer) -> dict[str, set[str]]:
     """The samples of a leader that has done a little of everything, and the labels of each."""
     server = lone_leader
     ask(server.port, "PUT", "/kv/a", {"value": "1"})
@@ -49,7 +57,7 @@ def series(lone_leader: LiveServer) -> dict[str, set[str]]:
     ask(server.port, "GET", "/lb/service/web")
     ask(server.port, "GET", "/services/query/tags?tags=v1")
     until(lambda: b"konsul_autopilot" in ask(server.port, "GET", "/metrics").body, "autopilot's series")
-    text = ask(server.port, "GET", "/metrics").body.decode()
+    text = "".join(ask(one.port, "GET", "/metrics").body.decode() for one in (server, audited))
     found: dict[str, set[str]] = {}
     for name, labels in FOUND.findall(text):
         found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
