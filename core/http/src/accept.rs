@@ -122,6 +122,7 @@ async fn welcome(stream: TcpStream, client: SocketAddr, open: Open, tls: Tls, ti
 }
 
 async fn shake(stream: TcpStream, shared: &Arc<Shared>, tls: Tls) -> Option<(Stream, Arc<TlsInfo>)> {
+    shared.take_turn();
     let mut first = [0];
     // Who leaves without a word has not failed: so does whoever looks whether the port is open.
     if stream.peek(&mut first).await.ok()? == 0 {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::accept::{Handshakes, admit};
@@ -23,6 +24,7 @@ use crate::tls::Tls;
 /// After a failed accept (no file descriptors left) the others get this long to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const TURNS_PER_FLUSH: usize = 16;
+const ACCEPTS_PER_TURN: usize = 16;
 const STOP_POLL: Duration = Duration::from_millis(5);
 /// Every limit of a listener.
 #[derive(Debug, Clone)]
@@ -262,7 +264,14 @@ async fn run(listener: TcpListener, shared: Arc<Shared>) {
         .await;
     });
     let mut stop = pin!(shared.stop.notified());
+    let mut accepted = 0_usize;
     loop {
+        accepted += 1;
+        if accepted.is_multiple_of(ACCEPTS_PER_TURN) {
+            // Who floods the node with connections must not keep others from being read and answered.
+            shared.events.flush();
+            yield_now().await;
+        }
         tokio::select! {
             biased;
             () = &mut stop => break,

@@ -101,7 +101,7 @@ fn tunnels_are_refused() {
     let tunnel = HttpRequest::builder().method(Method::CONNECT).uri("elsewhere:443").body(()).unwrap();
     let (response, _sending) = talk.send.send_request(tunnel, false).unwrap();
     assert_eq!(talk.answer(response).unwrap().0, StatusCode::NOT_IMPLEMENTED);
-    // RFC 8441 is not announced, so clients of WebSockets use HTTP/1.1; one that insists is reset.
+    // RFC 8441 is not announced, so clients of WebSockets use HTTP/1.1.
     assert!(!talk.send.is_extended_connect_protocol_enabled());
     let response = talk.ask(get("/a"));
     assert_eq!(talk.answer(response).unwrap().1, "GET /a 0");
