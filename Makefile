@@ -12,8 +12,8 @@ RUN := $(UV) run --no-sync
 SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
-.PHONY: help run build test check fix deps bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
-.PHONY: cluster promtool rust-tools
+.PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
+.PHONY: cluster promtool rust-tools deps
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,8 @@ deps: build ## known flaws, licences, sources and bans of everything built in (c
 	@cargo deny --version >/dev/null 2>&1 \
 	  || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	@$(SOON) 300 cargo deny --offline --locked check licenses bans sources
-	@if $(SOON) 300 cargo deny --locked fetch db 2>/dev/null; then $(SOON) 300 cargo deny --locked check advisories; \
+	@if $(SOON) 300 cargo deny --locked fetch db 2>/dev/null; \
+	  then $(SOON) 300 cargo deny --locked check advisories; \
 	  else echo "advisories of crates: the database cannot be reached, so nothing is known of them"; fi
 	@$(SOON) 900 $(RUN) python -m tests.security.known_flaws || [ $$? = 2 ]
 

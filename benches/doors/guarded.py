@@ -64,7 +64,7 @@ def ask(
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         url + path, json.dumps(body).encode(), headers, method=method
     )
-    with urllib.request.urlopen(request, timeout=30, context=context) as reply:  # noqa: S310 - our own address
+    with urllib.request.urlopen(request, timeout=30, context=context) as reply:  # noqa: S310 - loopback
         return json.loads(reply.read() or b"null")
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.ask import ask
 from tests.process import Server
+from tests.security.guarded import Guarded
 from tests.tidy.tree import ROOT
 from tests.waiting import until
 
@@ -101,10 +102,15 @@ def families(port: int) -> list[str]:
     return re.findall(r"^# TYPE (konsul_\w+) ", ask(port, "GET", "/metrics").body.decode(), re.M)
 
 
-def test_every_metric_of_a_running_server_is_in_its_reference(server: Server, lone_leader: Server) -> None:
+def test_every_metric_of_a_running_server_is_in_its_reference(
+    server: Server, lone_leader: Server, tmp_path: Path
+) -> None:
     ask(server.port, "GET", "/kv")
     until(lambda: "konsul_autopilot_failure_tolerance" in families(lone_leader.port), "autopilot's series")
     found = {*families(server.port), *families(lone_leader.port)}
+    with Guarded(tmp_path / "guarded", {"KONSUL_RATE_LIMIT_ENABLED": "true"}) as guarded:
+        guarded.furnish()
+        found |= {*families(guarded.port)}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     assert len(found) > 10
     assert [name for name in sorted(found) if f"`{name}`" not in text] == []
