@@ -40,14 +40,14 @@ async def set_config(
         return changes
     rate = entry.KEEP if requests_per_sec is None else micros_of(requests_per_sec)
     cells = [rate, entry.KEEP if burst is None else burst, 0, added_by(ctx), _now_ms(), None]
-    await _write(ctx, [entry.case([], [entry.put(RateRow, CONFIG, cells)])])
+    await _write(ctx, RateRow, [entry.case([], [entry.put(RateRow, CONFIG, cells)])], CONFIG)
     return changes
 
 
 @command("admin.ratelimit.unset", needs="admin:write")
 async def unset_config(ctx: Context) -> None:
     """Forgets the configuration that was changed: every node goes by its own settings again."""
-    await _write(ctx, [entry.case([], [entry.delete(RateRow, CONFIG)])])
+    await _write(ctx, RateRow, [entry.case([], [entry.delete(RateRow, CONFIG)])], CONFIG)
 
 
 @command("admin.ratelimit.adjust", needs="admin:write", resource="id")
@@ -67,7 +67,7 @@ async def set_client(ctx: Context, *, kind: str, id: str, rate: float, burst: in
     key = client_key(kind, id)
     _check_room(ctx, RateRow, key, limiting.settings)
     cells = [micros_of(rate), burst, duration_ms, added_by(ctx), _now_ms(), expires_at_ms]
-    await _write(ctx, [entry.case([], [entry.put(RateRow, key, cells)])])
+    await _write(ctx, RateRow, [entry.case([], [entry.put(RateRow, key, cells)])], key)
 
 
 @command("admin.ratelimit.unadjust", needs="admin:write", resource="id")
@@ -80,7 +80,7 @@ async def unset_client(ctx: Context, *, kind: str, id: str) -> None:
     key = client_key(kind, _client_id(kind, id))
     cases = [entry.case([entry.exists(RateRow, key)], [entry.delete(RateRow, key)])]
     try:
-        await _write(ctx, cases)
+        await _write(ctx, RateRow, cases, key)
     except Conflict:
         raise NotFound("Client has no rate of its own") from None
 
@@ -108,7 +108,7 @@ async def list_add(
         added_at_ms=_now_ms(),
         expires_at_ms=expires_at_ms,
     )
-    await _write(ctx, [entry.case([], [entry.put(ListRow, key, row.cells())])])
+    await _write(ctx, ListRow, [entry.case([], [entry.put(ListRow, key, row.cells())])], key)
     return id, row
 
 
@@ -123,7 +123,7 @@ async def list_remove(ctx: Context, *, name: str, id: str) -> None:
     keys += [list_key(name, kind, id) for kind in KINDS[1:]]
     gone = [entry.delete(ListRow, key) for key in keys]
     try:
-        await _write(ctx, [entry.case([entry.exists(ListRow, key)], gone) for key in keys])
+        await _write(ctx, ListRow, [entry.case([entry.exists(ListRow, key)], gone) for key in keys], *keys)
     except Conflict:
         raise NotFound(f"Identifier not found in {name}") from None
 
@@ -158,12 +158,15 @@ def _limiting(ctx: Context) -> Limiting:
     return found
 
 
-async def _write(ctx: Context, cases: list[entry.Case]) -> None:
-    """Commits; then this node, too, has it in force before the caller is answered."""
+async def _write(ctx: Context, table: type[Row], cases: list[entry.Case], *keys: str) -> None:
+    """Commits a change of rows; then this node, too, has it in force before the caller is answered."""
     await ctx.commit(entry.encode(cases))
     found = limiting_of(ctx.engine)
-    if found is not None:
-        await found.reload(ctx.engine)
+    if found is None:
+        return
+    for key in keys:
+        found.follow(ctx.engine, table, key.encode())
+    found.put_in_force()
 
 
 def _kind(kind: str) -> int:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from konsul.engine import Engine, RateLimits, Row
+from konsul.engine import Engine, RateLimits
+from konsul.engine import Row as Stored
 from konsul.errors import Blocked, NoLeader, RateLimited, Unsupported
 from konsul.features.ratelimit import tables
 from konsul.features.ratelimit.config import RateLimitSettings, micros_of
 from konsul.kernel import route_classes
+from konsul.kernel.schema import Row
 
 if TYPE_CHECKING:
     from konsul.kernel.pipeline import Headers, Identity
@@ -49,7 +50,9 @@ class Limiting:
             with_headers=settings.headers_enabled,
         )
         self._take = self.native.take
-        self._reloading = asyncio.Lock()
+        self._rows: dict[type[Row], dict[bytes, Stored]] = {tables.RateRow: {}, tables.ListRow: {}}
+        """The tables as they were read, by key; at most as many as may be there."""
+        self._changed: set[type[Row]] = set()
         ids = {name: number for number, name in enumerate(route_classes.ALL)}
         # By class: its number, what one costs, how many cost one token more, what was spent before.
         self._prices = {name: (ids[name], settings.cost_of(name), _FREE, 0) for name in ids}
@@ -78,32 +81,56 @@ class Limiting:
             return found[1]
         raise self._refusal(found, scope, identity, client_addr)
 
-    async def reload(self, engine: Engine) -> None:
-        """Reads the tables and puts what they say in force, in buckets that are there as well."""
-        async with self._reloading:
-            rate: tuple[int | None, int | None] = (None, None)
-            customs: list[tuple[int, str, tuple[int, int], int]] = []
-            lists: dict[str, list[tuple[int, str, int | None]]] = {tables.WHITELIST: [], tables.BLACKLIST: []}
-            for page in rows_of(engine, tables.RateRow):
-                for key, row in page:
-                    first, kind, id = tables.parts_of(key)
-                    if first == tables.CONFIG:
-                        rate = (row.cells[_RATE], row.cells[_BURST])
-                    elif kind in KINDS:
-                        own = (row.cells[_RATE], row.cells[_BURST])
-                        customs.append((KINDS.index(kind), id, own, row.cells[_RATE_EXPIRES]))
-                await asyncio.sleep(0)
-            for page in rows_of(engine, tables.ListRow):
-                for key, row in page:
-                    first, kind, id = tables.parts_of(key)
-                    if kind in KINDS and first in lists:
-                        lists[first].append((KINDS.index(kind), id, row.cells[_LIST_EXPIRES]))
-                await asyncio.sleep(0)
-            self.rate_micros = rate[0] or micros_of(self.settings.requests_per_sec)
-            self.burst = rate[1] or self.settings.burst
-            self.native.set_rate((self.rate_micros, self.burst))
-            self.native.set_customs(customs)
-            self.native.set_lists(lists[tables.WHITELIST], lists[tables.BLACKLIST])
+    def reload(self, engine: Engine) -> None:
+        """Reads the tables whole and puts what they say in force; none before they have reached this node."""
+        for table, kept in self._rows.items():
+            kept.clear()
+            kept.update(row for page in rows_of(engine, table) for row in page)
+            self._changed.add(table)
+        self.put_in_force()
+
+    def follow(self, engine: Engine, table: type[Row], key: bytes) -> None:
+        """Reads a row that changed; it is in force after `put_in_force`."""
+        kept, row = self._rows[table], engine.get(table.table_id, key)
+        known = kept.get(key)
+        if row is None and kept.pop(key, None) is None:
+            return
+        if row is not None:
+            if known is not None and known.modify_index == row.modify_index:
+                return
+            kept[key] = row
+        self._changed.add(table)
+
+    def put_in_force(self) -> None:
+        """Hands what changed to the native limits, where it holds at once, for buckets that are there too."""
+        if tables.RateRow in self._changed:
+            self._put_rates()
+        if tables.ListRow in self._changed:
+            self._put_lists()
+        self._changed.clear()
+
+    def _put_rates(self) -> None:
+        rate: tuple[int | None, int | None] = (None, None)
+        customs: list[tuple[int, str, tuple[int, int], int]] = []
+        for key, row in self._rows[tables.RateRow].items():
+            first, kind, id = tables.parts_of(key)
+            if first == tables.CONFIG:
+                rate = (row.cells[_RATE], row.cells[_BURST])
+            elif kind in KINDS:
+                own = (row.cells[_RATE], row.cells[_BURST])
+                customs.append((KINDS.index(kind), id, own, row.cells[_RATE_EXPIRES]))
+        self.rate_micros = rate[0] or micros_of(self.settings.requests_per_sec)
+        self.burst = rate[1] or self.settings.burst
+        self.native.set_rate((self.rate_micros, self.burst))
+        self.native.set_customs(customs)
+
+    def _put_lists(self) -> None:
+        lists: dict[str, list[tuple[int, str, int | None]]] = {tables.WHITELIST: [], tables.BLACKLIST: []}
+        for key, row in self._rows[tables.ListRow].items():
+            first, kind, id = tables.parts_of(key)
+            if kind in KINDS and first in lists:
+                lists[first].append((KINDS.index(kind), id, row.cells[_LIST_EXPIRES]))
+        self.native.set_lists(lists[tables.WHITELIST], lists[tables.BLACKLIST])
 
     def _refusal(
         self, found: tuple[int, Headers, int, int], scope: int, identity: Identity, client_addr: str
@@ -124,7 +151,7 @@ class Limiting:
         )
 
 
-def rows_of(engine: Engine, row: type[tables.RateRow | tables.ListRow]) -> Iterator[list[tuple[bytes, Row]]]:
+def rows_of(engine: Engine, row: type[Row]) -> Iterator[list[tuple[bytes, Stored]]]:
     """Every row of a table, in pages; none before the cluster's tables have reached this node."""
     after: bytes | None = None
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from konsul.errors import KonsulError, Stopping
@@ -11,6 +12,7 @@ from konsul.features.ratelimit.tables import LIST_FORM, RATE_FORM, ListRow, Rate
 from konsul.kernel import pipeline
 from konsul.kernel.context import Context
 from konsul.kernel.logging import logger
+from konsul.kernel.schema import Row
 from konsul.kernel.watching import INSIDE, Spec, Watch
 
 if TYPE_CHECKING:
@@ -21,32 +23,42 @@ IDLE_MS: Final = 300_000
 _AGAIN_S: Final = 0.25
 _SWEPT_AT_ONCE: Final = 5_000
 """Buckets of each table looked at before others get their turn: under a millisecond."""
-_SPECS: Final = (
-    Spec(RATE_FORM, RateRow.table_id, "**", "admin:read", coalesce=True),
-    Spec(LIST_FORM, ListRow.table_id, "**", "admin:read", coalesce=True),
-)
+_SPECS: Final[Mapping[type[Row], Spec]] = {
+    RateRow: Spec(RATE_FORM, RateRow.table_id, "**", "admin:read", coalesce=True),
+    ListRow: Spec(LIST_FORM, ListRow.table_id, "**", "admin:read", coalesce=True),
+}
 
 
-class _Changed:
-    """The sink of both watches: what changed does not matter, the tables are read whole."""
+class _Changes:
+    """The sink of one table's watch: the keys that changed, None once that is not all."""
 
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
+    def __init__(self, table: type[Row], woken: asyncio.Event) -> None:
+        self.table = table
         self.is_over = False
+        self._woken = woken
+        self._keys: set[bytes] | None = None
+
+    def take(self) -> set[bytes] | None:
+        """What changed since the last time."""
+        keys, self._keys = self._keys, set()
+        return keys
 
     def event(self, index: int, key: bytes, payload: bytes) -> bool:  # noqa: ARG002 - the protocol's
-        self.changed.set()
+        if self._keys is not None:
+            self._keys.add(key)
+        self._woken.set()
         return True
 
     def behind(self, index: int) -> None:  # noqa: ARG002 - the protocol's
-        self.changed.set()
+        self._keys = None
+        self._woken.set()
 
-    def compacted(self, index: int) -> None:  # noqa: ARG002 - the protocol's
-        self.changed.set()
+    def compacted(self, index: int) -> None:
+        self.behind(index)
 
     def ended(self, error: KonsulError) -> None:  # noqa: ARG002 - the protocol's
         self.is_over = True
-        self.changed.set()
+        self._woken.set()
 
 
 class Following:
@@ -64,7 +76,7 @@ class Following:
         """What is stored is in force before the first request."""
         if self._limiting is None:
             return
-        await self._limiting.reload(self._kernel.engine)
+        self._limiting.reload(self._kernel.engine)
         settings = self._limiting.settings
         logger().info(
             "rate limits",
@@ -105,20 +117,28 @@ class Following:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _watch(self) -> None:
-        """Reads the tables whenever they change, until a watch ends."""
+        """Reads what changes until a watch ends; what changed before they were open is read once they are."""
         kernel, limiting = self._kernel, self._limiting
         assert limiting is not None  # noqa: S101 - narrows for mypy
-        sink = _Changed()
-        # What changed before the watches were open is read once they are.
-        sink.changed.set()
+        woken = asyncio.Event()
+        woken.set()
         watches: list[Watch] = []
+        sinks: list[_Changes] = []
         try:
-            for spec in _SPECS:
-                watches.append(kernel.watching.open(self._context(), spec, sink, transport=INSIDE))
-            while not sink.is_over:
-                await sink.changed.wait()
-                sink.changed.clear()
-                await limiting.reload(kernel.engine)
+            for table, spec in _SPECS.items():
+                sinks.append(_Changes(table, woken))
+                watches.append(kernel.watching.open(self._context(), spec, sinks[-1], transport=INSIDE))
+            while not any(sink.is_over for sink in sinks):
+                await woken.wait()
+                woken.clear()
+                changes = [(sink.table, sink.take()) for sink in sinks]
+                if any(keys is None for _, keys in changes):
+                    limiting.reload(kernel.engine)
+                    continue
+                for table, keys in changes:
+                    for key in keys or ():
+                        limiting.follow(kernel.engine, table, key)
+                limiting.put_in_force()
         finally:
             for watch in watches:
                 watch.close()
