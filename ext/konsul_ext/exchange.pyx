@@ -115,7 +115,28 @@ cdef class Exchange:
 
     cdef int body_done(self) except -1:
         self.site.reading.pop(self, None)
+        if self.reading_since_ns and self.site.identify is not None and not self._is_still():
+            return 0
         return self.step(self)
+
+    cdef bint _is_still(self) except -1:
+        """Who asks, as of now: a body may be kept back until what let its head in holds no longer. False if it
+        has been answered."""
+        tls = self.scope.get("tls")
+        certificate = None if tls is None else tls.get("client_cert")
+        # Of two credentials either will do: they were of one caller.
+        api_key = self.api_key if self.authorization is None else None
+        if self.is_doubled or (self.authorization is None and api_key is None and certificate is None):
+            return True
+        try:
+            self.identity = self.site.identify(self.authorization, api_key, certificate)
+        except Exception as error:
+            self.identity = self.site.anonymous
+            if not self.is_public:
+                self.reason = getattr(error, "reason", "") or str(error)
+                self.refuse_with(error)
+                return False
+        return True
 
     def expire(self):
         """The body took too long."""

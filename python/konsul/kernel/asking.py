@@ -68,12 +68,15 @@ class Asking:
     async def settle(self) -> None:
         """Waits until the operation's reads are as fresh as it wants: once, however many fields read."""
         if self._settled is None:
-            self._settled = asyncio.ensure_future(settle(self.context, self.reading))
+            self._settled = asyncio.ensure_future(self._settle())
         if self._settled.done():
             self._settled.result()
         else:
             # One field that is given up must not take the wait away from the others.
             await asyncio.shield(self._settled)
+
+    async def _settle(self) -> None:
+        self.context = await settle(self.context, self.reading)
 
     async def load(
         self, many: Callable[[Asking, Sequence[K]], Awaitable[Sequence[T | BaseException]]], key: K

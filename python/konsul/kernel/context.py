@@ -40,6 +40,12 @@ class Context:
         """Authorises, calls, counts and audits the verb. Raises what it or a slot of the pipeline raises."""
         return await self.pipeline.run(self, verb, *args, **kwargs)
 
+    def renewed(self) -> Context:
+        """This, after a wait: the caller as of now. Raises Unauthenticated if that is nobody any more."""
+        renew = self.pipeline.renew
+        now = self.identity if renew is None else renew(self.identity)
+        return self if now is self.identity else replace(self, identity=now)
+
     def visible(self, needs: str) -> Sight | None:
         """What of a list the caller may see for `needs`; None: all of it."""
         visible = self.pipeline.visible

@@ -51,21 +51,23 @@ class Poll:
     index: int | None
     wait_ms: int
 
-    async def wait(self, ctx: Context, spec_of: Callable[[str], Spec], text: str) -> None:
-        """Returns when the read of what `spec_of(text)` watches should be made, as fresh as it was asked for.
+    async def wait(self, ctx: Context, spec_of: Callable[[str], Spec], text: str) -> Context:
+        """Returns when the read of what `spec_of(text)` watches should be made, as fresh as it was asked for,
+        and by whom: roles and policies may be others by then.
 
         Raises:
             Invalid: nothing can have that name. Unsupported: change streams are off.
             TooMany: this client waits for too much already. Forbidden: it may not see this.
+            Unauthenticated: its credentials have ended.
             Stopping. ClientDisconnect: nobody waits any more.
         """
         if self.index is None:
-            return
+            return ctx
         if not ctx.config.of(WatchSettings).enabled:
             raise Unsupported(OFF)
         spec = spec_of(text)
         if self.index == 0:
-            return
+            return ctx
         kernel: Kernel = self.request.app.state.kernel
         changed = asyncio.ensure_future(kernel.watching.changed(ctx, spec, self.index, self.wait_ms))
         gone = asyncio.ensure_future(_gone(self.request))
@@ -77,7 +79,7 @@ class Poll:
         finally:
             changed.cancel()
             gone.cancel()
-        await settle_again(ctx)
+        return await settle_again(ctx)
 
 
 def poll(request: Request, index: Index = None, wait: Wait = None) -> Poll:

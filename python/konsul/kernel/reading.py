@@ -81,11 +81,12 @@ def reading_of(
     return Reading(wanted, most_ms if wanted == "stale" else None, u64(min_index, BAD_MIN_INDEX) or 0)
 
 
-async def settle(ctx: Context, reading: Reading) -> None:
-    """Waits until the read may be served.
+async def settle(ctx: Context, reading: Reading) -> Context:
+    """Waits until the read may be served; returns what to go on with: the caller may be another by then.
 
     Raises:
         ReadFailed: it cannot be as fresh as wanted. Busy: the tables here do not reach `min_index` in time.
+        Unauthenticated: the caller's credentials ended meanwhile.
     """
     engine = ctx.engine
     wanted = reading.wanted
@@ -103,11 +104,12 @@ async def settle(ctx: Context, reading: Reading) -> None:
             raise ReadFailed(wanted, str(error)) from None
         except Timeout:
             raise ReadFailed(wanted, TOO_LATE) from None
-        index = engine.contact()[2]
+        index, ctx = engine.contact()[2], ctx.renewed()
     if index < reading.min_index:
         await _reach(ctx, reading.min_index)
-        index = engine.contact()[2]
+        index, ctx = engine.contact()[2], ctx.renewed()
     ctx.noted["index"] = index
+    return ctx
 
 
 async def _reach(ctx: Context, index: int) -> None:
@@ -130,13 +132,13 @@ async def settled(
     min_index = request.headers.get("x-konsul-min-index")
     reading = reading_of(consistency, consistent, stale, max_stale, min_index)
     ctx.noted["reading"] = reading
-    await settle(ctx, reading)
-    return ctx
+    return await settle(ctx, reading)
 
 
-async def settle_again(ctx: Context) -> None:
-    """As `settle`, as the request said: after a wait, what was fresh when it began is not any more."""
-    await settle(ctx, ctx.noted["reading"])
+async def settle_again(ctx: Context) -> Context:
+    """As `settle`, as the request said, after a wait: what was fresh when it began is not any more, and the
+    caller need not be who it was."""
+    return await settle(ctx.renewed(), ctx.noted["reading"])
 
 
 ReadCtx = Annotated[Context, Depends(settled)]

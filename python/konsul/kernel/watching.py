@@ -86,6 +86,10 @@ class Watch:
         if seen is not None:
             self._held.append(seen)
 
+    def still(self) -> bool:
+        """Whether who opened it may be told something that is no change; ends it if not."""
+        return self._watching.may_see(self, self.spec.pattern.encode())
+
     @property
     def held(self) -> bool:
         """True while it is paused."""
@@ -251,7 +255,7 @@ class Watching:
         _, kind, index, key, payload = seen
         try:
             if kind == _EVENT:
-                if not self._may_see(watch, key):
+                if not self.may_see(watch, key):
                     return watch.id in self._open
                 self._delivered(payload, 1)
                 if not watch.sink.event(index, key, payload):
@@ -267,7 +271,8 @@ class Watching:
             self._broken(watch)
         return watch.id in self._open
 
-    def _may_see(self, watch: Watch, key: bytes) -> bool:
+    def may_see(self, watch: Watch, key: bytes) -> bool:
+        """Whether the watch may tell of `key` now; ends one that may tell of nothing any more."""
         authorise, spec = self._pipeline.authorise, watch.spec
         if authorise is None:
             return True

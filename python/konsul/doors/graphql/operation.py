@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from konsul.doors.graphql.refusals import bad_request
@@ -70,9 +70,9 @@ class Operation(Asking):
             return
         if self._first is None:
             self._first = self.context
-        # An Idempotency-Key names one write: each further field is a part of the request.
+        # An Idempotency-Key names one write: each further field is a part of the request, by who asks by now.
         if self._written:
-            self.context = self._first.part(self._written)
+            self.context = replace(self._first.part(self._written), identity=self.context.identity)
         self._written += 1
 
 

@@ -174,6 +174,22 @@ class Admission:
         if self.requires_auth and identity.kind == "anonymous" and not about["public"] and not asks:
             raise Unauthenticated(MISSING)
 
+    def admit_again(self, scope: Scope) -> None:
+        """After a body that was waited for: it may be kept back until what let its head in holds no longer.
+
+        Raises:
+            Unauthenticated, and whatever else the identify slot raises.
+        """
+        about = scope["konsul"]
+        before, about["identity"] = about["identity"], ANONYMOUS
+        if before.kind == ANONYMOUS.kind:
+            return
+        try:
+            about["identity"] = self._identify(scope)
+        except Exception:
+            if not about["public"]:
+                raise
+
     def _identify(self, scope: Scope) -> Identity:
         """Raises what the identify slot does."""
         identify = self.pipeline.identify

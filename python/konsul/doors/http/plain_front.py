@@ -181,12 +181,18 @@ class PlainFront:
         if audit is not None and needs_room and not audit.admits():
             raise _Answer(503, JSON, standard_body(503, NO_ROOM, about["request_id"], sent), _RETRY)
         about["audited"] = audit is not None
+        self._let_in(scope, admission.admit)
+
+    def _let_in(self, scope: Scope, admit: Callable[[Scope], None]) -> None:
+        """Raises _Answer for what `admit` raises."""
+        about = scope["konsul"]
         try:
-            admission.admit(scope)
+            admit(scope)
         except Exception as error:
             told = getattr(error, "headers", None)
             about["rate"] = told or about.get("rate", [])
             about["reason"] = getattr(error, "reason", "") or str(error)
+            sent = scope["raw_path"].partition(b"?")[0].decode("latin-1")
             status, headers, body = refusal(error, about["request_id"], sent)
             (_, content_type), *others = headers
             raise _Answer(status, content_type, body, others) from None
@@ -244,6 +250,8 @@ class PlainFront:
             raise standard(408, "the request body did not arrive in time", _CLOSE) from None
         except _Broken:
             raise standard(400, "the request body is not whole", _CLOSE) from None
+        if body and self._admission is not None:
+            self._let_in(scope, self._admission.admit_again)
         return _replay(body, receive)
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:

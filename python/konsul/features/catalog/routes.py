@@ -89,7 +89,7 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 @router.get("/services", needs="service:list")
 async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
     """Lists every instance of every service, by name and id."""
-    await poll.wait(ctx, watches.of_names, "*")
+    ctx = await poll.wait(ctx, watches.of_names, "*")
     text = await ctx.run(list_services)
     return json_response(text)
 
@@ -135,7 +135,7 @@ async def get_route(
     metadata: Metadata = None,
 ) -> Response:
     """Reads a service: its instance of the same name, else the first by id."""
-    await poll.wait(ctx, watches.of_service, name)
+    ctx = await poll.wait(ctx, watches.of_service, name)
     if metadata == "true":
         return json_response(_with_expiry(await ctx.run(get_metadata, name=name)))
     text = await ctx.run(get, name=name)
@@ -150,7 +150,7 @@ async def instances_route(
     metadata: Metadata = None,
 ) -> Response:
     """Lists every instance of one service, by id."""
-    await poll.wait(ctx, watches.of_service, name)
+    ctx = await poll.wait(ctx, watches.of_service, name)
     if metadata == "true":
         known = await ctx.run(instances_metadata, name=name)
         return json_response(b"[%b]" % b",".join(map(_with_expiry, known)))

@@ -77,7 +77,7 @@ async def list_route(
 ) -> Response:
     """Lists keys, or with `recurse` keys with their values, in byte order of the keys."""
     del keys
-    await poll.wait(ctx, watches.below, prefix)
+    ctx = await poll.wait(ctx, watches.below, prefix)
     return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
 
 
@@ -98,9 +98,9 @@ async def get_route(
     """Reads one key; with `recurse`, `keys` or `separator` lists the keys that start with it."""
     if is_on(recurse) or is_on(keys) or separator:
         prefix = _as_prefix(request, key)
-        await poll.wait(ctx, watches.below, prefix)
+        ctx = await poll.wait(ctx, watches.below, prefix)
         return await _listing(ctx, prefix, is_on(recurse), separator, after, limit)
-    await poll.wait(ctx, watches.one, key)
+    ctx = await poll.wait(ctx, watches.one, key)
     if is_on(raw):
         row = await ctx.run(get, key=key)
         headers = {"X-Content-Type-Options": "nosniff"}

@@ -83,6 +83,9 @@ class HealthTeller(Teller):
 
     def now(self) -> None:
         """Tells it; to a client that does not read, once it has read."""
+        # No change was decided upon: whether the client may still be told is asked here.
+        if self._watch is not None and not self._watch.still():
+            return
         self._is_owed = not self._has_room
         if self._has_room:
             self._texts.append(self._framing.change(0, document(self._kernel), is_last=True))
