@@ -8,14 +8,17 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.ask import ask
+from tests.conftest import LiveServer
 from tests.process import Server
 from tests.security.guarded import Guarded
 from tests.tidy.tree import ROOT
@@ -99,7 +102,22 @@ def test_the_tour_says_what_it_promises(tmp_path: Path) -> None:
 
 def families(port: int) -> list[str]:
     """The series of our own that a server has."""
-    return re.findall(r"^# TYPE (konsul_\w+) ", ask(port, "GET", "/metrics").body.decode(), re.M)
+    return families_of(ask(port, "GET", "/metrics").body.decode())
+
+
+def families_of(page: str) -> list[str]:
+    return re.findall(r"^# TYPE (konsul_\w+) ", page, re.M)
+
+
+def families_over_tls(folder: Path) -> list[str]:
+    """Those of a server with a certificate of its own."""
+    server = LiveServer(folder, {"KONSUL_TLS_ENABLED": "true", "KONSUL_TLS_AUTO_CERT": "true"})
+    # Nobody can know the certificate before it is there.
+    server.context = ssl._create_unverified_context()  # noqa: S323 - see above
+    with server:
+        return families_of(
+            httpx.get(f"{server.base_url}/metrics", verify=server.context, trust_env=False).text
+        )
 
 
 def test_every_metric_of_a_running_server_is_in_its_reference(
@@ -110,7 +128,7 @@ def test_every_metric_of_a_running_server_is_in_its_reference(
     found = {*families(server.port), *families(lone_leader.port)}
     with Guarded(tmp_path / "guarded", {"KONSUL_RATE_LIMIT_ENABLED": "true"}) as guarded:
         guarded.furnish()
-        found |= {*families(guarded.port)}
+        found |= {*families(guarded.port), *families_over_tls(tmp_path / "tls")}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     assert len(found) > 10
     assert [name for name in sorted(found) if f"`{name}`" not in text] == []
