@@ -312,7 +312,8 @@ class HttpTls:
         ciphers: list[str],
     ) -> HttpTls:
         """Files in PEM form. `client_auth`: off, optional or required (then with `client_ca`). `only_13`: TLS
-        1.2 is refused. `ciphers`: IANA names, best first; none: all that are safe. ValueError: what is wrong."""
+        1.2 is refused. `ciphers`: IANA names, best first; none: all that are safe. ValueError: what is
+        wrong."""
     @staticmethod
     def cipher_names() -> list[str]:
         """The cipher suites there are."""

@@ -89,9 +89,18 @@ fn roots(path: &Path) -> RootCertStore {
 
 /// Connects with these certificates, or with none, and says what came back.
 fn knock(node: &Node, ca: &Path, shown: Option<&TlsFiles>) -> std::io::Result<usize> {
+    knock_with(&rustls::version::TLS13, node, ca, shown)
+}
+
+fn knock_with(
+    version: &'static rustls::SupportedProtocolVersion,
+    node: &Node,
+    ca: &Path,
+    shown: Option<&TlsFiles>,
+) -> std::io::Result<usize> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots(ca));
     let config = match shown {
@@ -133,6 +142,18 @@ fn impostor(shown: &TlsFiles) -> String {
         }
     });
     address
+}
+
+/// The HTTP listener of the same process speaks it to clients.
+#[test]
+fn tls_1_2_is_refused() {
+    let authority = Authority::new();
+    let (node, good) = (secure(1, authority.good("n1")), authority.good("n2"));
+    let refused = knock_with(&rustls::version::TLS12, &node, &good.ca, Some(&good)).unwrap_err();
+    assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
+    // With TLS 1.3 the same client gets as far as its greeting, which is none.
+    let heard = knock(&node, &good.ca, Some(&good));
+    assert!(!heard.is_err_and(|error| error.to_string().contains("Alert")));
 }
 
 #[test]
