@@ -14,6 +14,28 @@ use http_body::{Body, Frame, SizeHint};
 use crate::exchange::Exchange;
 use crate::line_body::LineBody;
 
+/// Names of our own that many answers carry. A name that is not one of HTTP's own is otherwise checked and
+/// copied each time.
+static OFTEN: [HeaderName; 9] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-konsul-index"),
+    HeaderName::from_static("x-konsul-known-leader"),
+    HeaderName::from_static("x-konsul-last-contact"),
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("ratelimit"),
+];
+
+fn named(name: &[u8]) -> Result<HeaderName, String> {
+    if let Some(known) = OFTEN.iter().find(|known| known.as_str().as_bytes() == name) {
+        return Ok(known.clone());
+    }
+    HeaderName::from_bytes(name)
+        .map_err(|_| format!("a header name that is none: {:?}", String::from_utf8_lossy(name)))
+}
+
 /// Status and headers, checked.
 #[derive(Debug)]
 pub struct Head {
@@ -37,8 +59,7 @@ impl Head {
     /// # Errors
     /// What HTTP does not allow, as a sentence.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
-        let named = HeaderName::from_bytes(name)
-            .map_err(|_| format!("a header name that is none: {:?}", String::from_utf8_lossy(name)))?;
+        let named = named(name)?;
         let value = HeaderValue::from_bytes(value)
             .map_err(|_| format!("a value of the header {named} that HTTP does not allow"))?;
         self.headers.append(named, value);
