@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("ip", "apikey", "user")
 """Names of the kinds of clients, in the native order."""
+_SCOPES: Final = {"api_key": 1, "user": 2}
+"""Of identities with a name, by their kind: the place of that kind of client."""
 _NOBODY: Final = 3
 _ALLOWED: Final = 2
 _REFUSED: Final = 3
@@ -61,8 +63,10 @@ class Limiting:
             (route_classes.COMPLEXITY, route_classes.GRAPHQL, settings.complexity_per_token),
         ):
             self._prices[name] = (ids[of], 0, per_token or _FREE, settings.cost_of(of))
-        self._by_id = {"api_key": 1, "user": 2} if settings.by_apikey else {}
+        self._by_id = _SCOPES if settings.by_apikey else {}
         self._by_address = 0 if settings.by_ip else _NOBODY
+        self._listed: set[tuple[str, str]] = set()
+        """Kind and id of who is on a list by name: asked about as such, whoever has buckets."""
 
     def __call__(self, identity: Identity, client_addr: str, route_class: str, cost: int) -> Headers:
         """Spends what the request costs; see `Limit`.
@@ -74,6 +78,8 @@ class Limiting:
         if kind == "inside":
             return []
         scope = self._by_id.get(kind, self._by_address)
+        if self._listed and (kind, identity.id) in self._listed:
+            scope = _SCOPES[kind]
         class_id, price, per_token, spent = self._prices[route_class]
         tokens = price * cost if price else cost // per_token
         found = self._take(scope, identity.id, client_addr, class_id, tokens, None, spent)
@@ -131,6 +137,9 @@ class Limiting:
             if kind in KINDS and first in lists:
                 lists[first].append((KINDS.index(kind), id, row.cells[_LIST_EXPIRES]))
         self.native.set_lists(lists[tables.WHITELIST], lists[tables.BLACKLIST])
+        kinds = {number: kind for kind, number in _SCOPES.items()}
+        entries = (*lists[tables.WHITELIST], *lists[tables.BLACKLIST])
+        self._listed = {(kinds[number], id) for number, id, _ in entries if number in kinds}
 
     def _refusal(
         self, found: tuple[int, Headers, int, int], scope: int, identity: Identity, client_addr: str
