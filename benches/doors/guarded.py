@@ -1,7 +1,8 @@
 """What the guards cost: the open pipeline against the whole one, alternating, by server CPU per request.
 
 Whole: identity by JWT or API key, 1,000 rules of which the last one decides, a rate limit too high to be
-reached, every request audited to a file. `make bench` runs it after the open cases.
+reached, every request audited to a file, and then also to the store that is searched. `make bench` runs it
+after the open cases.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ SECONDS: Final = int(os.environ.get("KONSUL_BENCH_SECONDS", "4"))
 ROUNDS: Final = int(os.environ.get("KONSUL_BENCH_ROUNDS", "5"))
 RULES: Final = 1_000
 CASES: Final = {"GET one key": "get.lua", "PUT one key": "put.lua"}
+STORES: Final = {"": "false", ", searchable": "true"}
+"""What is said of a caller -> whether events go to the node's own store too, as they do unless it is off."""
 PASSWORD: Final = secrets.token_hex(16)
 
 
@@ -179,18 +182,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=reports, prefix=".guarded-") as name, ExitStack() as stack:
         folder = Path(name)
         (folder / "open").mkdir()
-        (folder / "whole").mkdir()
-        served, open_url = release.konsul(interpreter, folder / "open")
-        whole, url = release.konsul(interpreter, folder / "whole", dict(settings(folder / "whole", admin)))
+        served, url = release.konsul(interpreter, folder / "open")
         stack.enter_context(served)
-        stack.enter_context(whole)
-        until_admin(url, admin)
-        fill(open_url)
-        fill(url, admin)
-        doors = [Door("open", served, open_url)]
-        doors += [Door(who, whole, url, header) for who, header in callers(url, admin).items()]
+        fill(url)
+        doors = [Door("open", served, url)]
+        for number, (suffix, store) in enumerate(STORES.items()):
+            own = folder / f"whole-{number}"
+            own.mkdir()
+            guards = dict(settings(own, admin)) | {"KONSUL_AUDIT_STORE_ENABLED": store}
+            served, url = release.konsul(interpreter, own, guards)
+            stack.enter_context(served)
+            until_admin(url, admin)
+            fill(url, admin)
+            doors += [Door(who + suffix, served, url, header) for who, header in callers(url, admin).items()]
         costs = measure(doors)
-        audited_mb = sum(path.stat().st_size for path in (folder / "whole").glob("audit*")) / (1 << 20)
+        audited_mb = sum(path.stat().st_size for path in folder.glob("whole-*/audit*")) / (1 << 20)
     how = f"{ROUNDS} rounds of {SECONDS} s each, alternating, {wrk.CONNECTIONS} keep-alive connections"
     where = f"{os.cpu_count()} cores shared with wrk; {audited_mb:.0f} MB of audit lines kept"
     page = f"# What the guards cost\n\n{how}, {RULES:,} rules, {where}.\n\n{table(costs)}\n"

@@ -24,7 +24,7 @@ def test_the_bench_in_short_has_no_failed_request(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for caller in ("open", "JWT", "API key"):
+    for caller in ("open", "JWT", "API key", "JWT, searchable", "API key, searchable"):
         assert f"| GET one key | {caller} |" in ended.stdout
         assert f"| PUT one key | {caller} |" in ended.stdout
 
