@@ -23,6 +23,8 @@ KEPT_BACK = 3
 """Bytes of a body that are sent with its head."""
 LONGER_MS = 20_000
 """What somebody waits for, longer than it takes to lose a right."""
+ROWS = 60
+"""Of a listing longer than sockets buffer."""
 WRITES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/auth/apikeys", {"name": "stays", "permissions": ["*"]}),
     ("PUT", f"/kv/{CROWN}", {"value": "taken"}),
@@ -176,6 +178,31 @@ def test_a_read_that_waits_for_an_index_is_answered_as_who_asks_is_by_then(
     answer = answers[0]
     assert answer.status in (401, 403) or path.startswith("/graphql") or answer.json() == []
     assert not leaks(answer)
+
+
+@pytest.mark.parametrize("ends", [logged_out, demoted])
+def test_a_listing_that_is_read_slowly_ends_with_the_right_to_it(
+    guarded: Guarded, ends: Callable[[Guarded, Login], None]
+) -> None:
+    """Its pages are read as the client takes them, which it may draw out for hours."""
+    guarded.login(roles=("admin",))
+    who = guarded.login(roles=("admin",))
+    value = "x" * 400_000
+    for number in range(ROWS):
+        guarded.by_admin("PUT", f"/kv/long/{number:03}", {"value": value})
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.settimeout(WITHIN_S)
+        connection.connect(("127.0.0.1", guarded.port))
+        connection.sendall(head("GET", "/kv?prefix=long/&recurse", *lines(who.headers), "Connection: close"))
+        got = connection.recv(1_024)
+        assert b"200 OK" in got
+        ends(guarded, who)
+        guarded.by_admin("PUT", f"/kv/long/{ROWS}", {"value": "written after the end"})
+        while chunk := connection.recv(1 << 20):
+            got += chunk
+    assert 1 <= got.count(b"long/0") < ROWS
+    assert b"written after the end" not in got
 
 
 def test_a_stream_of_health_ends_with_the_right_to_it(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ async def list_keys(
     index = _index(ctx)
     start = None if after is None else check_prefix(after)
     if limit is None:
-        return await _everything(index, fetch, start, Steps(LIMIT_MAX, LIMIT_MAX))
+        return await _everything(ctx, index, fetch, start, Steps(LIMIT_MAX, LIMIT_MAX))
     text, start = await _gather(fetch, start, Steps(LIMIT_MAX, LIMIT_MAX), _checked(limit), None)
     return Listing(index, b"[%b]" % text, await known_next(fetch, start, sight), None)
 
@@ -138,7 +138,7 @@ async def list_rows(
     start = None if after is None else check_prefix(after)
     steps = Steps.of_rows(ctx.config.of(KvSettings).max_value_bytes)
     if limit is None:
-        return await _everything(index, fetch, start, steps)
+        return await _everything(ctx, index, fetch, start, steps)
     text, start = await _gather(fetch, start, steps, _checked(limit), PAGE_MAX_BYTES)
     return Listing(index, b"[%b]" % text, await known_next(fetch, start, sight), None)
 
@@ -201,18 +201,24 @@ async def _gather(
             await asyncio.sleep(0)
 
 
-async def _everything(index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> Listing:
+async def _everything(ctx: Context, index: int, fetch: Fetch, after: bytes | None, steps: Steps) -> Listing:
     text, after = await _gather(fetch, after, steps, None, _FETCH_AIM_BYTES)
     if after is None:
         return Listing(index, b"[%b]" % text, None, None)
-    return Listing(index, b"[" + text, None, _following(fetch, after, steps))
+    return Listing(index, b"[" + text, None, _following(ctx, fetch, after, steps))
 
 
-async def _following(fetch: Fetch, after: bytes | None, steps: Steps) -> AsyncIterator[bytes]:
-    """The chunks after the first page, up to and with the closing bracket."""
+async def _following(ctx: Context, fetch: Fetch, after: bytes | None, steps: Steps) -> AsyncIterator[bytes]:
+    """The chunks after the first page, up to and with the closing bracket.
+
+    Raises:
+        Unauthenticated, Forbidden: the reader took its time, and is not by now who it was.
+    """
     inside = False
     while after is not None:
         await asyncio.sleep(0)  # a long listing gives the loop back between pages
+        if ctx.renewed() is not ctx:
+            raise Forbidden(needs=READ, reason="roles or policies changed during the listing")
         wanted = steps.next
         page = fetch(after, wanted, inside)
         steps.saw(page)
