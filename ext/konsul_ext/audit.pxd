@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from konsul_ext.buffer cimport Buffer
+from konsul_ext.moment cimport Stamp
 
 
 cdef class AuditLog:
@@ -16,8 +17,7 @@ cdef class AuditLog:
     cdef dict _actions
     cdef dict _actors
     cdef object _wake
-    cdef long _second
-    cdef char _second_text[20]
+    cdef Stamp _stamp
     cdef uint64_t _seed[4]
     cdef readonly uint64_t recorded
     cdef readonly uint64_t dropped
@@ -32,5 +32,3 @@ cdef class AuditLog:
     cdef int _line(self, Buffer* b, const char* event_id, int64_t at_ns, tuple action, tuple actor,
                    bytes client, list resources, Py_ssize_t omitted, int result, bytes reason, bytes method,
                    bytes path, int status, int64_t took_ns, bytes request_id, bytes body_hash) except -1
-    cdef int _put_moment(self, Buffer* b, int64_t at_ns) except -1
-    cdef int _new_id(self, char* into) noexcept

@@ -11,7 +11,6 @@ import hashlib
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from konsul_ext.audit_text cimport (
@@ -27,16 +26,8 @@ from konsul_ext.audit_text cimport (
     put_foreign,
 )
 from konsul_ext.buffer cimport put, put_byte, put_decimal, put_padded, shrink
-
-cdef extern from "time.h" nogil:
-    struct tm:
-        int tm_sec
-        int tm_min
-        int tm_hour
-        int tm_mday
-        int tm_mon
-        int tm_year
-    tm* gmtime_r(const long* seconds, tm* into)
+from konsul_ext.moment cimport put_second
+from konsul_ext.uuid cimport UUID_BYTES, put_uuid, seed_from
 
 cdef enum:
     ACTORS_MAX = 4096
@@ -64,15 +55,14 @@ cdef class AuditLog:
     def __init__(self, dict actions, str node_id, *, str which="all", Py_ssize_t events_max=16384,
                  str drop_policy="drop", wake=None):
         cdef Buffer text
-        cdef bytes entropy = os.urandom(32)
         if events_max < 1:
             raise ValueError("events_max must be at least 1")
-        memcpy(self._seed, PyBytes_AS_STRING(entropy), 32)
+        seed_from(self._seed, os.urandom(32))
         self._which = {"all": ALL, "writes": WRITES, "denied": DENIED}[which]
         self._block = {"drop": False, "block": True}[drop_policy]
         self._events_max = events_max
         self._bytes_max = <size_t>events_max * BYTES_PER_EVENT
-        self._second = -1
+        self._stamp.second = -1
         self._actors = {}
         self._actions = {}
         for verb, (action, kind, writes) in actions.items():
@@ -118,7 +108,7 @@ cdef class AuditLog:
         cdef timespec now
         cdef int64_t at_ns
         cdef size_t start
-        cdef char event_id[36]
+        cdef char event_id[UUID_BYTES]
         if self._which != ALL and result == SUCCESS:
             if self._which == DENIED:
                 return 0
@@ -142,7 +132,7 @@ cdef class AuditLog:
         # From here on C only.
         clock_gettime(CLOCK_REALTIME, &now)
         at_ns = <int64_t>now.tv_sec * 1000000000 + now.tv_nsec - took_ns
-        self._new_id(event_id)
+        put_uuid(self._seed, event_id)
         start = self._lines.size
         try:
             self._line(&self._lines, event_id, at_ns, action, actor, client_bytes, ids, omitted, result, why,
@@ -203,7 +193,7 @@ cdef class AuditLog:
         cdef bytes why = as_bytes(reason or (outcome if outcome and outcome != "success" else ""))
         cdef bytes client_bytes = as_bytes(client), method_bytes = as_bytes(method)
         cdef bytes id_bytes = as_bytes(request_id)
-        if PyBytes_GET_SIZE(event_id) != 36:
+        if PyBytes_GET_SIZE(event_id) != UUID_BYTES:
             raise ValueError("an event id has 36 characters")
         if resources is not None:
             ids, omitted = ids_of(resources)
@@ -245,9 +235,11 @@ cdef class AuditLog:
         cdef int64_t micros = took_ns // 1000 if took_ns > 0 else 0
         cdef Py_ssize_t at, count = len(resources) if resources is not None else 0
         put(b, '{"event_id":"', 13)
-        put(b, event_id, 36)
+        put(b, event_id, UUID_BYTES)
         put(b, '","timestamp":"', 15)
-        self._put_moment(b, at_ns)
+        put_second(b, &self._stamp, at_ns // 1000000000)
+        put_padded(b, at_ns % 1000000000, 9)
+        put_byte(b, c"Z")
         put_bytes(b, <bytes>action[0])
         if result == SUCCESS:
             put(b, "success", 7)
@@ -298,58 +290,6 @@ cdef class AuditLog:
                 put(b, ',"resources_omitted":', 21)
                 put_decimal(b, omitted)
         return put_bytes(b, self._tail)
-
-    cdef int _put_moment(self, Buffer* b, int64_t at_ns) except -1:
-        cdef tm parts
-        cdef long second = at_ns // 1000000000
-        cdef size_t start = b.size
-        if second == self._second:
-            put(b, self._second_text, 20)
-        else:
-            gmtime_r(&second, &parts)
-            put_padded(b, parts.tm_year + 1900, 4)
-            put_byte(b, c"-")
-            put_padded(b, parts.tm_mon + 1, 2)
-            put_byte(b, c"-")
-            put_padded(b, parts.tm_mday, 2)
-            put_byte(b, c"T")
-            put_padded(b, parts.tm_hour, 2)
-            put_byte(b, c":")
-            put_padded(b, parts.tm_min, 2)
-            put_byte(b, c":")
-            put_padded(b, parts.tm_sec, 2)
-            put_byte(b, c".")
-            memcpy(self._second_text, b.data + start, 20)
-            self._second = second
-        put_padded(b, at_ns % 1000000000, 9)
-        return put_byte(b, c"Z")
-
-    cdef int _new_id(self, char* into) noexcept:
-        """A version 4 UUID from xoshiro256**: unique, which is all it must be; see `Site.new_request_id`."""
-        cdef uint64_t halves[2]
-        cdef uint64_t* s = &self._seed[0]
-        cdef uint64_t moved
-        cdef int half, at, nibble = 0
-        cdef const char* digits = "0123456789abcdef"
-        for half in range(2):
-            moved = s[1] * 5
-            halves[half] = ((moved << 7) | (moved >> 57)) * 9
-            moved = s[1] << 17
-            s[2] ^= s[0]
-            s[3] ^= s[1]
-            s[1] ^= s[2]
-            s[0] ^= s[3]
-            s[2] ^= moved
-            s[3] = (s[3] << 45) | (s[3] >> 19)
-        halves[0] = (halves[0] & <uint64_t>0xFFFFFFFFFFFF0FFF) | 0x4000
-        halves[1] = (halves[1] & <uint64_t>0x3FFFFFFFFFFFFFFF) | <uint64_t>0x8000000000000000
-        for at in range(36):
-            if at == 8 or at == 13 or at == 18 or at == 23:
-                into[at] = c"-"
-                continue
-            into[at] = digits[(halves[nibble >> 4] >> (60 - 4 * (nibble & 15))) & 15]
-            nibble += 1
-        return 0
 
 
 cdef inline int _result(int status, str outcome) noexcept:

@@ -1,4 +1,4 @@
-"""Clocks, and the time as the API and the log write it: RFC 3339, UTC, microseconds."""
+"""Clocks, and the time as the API and the logs write it: RFC 3339, UTC."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -27,13 +27,10 @@ cdef inline int64_t monotonic_ns() noexcept:
     return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
-cdef inline int put_time(Buffer* b, Stamp* stamp) except -1:
-    cdef timespec now
+cdef inline int put_second(Buffer* b, Stamp* stamp, long second) except -1:
+    """Up to the point before the second's parts."""
     cdef tm parts
-    cdef long second
     cdef size_t start = b.size
-    clock_gettime(CLOCK_REALTIME, &now)
-    second = now.tv_sec
     if second == stamp.second:
         put(b, stamp.text, 20)
     else:
@@ -52,5 +49,13 @@ cdef inline int put_time(Buffer* b, Stamp* stamp) except -1:
         put_byte(b, c".")
         memcpy(stamp.text, b.data + start, 20)
         stamp.second = second
+    return 0
+
+
+cdef inline int put_time(Buffer* b, Stamp* stamp) except -1:
+    """Now, in microseconds."""
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    put_second(b, stamp, now.tv_sec)
     put_padded(b, now.tv_nsec // 1000, 6)
     return put_byte(b, c"Z")

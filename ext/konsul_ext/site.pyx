@@ -4,9 +4,9 @@ Exchange."""
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memcpy
 
 from konsul_ext.buffer cimport shrink
+from konsul_ext.uuid cimport UUID_BYTES, put_uuid, seed_from
 
 cdef tuple KNOWN = (b"x-konsul-known-leader", b"true")
 cdef tuple UNKNOWN = (b"x-konsul-known-leader", b"false")
@@ -19,8 +19,7 @@ cdef class Site:
     """Filled by `Front`; nothing here decides anything."""
 
     def __cinit__(self):
-        cdef bytes entropy = os.urandom(32)
-        memcpy(self.seed, PyBytes_AS_STRING(entropy), 32)
+        seed_from(self.seed, os.urandom(32))
         self.stamp.second = -1
         self.reading = {}
 
@@ -28,33 +27,8 @@ cdef class Site:
         shrink(&self.scratch, 0)
 
     cdef bytes new_request_id(self):
-        """A version 4 UUID from xoshiro256**: unique among requests, which is all a request id must be (it
-        guards nothing, so it need not be unpredictable). https://prng.di.unimi.it/xoshiro256starstar.c"""
-        cdef uint64_t halves[2]
-        cdef uint64_t* s = &self.seed[0]
-        cdef uint64_t moved, byte
-        cdef int half, at, nibble = 0
-        cdef bytes text = PyBytes_FromStringAndSize(NULL, 36)
-        cdef char* into = PyBytes_AS_STRING(text)
-        cdef const char* digits = "0123456789abcdef"
-        for half in range(2):
-            moved = s[1] * 5
-            halves[half] = ((moved << 7) | (moved >> 57)) * 9
-            moved = s[1] << 17
-            s[2] ^= s[0]
-            s[3] ^= s[1]
-            s[1] ^= s[2]
-            s[0] ^= s[3]
-            s[2] ^= moved
-            s[3] = (s[3] << 45) | (s[3] >> 19)
-        halves[0] = (halves[0] & <uint64_t>0xFFFFFFFFFFFF0FFF) | 0x4000
-        halves[1] = (halves[1] & <uint64_t>0x3FFFFFFFFFFFFFFF) | <uint64_t>0x8000000000000000
-        for at in range(36):
-            if at == 8 or at == 13 or at == 18 or at == 23:
-                into[at] = c"-"
-                continue
-            into[at] = digits[(halves[nibble >> 4] >> (60 - 4 * (nibble & 15))) & 15]
-            nibble += 1
+        cdef bytes text = PyBytes_FromStringAndSize(NULL, UUID_BYTES)
+        put_uuid(self.seed, PyBytes_AS_STRING(text))
         return text
 
     cdef int tell(self, list headers, tuple contact, object index) except -1:
