@@ -81,7 +81,7 @@ class History:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_remembered_is_what_would_be_found_out(tmp_path: Path, seed: int) -> None:
     async def story(stage: Stage) -> None:
-        auth, watches = stage.auth, guarding(stage)._watches
+        auth, watches = stage.auth, guarding(stage)._following.watches
         fresh = Identities(
             stage.engine, auth.tokens, lambda: auth.keys.marks, entries_max=1, key_prefix="konsul"
         )
@@ -108,7 +108,7 @@ def test_threads_that_ask_meanwhile_see_nothing_torn(tmp_path: Path) -> None:
     """Requests are answered on a thread of their own, changes are told on the loop's."""
 
     async def story(stage: Stage) -> None:
-        identities, watches = stage.auth.identities, guarding(stage)._watches
+        identities, watches = stage.auth.identities, guarding(stage)._following.watches
         history = History(stage, 5)
         for name in NAMES:
             await history.key(name)

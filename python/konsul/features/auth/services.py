@@ -11,20 +11,21 @@ from konsul.errors import KonsulError
 from konsul.features.auth import bootstrap, uses
 from konsul.features.auth.node import Auth, auth_of
 from konsul.features.auth.tables import CHANGES
-from konsul.kernel.context import Context
+from konsul.kernel.following import Changes, Following
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.logging import logger
-from konsul.kernel.pipeline import INSIDE as ITSELF
-from konsul.kernel.watching import INSIDE, Spec, Watch
+from konsul.kernel.watching import Spec
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
 
 _KEY_FILES_S: Final = 2.0
 _USES_S: Final = 10.0
-_WATCHES_S: Final = 1.0
 _BOOTSTRAP_S: Final = 5.0
 _CHANGES_WAITING: Final = 10_000
+_SPECS: Final = [
+    Spec(form, row.table_id, "**", "admin:read", buffer=_CHANGES_WAITING) for row, form in CHANGES
+]
 
 
 class Guarding:
@@ -36,12 +37,11 @@ class Guarding:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._is_on = kernel.config.of(GuardSettings).auth_enabled
-        self._watches: list[Watch] = []
+        self._following = Following(kernel, _SPECS, self._forget, self._lose, at_once=True)
         self._tasks: list[asyncio.Task[None]] = []
         self._uses = uses.Uses()
         self._files: list[tuple[str, int, int, int]] = []
         self._unloadable = ""
-        self._is_blind = False
         self._asked: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -50,9 +50,8 @@ class Guarding:
             return
         self._files = self._auth.key_files()
         self._kernel.hangups.append(self._hang_up)
-        self._watch()
+        self._following.start("auth-watches")
         self._tasks = [
-            asyncio.create_task(_every(_WATCHES_S, self._keep_watching), name="auth-watches"),
             asyncio.create_task(_every(_KEY_FILES_S, self.read_keys), name="auth-keys"),
             asyncio.create_task(_every(_USES_S, self._flush), name="auth-uses"),
         ]
@@ -68,14 +67,14 @@ class Guarding:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
-        self._unwatch()
+        await self._following.stop()
         await self._flush()
         self._auth.passwords.close()
 
     def health(self) -> str | None:
         """What is wrong, or None."""
         ended = [task.get_name() for task in self._tasks if task.done()]
-        return f"ended: {', '.join(ended)}" if ended else self._unloadable or None
+        return f"ended: {', '.join(ended)}" if ended else self._following.health() or self._unloadable or None
 
     async def read_keys(self) -> None:
         """Takes the signing keys anew if their files were changed; unusable ones change nothing."""
@@ -107,59 +106,20 @@ class Guarding:
     def _auth(self) -> Auth:
         return auth_of(self._kernel.engine)
 
-    async def _keep_watching(self) -> None:
-        if not self._auth.identities.remembers and self._kernel.phase != "stopping":
-            self._unwatch()
-            self._watch()
-
     async def _flush(self) -> None:
         await self._uses.flush(self._kernel.engine, self._auth.identities.take_used(), time.time())
 
-    def _watch(self) -> None:
-        kernel, identities = self._kernel, self._auth.identities
-        context = Context(kernel.engine, kernel.config, ITSELF, "", "", kernel.pipeline)
-        try:
-            for row, form in CHANGES:
-                spec = Spec(form, row.table_id, "**", "admin:read", buffer=_CHANGES_WAITING)
-                sink = _Forgetting(self._auth, row.table_id)
-                self._watches.append(kernel.watching.open(context, spec, sink, transport=INSIDE))
-        except KonsulError as error:
-            if not self._is_blind:
-                logger().warning("callers are not remembered for now", error=str(error))
-            self._is_blind = True
-            self._unwatch()
-            return
-        self._is_blind = False
-        # What changed before the watches stood was told to nobody.
-        identities.clear()
-        identities.remembers = True
-
-    def _unwatch(self) -> None:
-        identities = self._auth.identities
-        identities.remembers = False
-        identities.clear()
-        for watch in self._watches:
-            watch.close()
-        self._watches = []
-
-
-class _Forgetting:
-    """Told of changed rows: nobody is known by them any more, and who is connected is looked at again."""
-
-    def __init__(self, auth: Auth, table: int) -> None:
-        self._auth, self._table = auth, table
-
-    def event(self, index: int, key: bytes, payload: bytes) -> bool:  # noqa: ARG002 - the protocol's
-        self._auth.forget(self._table, key)
+    def _forget(self, changes: Changes) -> bool:
+        """Nobody is known by changed rows any more, and who is connected is looked at again."""
+        if changes is None:
+            self._auth.forget_all()
+            self._auth.identities.remembers = True
+        else:
+            for table, key in changes:
+                self._auth.forget(table, key)
         return True
 
-    def behind(self, index: int) -> None:  # noqa: ARG002 - the protocol's
-        self._auth.forget_all()
-
-    def compacted(self, index: int) -> None:  # noqa: ARG002 - the protocol's
-        self._auth.forget_all()
-
-    def ended(self, error: KonsulError) -> None:  # noqa: ARG002 - the protocol's
+    def _lose(self) -> None:
         self._auth.identities.remembers = False
         self._auth.identities.clear()
 

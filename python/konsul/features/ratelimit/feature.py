@@ -8,7 +8,7 @@ from konsul.features.ratelimit import commands, queries, routes, tables
 from konsul.features.ratelimit.config import RateLimitSettings
 from konsul.features.ratelimit.limiting import Limiting, set_limiting
 from konsul.features.ratelimit.metrics import METRICS
-from konsul.features.ratelimit.services import Following
+from konsul.features.ratelimit.services import Limits
 from konsul.kernel.feature import Feature
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ feature = Feature(
         queries.entries,
     ),
     router=routes.router,
-    services=(Following,),
+    services=(Limits,),
     config=RateLimitSettings,
     metrics=METRICS,
     install=install,
