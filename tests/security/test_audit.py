@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -103,6 +104,18 @@ def test_refusals_are_written_down_with_who_and_why(guarded: Guarded, attacker: 
     assert results == {(403, "denied"), (401, "denied")}
     kinds = {event["actor"]["type"] for event in events()}  # type: ignore[index]
     assert kinds == {"user", "anonymous"}
+
+
+def test_the_making_of_a_key_names_the_key(guarded: Guarded) -> None:
+    """So that what a thief made can be found by who made it, and the other way round."""
+    key = guarded.key("attacker")
+
+    def made() -> list[dict[str, Any]]:
+        return [one for one in guarded.audited() if one["action"] == "auth.apikey.create"]
+
+    until(lambda: key.id in [one["resource"].get("id") for one in made()], "the key's event")
+    assert all(one["actor"]["id"] == "bootstrap-token-file" for one in made())
+    assert key.text not in guarded.audit_file.read_text("utf-8")
 
 
 def test_no_secret_is_in_the_trail(guarded: Guarded, attacker: Login) -> None:

@@ -190,6 +190,15 @@ def test_bootstrap_is_over_once_it_was(tmp_path: Path) -> None:
         assert server.get("/kv", {"X-API-Key": won[0].json()["token"]}).status == 200
 
 
+def test_asking_for_the_first_token_again_writes_nothing(tmp_path: Path) -> None:
+    """Anybody may ask: it must not be a way to fill the log."""
+    with Fresh(tmp_path / "fresh", {"KONSUL_BOOTSTRAP_TOKEN_FILE": ""}) as server:
+        assert server.ask("POST", "/auth/bootstrap", {}).status == 201
+        before = server.get("/health").json()["raft"]["last_index"]
+        assert [server.ask("POST", "/auth/bootstrap", {}).status for _ in range(20)] == [409] * 20
+        assert server.get("/health").json()["raft"]["last_index"] == before
+
+
 class Fresh(Guarded):
     """A guarded server without an admin."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
-from uuid import uuid4
 
 from konsul.engine import Row
-from konsul.errors import Conflict, Invalid, LimitReached, NotFound
+from konsul.errors import Conflict, Invalid, LimitReached
 from konsul.features.auth.administrators import without_key
+from konsul.features.auth.changes import Kept, Page
 from konsul.features.auth.config import AuthSettings
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest, new_api_key
-from konsul.features.auth.node import auth_of
 from konsul.features.auth.plain import PAGE_MAX
 from konsul.features.auth.tables import ApiKeyRow, ApiKeyUseRow
 from konsul.features.auth.users import check_policies
@@ -28,7 +28,6 @@ EXPIRES_IN_MAX_S: Final = 100 * 365 * 86_400
 UNKNOWN: Final = "API key not found"
 MADE_BEFORE: Final = "this request made a key when it came first, which is not shown again"
 _ID_MAX: Final = 64
-_TRIES: Final = 5
 _LAST_USED: Final = ApiKeyUseRow.column("last_used_at_ms")
 
 
@@ -47,24 +46,27 @@ class ApiKey:
     created_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKeyPage:
-    """Some keys, by id, and the id to continue after; None at the end."""
+_KEYS: Final = Kept(
+    ApiKeyRow,
+    lambda key_id: 0 < len(key_id) <= _ID_MAX,
+    without_key,
+    UNKNOWN,
+    "the API key is being changed by others: try again",
+)
 
-    keys: tuple[ApiKey, ...]
-    after: str | None
 
-
-@command("auth.apikey.create", needs="admin:write")
+@command("auth.apikey.create", needs="admin:write", resource="key_id")
 async def create(
     ctx: Context,
     *,
+    key_id: str,
     name: str,
     permissions: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
     expires_in_s: int | None = None,
 ) -> tuple[str, ApiKey]:
     """Makes a key; answers it, this once, and what is known of it. `permissions` name policies; `*`: all.
+    `key_id`: of `new_id`, so that the audit can name what was made.
 
     Raises:
         Invalid: something does not fit. LimitReached: there are too many. Conflict: the request came before.
@@ -79,7 +81,7 @@ async def create(
         raise LimitReached(
             f"there are {settings.api_keys_max} API keys, KONSUL_AUTH_MAX_API_KEYS: delete some first"
         )
-    key_id, secret = str(uuid4()), new_api_key(settings.apikey_prefix)
+    secret = new_api_key(settings.apikey_prefix)
     cells = [
         name,
         digest(secret),
@@ -93,7 +95,7 @@ async def create(
     ]
     case = entry.case([entry.absent(ApiKeyRow, key_id)], [entry.put(ApiKeyRow, key_id, cells)])
     await ctx.commit(entry.encode([case]))
-    row = _row(ctx, key_id)
+    row = _KEYS.row(ctx, key_id)
     if row is None:
         # The same Idempotency-Key: what was answered then holds, and its secret is known to nobody here.
         raise Conflict(MADE_BEFORE)
@@ -101,12 +103,9 @@ async def create(
 
 
 @query("auth.apikey.list", needs="admin:read")
-async def list_(ctx: Context, *, after: str | None = None, limit: int = PAGE_MAX) -> ApiKeyPage:
+async def list_(ctx: Context, *, after: str | None = None, limit: int = PAGE_MAX) -> Page[ApiKey]:
     """Keys by id, above `after`."""
-    start = None if after is None else after.encode()
-    page = ctx.engine.scan(ApiKeyRow.table_id, after=start, limit=limit)
-    keys = tuple(_key(ctx, key.decode(), row) for key, row in page.rows)
-    return ApiKeyPage(keys, None if page.after is None else page.after.decode())
+    return _KEYS.page(ctx, partial(_key, ctx), after, limit)
 
 
 @query("auth.apikey.read", needs="admin:read", resource="key_id")
@@ -116,7 +115,7 @@ async def read(ctx: Context, *, key_id: str) -> ApiKey:
     Raises:
         NotFound.
     """
-    return _key(ctx, key_id, _known(ctx, key_id))
+    return _key(ctx, key_id, _KEYS.known(ctx, key_id))
 
 
 @command("auth.apikey.update", needs="admin:write", resource="key_id")
@@ -145,7 +144,7 @@ async def update(
     if enabled is not None:
         changes["enabled"] = enabled
     loses = enabled is False or (permissions is not None and ADMIN_PERMISSION not in permissions)
-    await _change(ctx, key_id, changes, loses_power=loses)
+    await _KEYS.change(ctx, key_id, changes, loses_power=loses)
 
 
 @command("auth.apikey.revoke", needs="admin:write", resource="key_id")
@@ -155,7 +154,7 @@ async def revoke(ctx: Context, *, key_id: str) -> None:
     Raises:
         NotFound. LimitReached: it is the last way to administer.
     """
-    await _change(ctx, key_id, {"enabled": False}, loses_power=True)
+    await _KEYS.change(ctx, key_id, {"enabled": False}, loses_power=True)
 
 
 @command("auth.apikey.enable", needs="admin:write", resource="key_id")
@@ -165,7 +164,7 @@ async def enable(ctx: Context, *, key_id: str) -> None:
     Raises:
         NotFound.
     """
-    await _change(ctx, key_id, {"enabled": True})
+    await _KEYS.change(ctx, key_id, {"enabled": True})
 
 
 @command("auth.apikey.delete", needs="admin:write", resource="key_id")
@@ -175,35 +174,7 @@ async def delete(ctx: Context, *, key_id: str) -> None:
     Raises:
         NotFound. LimitReached: it is the last way to administer.
     """
-    for _ in range(_TRIES):
-        row = _known(ctx, key_id)
-        guards = [entry.at(ApiKeyRow, key_id, row.modify_index), *without_key(ctx.engine, key_id, row)]
-        if await _done(ctx, key_id, guards, entry.delete(ApiKeyRow, key_id)):
-            return
-    raise Conflict("the API key is being changed by others: try again")
-
-
-async def _change(
-    ctx: Context, key_id: str, changes: Mapping[str, object], *, loses_power: bool = False
-) -> None:
-    for _ in range(_TRIES):
-        row = _known(ctx, key_id)
-        guards = [entry.at(ApiKeyRow, key_id, row.modify_index)]
-        if loses_power:
-            guards += without_key(ctx.engine, key_id, row)
-        patch = entry.patch(ApiKeyRow, key_id, {**changes, "updated_at_ms": entry.now()})
-        if await _done(ctx, key_id, guards, patch):
-            return
-    raise Conflict("the API key is being changed by others: try again")
-
-
-async def _done(ctx: Context, key_id: str, guards: Sequence[entry.Guard], op: entry.Op) -> bool:
-    try:
-        await ctx.commit(entry.encode([entry.case(guards, [op])]))
-    except Conflict:
-        return False
-    auth_of(ctx.engine).forget(ApiKeyRow.table_id, key_id.encode())
-    return True
+    await _KEYS.delete(ctx, key_id)
 
 
 def _check(name: str, permissions: Sequence[str] | None, metadata: Mapping[str, str] | None) -> None:
@@ -218,17 +189,6 @@ def _check(name: str, permissions: Sequence[str] | None, metadata: Mapping[str, 
                 f"metadata: expected names of 1 to {METADATA_NAME_MAX} characters "
                 f"and values of at most {METADATA_VALUE_MAX}"
             )
-
-
-def _row(ctx: Context, key_id: str) -> Row | None:
-    return ctx.engine.get(ApiKeyRow.table_id, key_id.encode()) if 0 < len(key_id) <= _ID_MAX else None
-
-
-def _known(ctx: Context, key_id: str) -> Row:
-    row = _row(ctx, key_id)
-    if row is None:
-        raise NotFound(UNKNOWN)
-    return row
 
 
 def _key(ctx: Context, key_id: str, row: Row) -> ApiKey:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 
 from konsul.features.auth import administration_schemas as schemas
 from konsul.features.auth import apikeys
@@ -13,8 +13,11 @@ from konsul.features.auth.plain import (
     INVALID_BODY,
     MAYBE_BOOL,
     MAYBE_INT,
+    After,
     AuthCtx,
     AuthReadCtx,
+    Limit,
+    listed,
     moment,
     page_limit,
     plain_refusals,
@@ -40,21 +43,15 @@ async def create_route(ctx: AuthCtx, request: Request) -> Response:
     """Makes a key, which is in this answer and nowhere else. `permissions` name policies; `*`: all."""
     body = await read_members(request, {**_CHANGES, "expires_in": MAYBE_INT}, message=INVALID_BODY)
     expires_in_s = body.pop("expires_in")
-    secret, known = await ctx.run(apikeys.create, expires_in_s=expires_in_s, **body)
+    secret, known = await ctx.run(apikeys.create, key_id=apikeys.new_id(), expires_in_s=expires_in_s, **body)
     return json_response({"key": secret, "api_key": _document(known)}, 201)
 
 
 @router.get("/auth/apikeys", needs="admin:read")
 @plain_refusals
-async def list_route(
-    ctx: AuthReadCtx,
-    after: Annotated[str | None, Query(description="Only ids above this one.")] = None,
-    limit: Annotated[str | None, Query(description="At most so many, 1000 by default.")] = None,
-) -> Response:
+async def list_route(ctx: AuthReadCtx, after: After = None, limit: Limit = None) -> Response:
     """Keys by id, without their secrets; `after` is there when there are more."""
-    page = await ctx.run(apikeys.list_, after=after, limit=page_limit(limit))
-    found: dict[str, Any] = {"count": len(page.keys), "keys": [_document(one) for one in page.keys]}
-    return json_response(found | ({"after": page.after} if page.after is not None else {}))
+    return listed(await ctx.run(apikeys.list_, after=after, limit=page_limit(limit)), "keys", _document)
 
 
 @router.get("/auth/apikeys/{id}", needs="admin:read")

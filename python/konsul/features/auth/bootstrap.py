@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -18,6 +19,7 @@ from konsul.features.auth.tables import ApiKeyRow, AuthStateRow
 from konsul.kernel import entry
 
 FILE_KEY_ID: Final = "bootstrap-token-file"
+_OVER: Final = "the first token was made already"
 _DONE: Final = "bootstrap"
 _FILED: Final = "bootstrap_file"
 _SETTING: Final = "KONSUL_BOOTSTRAP_TOKEN_FILE"
@@ -30,7 +32,7 @@ class FirstKey:
     """The key that was made; `token` is nowhere else."""
 
     key_id: str
-    token: str
+    token: str = field(repr=False)
     created_at_ms: int
 
 
@@ -42,6 +44,10 @@ async def bootstrap(engine: Engine, settings: AuthSettings) -> FirstKey:
     """
     if settings.bootstrap_token_file:
         raise Conflict(f"the first token is the one that {_SETTING} names")
+    with contextlib.suppress(Unsupported):  # no tables yet: the commit says so
+        if engine.get(AuthStateRow.table_id, _DONE.encode()) is not None:
+            # Anybody may ask, as often as they like: what is known to be over does not go into the log.
+            raise Conflict(_OVER)
     first = FirstKey(str(uuid4()), new_api_key(settings.apikey_prefix), _now_ms())
     row = _key_row(first.key_id, "bootstrap", digest(first.token), first.created_at_ms)
     ops = [
@@ -51,7 +57,7 @@ async def bootstrap(engine: Engine, settings: AuthSettings) -> FirstKey:
     try:
         await engine.commit(entry.encode([entry.case([entry.absent(AuthStateRow, _DONE)], ops)]))
     except Conflict:
-        raise Conflict("the first token was made already") from None
+        raise Conflict(_OVER) from None
     return first
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from konsul.engine import Engine, Row
@@ -36,8 +36,8 @@ _REFRESHED = LoginRow.column("refreshed_at_ms")
 class Issued:
     """What a client gets for a login."""
 
-    token: str
-    refresh_token: str
+    token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in_s: int
     refresh_expires_in_s: int
     user_id: str
