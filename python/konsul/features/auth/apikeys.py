@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
+from uuid import uuid4
 
 from konsul.engine import Row
 from konsul.errors import Conflict, Invalid, LimitReached
 from konsul.features.auth.administrators import without_key
-from konsul.features.auth.changes import Kept, Page
+from konsul.features.auth.changes import Kept
 from konsul.features.auth.config import AuthSettings
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest, new_api_key
-from konsul.features.auth.plain import PAGE_MAX
+from konsul.features.auth.plain import PAGE_MAX, Page
 from konsul.features.auth.tables import ApiKeyRow, ApiKeyUseRow
 from konsul.features.auth.users import check_policies
 from konsul.kernel import entry
@@ -53,6 +54,11 @@ _KEYS: Final = Kept(
     UNKNOWN,
     "the API key is being changed by others: try again",
 )
+
+
+def new_id() -> str:
+    """The id of a key that is about to be made."""
+    return str(uuid4())
 
 
 @command("auth.apikey.create", needs="admin:write", resource="key_id")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, ParamSpec
+from typing import Annotated, Any, Final, Generic, ParamSpec, TypeVar
 
-from fastapi import Depends, Response
+from fastapi import Depends, Query, Response
 from starlette.exceptions import HTTPException
 
 from konsul.errors import (
@@ -27,6 +28,7 @@ from konsul.kernel.reading import ReadCtx
 from konsul.kernel.routing import Ctx, json_response
 
 P = ParamSpec("P")
+T = TypeVar("T")
 INVALID_BODY: Final = "invalid request body"
 PAGE_MAX: Final = 1_000
 """Users or keys in one answer."""
@@ -46,8 +48,18 @@ def _gate_read(ctx: ReadCtx) -> Context:
     return _gate(ctx)
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of them, by id, and the id to continue after; None at the end."""
+
+    items: tuple[T, ...]
+    after: str | None
+
+
 AuthCtx = Annotated[Context, Depends(_gate)]
 AuthReadCtx = Annotated[Context, Depends(_gate_read)]
+After = Annotated[str | None, Query(description="Only ids above this one.")]
+Limit = Annotated[str | None, Query(description="At most so many, 1000 by default.")]
 
 
 def plain_refusals(endpoint: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
@@ -80,6 +92,12 @@ def page_limit(text: str | None) -> int:
     if not 1 <= limit <= PAGE_MAX:
         raise Invalid(problem)
     return limit
+
+
+def listed(page: Page[T], name: str, document: Callable[[T], dict[str, Any]]) -> Response:
+    """The answer of a list; `after` is there when there are more."""
+    found = {"count": len(page.items), name: [document(one) for one in page.items]}
+    return json_response(found | ({"after": page.after} if page.after is not None else {}))
 
 
 def moment(ms: int) -> str:

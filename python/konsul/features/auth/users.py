@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from konsul.engine import Row
-from konsul.errors import Conflict, Duplicate, Forbidden, Invalid, LimitReached, NotFound
+from konsul.errors import Conflict, Duplicate, Forbidden, Invalid, LimitReached
 from konsul.features.auth.administrators import without_user
+from konsul.features.auth.changes import Kept
 from konsul.features.auth.config import AuthSettings
 from konsul.features.auth.credentials import USER_ID_EXPECTED, is_user_id
+from konsul.features.auth.logins import ends_all
 from konsul.features.auth.node import auth_of
-from konsul.features.auth.plain import PAGE_MAX
-from konsul.features.auth.tables import LOGIN_SEPARATOR, LoginRow, UserRow
+from konsul.features.auth.plain import PAGE_MAX, Page
+from konsul.features.auth.tables import UserRow
 from konsul.kernel import entry
 from konsul.kernel.command import command, query
 from konsul.kernel.context import Context
@@ -29,7 +31,6 @@ UNKNOWN: Final = "user not found"
 WRONG_PASSWORD: Final = "the old password is wrong"  # noqa: S105 - words about one
 NOT_YOURS: Final = "an API key has no password"
 POLICY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_TRIES: Final = 5
 _HASH: Final = UserRow.column("password_hash")
 
 
@@ -47,12 +48,9 @@ class User:
     updated_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class UserPage:
-    """Some users, by id, and the id to continue after; None at the end."""
-
-    users: tuple[User, ...]
-    after: str | None
+_USERS: Final = Kept(
+    UserRow, is_user_id, without_user, UNKNOWN, "the user is being changed by others: try again"
+)
 
 
 @command("auth.user.create", needs="admin:write", resource="user_id")
@@ -76,7 +74,7 @@ async def create(
     most = ctx.config.of(AuthSettings).users_max
     if ctx.engine.count(UserRow.table_id) >= most:
         raise LimitReached(f"there are {most} users, KONSUL_AUTH_MAX_USERS: delete some first")
-    if _row(ctx, user_id) is not None:
+    if _USERS.row(ctx, user_id) is not None:
         raise Duplicate(TAKEN)
     hashed = "" if password is None else await auth_of(ctx.engine).passwords.hash(password)
     cells = [
@@ -93,16 +91,13 @@ async def create(
         await ctx.commit(entry.encode([case]))
     except Conflict:
         raise Duplicate(TAKEN) from None
-    return _user(user_id, _known(ctx, user_id))
+    return _user(user_id, _USERS.known(ctx, user_id))
 
 
 @query("auth.user.list", needs="admin:read")
-async def list_(ctx: Context, *, after: str | None = None, limit: int = PAGE_MAX) -> UserPage:
+async def list_(ctx: Context, *, after: str | None = None, limit: int = PAGE_MAX) -> Page[User]:
     """Users by id, above `after`."""
-    start = None if after is None else after.encode()
-    page = ctx.engine.scan(UserRow.table_id, after=start, limit=limit)
-    users = tuple(_user(key.decode(), row) for key, row in page.rows)
-    return UserPage(users, None if page.after is None else page.after.decode())
+    return _USERS.page(ctx, _user, after, limit)
 
 
 @query("auth.user.read", needs="admin:read", resource="user_id")
@@ -112,7 +107,7 @@ async def read(ctx: Context, *, user_id: str) -> User:
     Raises:
         NotFound.
     """
-    return _user(user_id, _known(ctx, user_id))
+    return _user(user_id, _USERS.known(ctx, user_id))
 
 
 @command("auth.user.update", needs="admin:write", resource="user_id")
@@ -141,8 +136,8 @@ async def update(
     if enabled is not None:
         changes["enabled"] = enabled
     loses = enabled is False or (roles is not None and ADMIN not in roles)
-    await _change(ctx, user_id, changes, loses_power=loses)
-    return _user(user_id, _known(ctx, user_id))
+    await _USERS.change(ctx, user_id, changes, loses_power=loses)
+    return _user(user_id, _USERS.known(ctx, user_id))
 
 
 @command("auth.user.delete", needs="admin:write", resource="user_id")
@@ -152,13 +147,7 @@ async def delete(ctx: Context, *, user_id: str) -> None:
     Raises:
         NotFound. LimitReached: it is the last administrator.
     """
-    for _ in range(_TRIES):
-        row = _known(ctx, user_id)
-        guards = [entry.at(UserRow, user_id, row.modify_index), *without_user(ctx.engine, user_id, row)]
-        ops = [entry.delete(UserRow, user_id), _end_logins(user_id)]
-        if await _done(ctx, user_id, guards, ops):
-            return
-    raise Conflict("the user is being changed by others: try again")
+    await _USERS.delete(ctx, user_id, ends_all(user_id))
 
 
 @command("auth.user.set_password", needs="admin:write", resource="user_id")
@@ -168,9 +157,9 @@ async def set_password(ctx: Context, *, user_id: str, password: str) -> None:
     Raises:
         Invalid: no good password. NotFound. Busy: too many passwords wait.
     """
-    _known(ctx, user_id)
+    _USERS.known(ctx, user_id)
     hashed = await auth_of(ctx.engine).passwords.hash(password)
-    await _change(ctx, user_id, {"password_hash": hashed}, and_then=[_end_logins(user_id)])
+    await _USERS.change(ctx, user_id, {"password_hash": hashed}, and_then=[ends_all(user_id)])
 
 
 @command("auth.user.change_password", needs=AUTHENTICATED, resource="user_id")
@@ -183,51 +172,14 @@ async def change_password(ctx: Context, *, user_id: str, old_password: str, pass
     caller = ctx.identity
     if caller.kind != "user" or caller.id != user_id:
         raise Forbidden(NOT_YOURS, reason="not the own password")
-    row = _known(ctx, user_id)
+    row = _USERS.known(ctx, user_id)
     auth = auth_of(ctx.engine)
     auth.attempts.spend(ctx.client_addr, user_id)
     if not await auth.passwords.fits(row.cells[_HASH], old_password):
         raise Forbidden(WRONG_PASSWORD, reason="wrong password")
     auth.attempts.succeeded(ctx.client_addr, user_id)
     hashed = await auth.passwords.hash(password)
-    await _change(ctx, user_id, {"password_hash": hashed}, and_then=[_end_logins(user_id)], at=row)
-
-
-async def _change(
-    ctx: Context,
-    user_id: str,
-    changes: Mapping[str, object],
-    *,
-    loses_power: bool = False,
-    and_then: Sequence[entry.Op] = (),
-    at: Row | None = None,
-) -> None:
-    """Patches the row. With `at` only while it is as read then; else again if others change it meanwhile."""
-    for _ in range(_TRIES):
-        row = at or _known(ctx, user_id)
-        guards = [entry.at(UserRow, user_id, row.modify_index)]
-        if loses_power:
-            guards += without_user(ctx.engine, user_id, row)
-        patch = entry.patch(UserRow, user_id, {**changes, "updated_at_ms": entry.now()})
-        if await _done(ctx, user_id, guards, [patch, *and_then]):
-            return
-        if at is not None:
-            break
-    raise Conflict("the user is being changed by others: try again")
-
-
-async def _done(ctx: Context, user_id: str, guards: Sequence[entry.Guard], ops: Sequence[entry.Op]) -> bool:
-    """True if it is applied, False if a row was not as it was read."""
-    try:
-        await ctx.commit(entry.encode([entry.case(guards, ops)]))
-    except Conflict:
-        return False
-    auth_of(ctx.engine).forget(UserRow.table_id, user_id.encode())
-    return True
-
-
-def _end_logins(user_id: str) -> entry.Op:
-    return entry.delete_prefix(LoginRow, f"{user_id}{LOGIN_SEPARATOR}")
+    await _USERS.change(ctx, user_id, {"password_hash": hashed}, and_then=[ends_all(user_id)], at=row)
 
 
 def _check(username: str | None, roles: Sequence[str] | None, policies: Sequence[str] | None) -> None:
@@ -255,18 +207,6 @@ def check_policies(member: str, names: Sequence[str], *also: str) -> None:
 
 def _sorted(names: Sequence[str]) -> list[str]:
     return sorted(set(names))
-
-
-def _row(ctx: Context, user_id: str) -> Row | None:
-    # A key that cannot be is no key of a row, and no defect of the table either.
-    return ctx.engine.get(UserRow.table_id, user_id.encode()) if is_user_id(user_id) else None
-
-
-def _known(ctx: Context, user_id: str) -> Row:
-    row = _row(ctx, user_id)
-    if row is None:
-        raise NotFound(UNKNOWN)
-    return row
 
 
 def _user(user_id: str, row: Row) -> User:

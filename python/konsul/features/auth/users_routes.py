@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 
 from konsul.errors import Invalid
 from konsul.features.auth import administration_schemas as schemas
@@ -12,8 +12,11 @@ from konsul.features.auth import users
 from konsul.features.auth.plain import (
     INVALID_BODY,
     MAYBE_BOOL,
+    After,
     AuthCtx,
     AuthReadCtx,
+    Limit,
+    listed,
     moment,
     page_limit,
     plain_refusals,
@@ -52,15 +55,9 @@ async def create_route(ctx: AuthCtx, request: Request) -> Response:
 
 @router.get("/auth/users", needs="admin:read")
 @plain_refusals
-async def list_route(
-    ctx: AuthReadCtx,
-    after: Annotated[str | None, Query(description="Only ids above this one.")] = None,
-    limit: Annotated[str | None, Query(description="At most so many, 1000 by default.")] = None,
-) -> Response:
+async def list_route(ctx: AuthReadCtx, after: After = None, limit: Limit = None) -> Response:
     """Users by id; `after` is there when there are more."""
-    page = await ctx.run(users.list_, after=after, limit=page_limit(limit))
-    found: dict[str, Any] = {"count": len(page.users), "users": [_document(one) for one in page.users]}
-    return json_response(found | ({"after": page.after} if page.after is not None else {}))
+    return listed(await ctx.run(users.list_, after=after, limit=page_limit(limit)), "users", _document)
 
 
 @router.get("/auth/users/{id}", needs="admin:read")
