@@ -134,6 +134,7 @@ cdef class Exchange:
             self.identity = self.site.anonymous
             if not self.is_public:
                 self.reason = getattr(error, "reason", "") or str(error)
+                self.dispatched = False  # it gets no further than who was refused at once
                 self.refuse_with(error)
                 return False
         return True

@@ -42,6 +42,7 @@ class PlayedGuard:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.has_room = True
+        self.asked_of_once = 0
 
     def install(self, kernel: Kernel) -> None:
         pipeline = kernel.pipeline
@@ -57,6 +58,12 @@ class PlayedGuard:
             return ANONYMOUS if certificate is None else KNOWN[b"Bearer ann"]
         if authorization == b"Bearer old":
             raise Unauthenticated("token expired")
+        if authorization == b"Bearer once":
+            # Holds when it is looked at first, and is revoked before it is looked at again.
+            self.asked_of_once += 1
+            if self.asked_of_once % 2 == 0:
+                raise Unauthenticated("token revoked")
+            return KNOWN[b"Bearer ann"]
         known = KNOWN.get(authorization)
         if known is None:
             raise Unauthenticated("invalid token")

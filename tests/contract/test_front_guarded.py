@@ -280,6 +280,19 @@ def test_without_room_for_events_nothing_is_begun(closed: Guarded) -> None:
     assert closed.told() == []
 
 
+@pytest.mark.parametrize("asked", ["put", "batch set", "register", "graphql", "admin write"])
+def test_who_asks_is_looked_at_again_when_the_body_was_waited_for(closed: Guarded, asked: str) -> None:
+    closed.told()
+    method, path, query, sent, headers = ASKED[asked]
+    once = (*headers, (b"authorization", b"Bearer once"))
+    reply = closed.ask(Call(method, path, query, sent, once, pieces=3))
+    assert (reply.status, orjson.loads(reply.body)) == (401, {"error": "token revoked"})
+    ((who, *_, reason, _, _, status, _),) = closed.told()
+    assert (who, reason, status) == ("", "token revoked", 401)
+    undeclared = Call(method, path, query, sent, once, pieces=2, declared=False)
+    assert closed.ask(undeclared).status == 401
+
+
 def test_a_token_in_the_query_counts_only_where_an_answer_stays(closed: Guarded) -> None:
     assert closed.ask(call("token in a query", "nobody")).status == 401
     reply = closed.ask(Call("GET", b"/cluster/watch", b"token=root"))
