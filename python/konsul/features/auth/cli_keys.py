@@ -9,11 +9,11 @@ import typer
 from konsul.cli import values
 from konsul.cli.command import Group, doing
 from konsul.cli.options import seconds
-from konsul.cli.output import Table
 from konsul.cli.secret_files import write_secret
 from konsul.cli.values import meant, parted
 from konsul.errors import Invalid, KonsulError
 from konsul.features.auth.cli_auth import Out, discard, show_secret
+from konsul.features.auth.cli_views import show_all, show_one, shown
 
 apikey = Group("apikey", "Manage API keys: credentials for programs.")
 
@@ -67,9 +67,7 @@ def list_(ctx: typer.Context) -> None:
     """List keys, without their secrets."""
     with doing(ctx, "listing API keys") as session:
         found = session.client.auth.api_keys.list()
-        lines = ["API keys:", *(f"  {line}" for line in session.out.aligned([_line(one) for one in found]))]
-        text = "\n".join(lines) if found else "No API keys found"
-        session.out.show(list(found), text=text, table=Table(COLUMNS, [_row(one) for one in found]))
+        show_all(session, found, "API keys", COLUMNS, _line)
 
 
 @apikey.action("get")
@@ -77,9 +75,7 @@ def get(ctx: typer.Context, key_id: KeyId) -> None:
     """Show a key, without its secret."""
     with doing(ctx, "getting API key") as session:
         document = session.client.auth.api_keys.get(key_id)
-        rows = [(f"{name}:", _shown(value)) for name, value in document.items()]
-        text = "\n".join(session.out.aligned(rows))
-        session.out.show(document, text=text, table=Table(COLUMNS, [_row(document)]))
+        show_one(session, document, COLUMNS)
 
 
 @apikey.action("update")
@@ -131,23 +127,9 @@ def _pairs(given: list[str] | None) -> dict[str, str] | None:
     return {one.key: one.value.decode() for one in values.pairs(given)} if given else None
 
 
-def _row(document: dict[str, Any]) -> list[str]:
-    return [_shown(document.get(name)) for name in COLUMNS]
-
-
 def _line(document: dict[str, Any]) -> list[str]:
-    permissions = _shown(document.get("permissions")) or "no policies"
+    permissions = shown(document.get("permissions")) or "no policies"
     until = document.get("expires_at")
     state = "" if document.get("enabled", True) else "revoked"
     lifetime = f"until {until}" if until else "for ever"
     return [str(document["id"]), str(document.get("name", "")), permissions, lifetime, state]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={one}" for name, one in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from konsul.cli.command import Group, doing
-from konsul.cli.output import Table
 from konsul.cli.secret_files import password
 from konsul.cli.values import meant, parted
 from konsul.errors import Invalid
 from konsul.features.auth.cli_auth import PasswordFile
+from konsul.features.auth.cli_views import show_all, show_one, shown
 
 user = Group("user", "Manage users: who may log in, and what they may do.")
 
@@ -59,11 +59,7 @@ def list_(ctx: typer.Context) -> None:
     """List users."""
     with doing(ctx, "listing users") as session:
         found = session.client.auth.users.list()
-        rows = [_row(one) for one in found]
-        table = Table(COLUMNS, rows)
-        lines = ["Users:", *(f"  {line}" for line in session.out.aligned([_line(one) for one in found]))]
-        text = "\n".join(lines) if found else "No users found"
-        session.out.show(list(found), text=text, table=table)
+        show_all(session, found, "users", COLUMNS, _line)
 
 
 @user.action("get")
@@ -71,9 +67,7 @@ def get(ctx: typer.Context, user_id: UserId) -> None:
     """Show a user."""
     with doing(ctx, "getting user") as session:
         document = session.client.auth.users.get(user_id)
-        rows = [(f"{name}:", _shown(value)) for name, value in document.items()]
-        text = "\n".join(session.out.aligned(rows))
-        session.out.show(document, text=text, table=Table(COLUMNS, [_row(document)]))
+        show_one(session, document, COLUMNS)
 
 
 @user.action("update")
@@ -141,17 +135,7 @@ def delete(ctx: typer.Context, user_id: UserId, yes: Yes = False) -> None:
         session.out.done(f"Successfully deleted user: {user_id}", document)
 
 
-def _row(document: dict[str, Any]) -> list[str]:
-    return [_shown(document.get(name, "")) for name in COLUMNS]
-
-
 def _line(document: dict[str, Any]) -> list[str]:
     state = "" if document.get("enabled", True) else "disabled"
-    policies = _shown(document.get("policies", [])) or "no policies"
-    return [str(document["user_id"]), _shown(document.get("roles", [])), policies, state]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    policies = shown(document.get("policies", [])) or "no policies"
+    return [str(document["user_id"]), shown(document.get("roles", [])), policies, state]
