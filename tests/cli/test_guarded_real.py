@@ -227,6 +227,7 @@ def test_a_login_from_password_to_logout(
     monkeypatch.delenv("KONSUL_API_KEY_FILE")
     ctl, secret = root, private(tmp_path / "password", PASSWORD)
     failed(ctl("auth", "whoami"), 1, "missing authorization header")
+    failed(ctl("kv", "get", "app/a"), 1, "; log in with konsulctl auth login, or give --api-key-file or")
     failed(ctl("auth", "logout"), 3, "there is no login at")
     failed(ctl("auth", "login", space, "--password-file", private(tmp_path / "no", "no")), 1, "invalid")
     logged = ctl.ok("auth", "login", space, "--password-file", secret)
@@ -235,7 +236,7 @@ def test_a_login_from_password_to_logout(
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert ctl.ok("auth", "whoami", "--output", "json").json()["user_id"] == space
     ctl.ok("kv", "set", "app/a", "1")
-    failed(ctl("kv", "get", "app/secret/a"), 1, "insufficient permissions")
+    failed(ctl("kv", "get", "app/secret/a"), 1, "insufficient permissions: kv:read on app/secret/a (request")
 
     # The access token is over: the next command refreshes it by itself.
     before = expire(quiet_home, node)

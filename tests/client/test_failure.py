@@ -83,3 +83,33 @@ def test_the_other_shapes_of_the_contract() -> None:
 
 def test_a_long_page_of_a_proxy_does_not_flood_the_message() -> None:
     assert len(str(caught(httpx.Response(500, text="x" * 100_000)))) < 1_000
+
+
+def test_a_server_without_guards_is_told_from_an_old_one() -> None:
+    absent = httpx.Response(404, text="Cannot GET it")
+    with (
+        Played(absent).client() as client,
+        pytest.raises(errors.Unsupported, match=r"authentication is off .*: KONSUL_AUTH_ENABLED turns it on"),
+    ):
+        client.auth.verify()
+    with (
+        Played(absent).client() as client,
+        pytest.raises(errors.Unsupported, match=r"policies are off .*: KONSUL_ACL_ENABLED turns them on"),
+    ):
+        client.acl.policies()
+    assert "does not know PUT /kv/{key}: Cannot" in str(caught(httpx.Response(404, text="Cannot PUT /kv/k")))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"path": "app/db"}, "insufficient permissions: kv:write on app/db (request r-1)"),
+        ({}, "insufficient permissions: kv:write (request r-1)"),
+        ({"capability": 7}, "insufficient permissions (request r-1)"),
+    ],
+)
+def test_a_refusal_says_what_it_would_have_taken(more: dict[str, object], said: str) -> None:
+    body = {"error": "forbidden", "message": "insufficient permissions"}
+    asked = {"resource": "kv", "capability": "write"}
+    answer = httpx.Response(403, json=body | asked | more, headers={"X-Request-ID": "r-1"})
+    assert str(caught(answer)) == said

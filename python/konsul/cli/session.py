@@ -13,10 +13,13 @@ from konsul.cli import logins, options
 from konsul.cli.options import Flags
 from konsul.cli.output import Printer
 from konsul.cli.profiles import Profiles
-from konsul.errors import KonsulError, NotFound
+from konsul.errors import KonsulError, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from konsul.client import Client, Tokens
+
+_NO_CREDENTIALS = "missing authorization header"
+_UNKNOWN_AUTHORITY = ("unable to get local issuer certificate", "self-signed certificate")
 
 
 class Session:
@@ -79,18 +82,28 @@ class Session:
 
 
 def cause_of(error: KonsulError) -> str:
-    """The cause as a person reads it; a refusal names the server's reason phrase and its request id."""
+    """The cause as a person reads it; a refusal names the server's reason phrase and its request id. Where
+    something was not given that the server needs, it says how."""
     answer = error.__cause__
     status = getattr(answer, "status", None)
     if answer is None or status is None:
-        return str(error)
+        text = str(error)
+        is_unknown = any(words in text for words in _UNKNOWN_AUTHORITY)
+        return f"{text}; --ca-cert names the file of an authority to trust" if is_unknown else text
     message = str(getattr(answer, "message", ""))
     if isinstance(error, NotFound):
         return message if message[1:2].isupper() else message[:1].lower() + message[1:]
+    if isinstance(error, Unsupported) and status == 404:
+        return str(error)
     reason = str(getattr(answer, "error", ""))
     text = message if not reason or reason in message else f"{reason} - {message}"
+    needed = getattr(answer, "needed", "")
     request_id = getattr(answer, "request_id", "")
-    return f"server error: {text}" + (f" (request {request_id})" if request_id else "")
+    text += f": {needed}" if needed else ""
+    text += f" (request {request_id})" if request_id else ""
+    if status == 401 and message == _NO_CREDENTIALS:
+        text += "; log in with konsulctl auth login, or give --api-key-file or --token-file"
+    return f"server error: {text}"
 
 
 def _without_httpx_command_line() -> None:

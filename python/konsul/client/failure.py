@@ -29,6 +29,11 @@ BY_STATUS: dict[int, type[errors.KonsulError]] = {
 CURRENT = re.compile(r"current is (\d+)")
 NO_LEADER = re.compile(r"no leader|not (the )?leader", re.IGNORECASE)
 NOT_ENABLED = "clustering not enabled"
+OFF = (
+    ("/auth/", "authentication is off on this server: KONSUL_AUTH_ENABLED turns it on"),
+    ("/acl/", "policies are off on this server: KONSUL_ACL_ENABLED turns them on"),
+)
+"""What a server has no routes for below these paths while it is unguarded, and why."""
 TEXT_LIMIT_CHARS = 500
 
 
@@ -36,12 +41,14 @@ class HttpAnswer(Exception):
     """The cause of an error that a server sent: what was on the wire, for those who want more than the
     class."""
 
-    def __init__(self, status: int, error: str, message: str, request_id: str) -> None:
+    def __init__(self, status: int, error: str, message: str, request_id: str, needed: str = "") -> None:
+        """`needed`: what a refusal would have taken, such as `kv:write on app/db`."""
         super().__init__(f"{status} {error}: {message}")
         self.status = status
         self.error = error
         self.message = message
         self.request_id = request_id
+        self.needed = needed
 
 
 def error_of(answer: Answer, request: Request) -> errors.KonsulError:
@@ -49,6 +56,8 @@ def error_of(answer: Answer, request: Request) -> errors.KonsulError:
     its cause."""
     cause = _read(answer)
     message = cause.message or cause.error or f"HTTP status {answer.status}"
+    if cause.needed:
+        message = f"{message}: {cause.needed}"
     if cause.request_id:
         message = f"{message} (request {cause.request_id})"
     error = _classify(answer.status, cause, message, request)
@@ -60,7 +69,8 @@ def _classify(status: int, cause: HttpAnswer, message: str, request: Request) ->
     if status == 409:
         return _conflict(cause, message)
     if status == 404 and cause.message.startswith("Cannot "):
-        return errors.Unsupported(f"the server does not know {request.route}: {message}")
+        off = next((why for prefix, why in OFF if request.path.startswith(prefix)), None)
+        return errors.Unsupported(off or f"the server does not know {request.route}: {message}")
     if status == 503 and cause.error == NOT_ENABLED:
         return errors.Unsupported(message)
     if status == 503 and NO_LEADER.search(f"{cause.error} {cause.message}"):
@@ -92,6 +102,14 @@ def _read(answer: Answer) -> HttpAnswer:
             str(body.get("error") or ""),
             str(body.get("message") or body.get("detail") or body.get("error") or ""),
             str(body.get("request_id") or request_id),
+            _needed(body) if answer.status == 403 else "",
         )
     text = answer.body.decode("utf-8", "replace").strip()[:TEXT_LIMIT_CHARS]
     return HttpAnswer(answer.status, "", text, request_id)
+
+
+def _needed(body: dict[str, Any]) -> str:
+    resource, capability, path = (body.get(name) for name in ("resource", "capability", "path"))
+    if not isinstance(resource, str) or not isinstance(capability, str):
+        return ""
+    return f"{resource}:{capability}" + (f" on {path}" if isinstance(path, str) and path else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from konsul.kernel.config import Config, ConfigError
@@ -15,6 +15,17 @@ from konsul.kernel.tls_settings import TlsSettings
 _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - chosen only where requests are authenticated
 _THIS_MACHINE: Final = ("127.", "::1", "localhost")
+_SWITCHES: Final = (
+    (
+        "KONSUL_AUTH_ENABLED",
+        ("KONSUL_JWT_", "KONSUL_BOOTSTRAP_", "KONSUL_REFRESH_", "KONSUL_APIKEY_", "KONSUL_PUBLIC_PATHS"),
+    ),
+    ("KONSUL_ACL_ENABLED", ("KONSUL_ACL_",)),
+    ("KONSUL_TLS_ENABLED", ("KONSUL_TLS_",)),
+    ("KONSUL_RATE_LIMIT_ENABLED", ("KONSUL_RATE_LIMIT_",)),
+    ("KONSUL_AUDIT_ENABLED", ("KONSUL_AUDIT_",)),
+)
+"""Each protection, and how the settings begin that do nothing without it."""
 
 
 def check(config: Config, features: Sequence[Feature]) -> None:
@@ -42,6 +53,8 @@ def listen_host(config: Config) -> str:
 def announce(config: Config) -> None:
     """Says who may reach and use the node."""
     log, http, guard = logger(), config.of(HttpSettings), config.of(GuardSettings)
+    for switch, idle in _forgotten(config):
+        log.warning(f"no effect without {switch}: {', '.join(idle)}")
     if guard.auth_enabled:
         log.info(
             "requests are authenticated",
@@ -62,3 +75,11 @@ def announce(config: Config) -> None:
         log.info(f"on loopback only, because {who}; KONSUL_HOST changes that")
     elif not http.host.startswith(_THIS_MACHINE):
         log.warning(f"open to everybody who reaches this address: {who}")
+
+
+def _forgotten(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """Switches that nobody set, with what was set for them. One that was set to off is meant to be off."""
+    for switch, beginnings in _SWITCHES:
+        idle = sorted(name for name in config.sources if name.startswith(beginnings))
+        if idle and switch not in config.sources:
+            yield switch, idle
