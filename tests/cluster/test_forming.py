@@ -11,7 +11,7 @@ from tests.cluster.harness.node import Node
 from tests.cluster.harness.stories import fresh_key, put, token, until_written, value_of
 from tests.waiting import until
 
-SECRET = "a-shared-secret-of-this-test"  # noqa: S105 - shown to nobody else
+SECRET = "a-shared-secret-of-this-test"
 
 
 @pytest.fixture(scope="module")

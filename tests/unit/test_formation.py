@@ -14,7 +14,7 @@ from konsul.features.cluster.membership import membership_of, on_leader
 from tests.unit.fake_cluster import FakeNode, Wire, refusal
 from tests.waiting import until_async
 
-TOKEN = "a-shared-secret"  # noqa: S105 - of no cluster
+TOKEN = "a-shared-secret"
 
 
 @pytest.fixture(autouse=True)

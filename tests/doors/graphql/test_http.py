@@ -139,7 +139,7 @@ def test_a_path_under_v1_and_in_capitals_is_the_same_door(http: httpx.Client) ->
 
 
 def test_the_log_and_the_metrics_never_show_what_was_asked(server: Any, http: httpx.Client) -> None:
-    secret = "only-for-the-node"  # noqa: S105 - a key
+    secret = "only-for-the-node"
     query = f'query Named {{ kv(key: "{secret}") {{ value }} }}'
     given = {"query": query, "variables": json.dumps({"x": secret})}
     assert http.get("/graphql", params=given).status_code == 200
