@@ -1,8 +1,9 @@
-"""Durations as the API writes them: Go's text form, `1h30m`, `300ms`. Inside, whole milliseconds."""
+"""Durations and moments as the API writes them: Go's text form, `1h30m`, and RFC 3339. Inside, whole ms."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 _NS_PER: Final = {
@@ -50,3 +51,11 @@ def format_duration_ms(duration_ms: int) -> str:
         return seconds
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}"
+
+
+def moment(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as RFC 3339 in UTC; None stays None."""
+    if ms is None:
+        return None
+    text = datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -250,6 +250,14 @@ Ctx = Annotated[Context, Depends(context)]
 """Annotate an endpoint's first parameter with it."""
 
 
+class Refused(Exception):
+    """Raised by a route: the answer is `response`, of whatever shape that route's refusals have."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
 def json_response(body: bytes | Mapping[str, object] | list[Any], status: int = 200) -> Response:
     """An `application/json` answer; bytes are sent as they are."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)

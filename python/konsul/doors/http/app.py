@@ -41,6 +41,7 @@ from konsul.errors import (
 from konsul.kernel.logging import logger
 from konsul.kernel.node import VERSION
 from konsul.kernel.reading import ReadFailed
+from konsul.kernel.routing import Refused
 from konsul.kernel.writing import Elsewhere
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def create_app(kernel: Kernel) -> FastAPI:
     app.state.kernel = kernel
     app.add_middleware(_Unexpected)
     app.add_exception_handler(KonsulError, _refused)
+    app.add_exception_handler(Refused, _refused_by_route)
     app.add_exception_handler(ReadFailed, _not_fresh)
     app.add_exception_handler(Elsewhere, _sent_elsewhere)
     app.add_exception_handler(HTTPException, _not_routed)
@@ -135,6 +137,11 @@ async def _refused(request: Request, error: Exception) -> Response:
     response = Response(body, status)
     response.raw_headers += headers
     return response
+
+
+async def _refused_by_route(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - registered for this class only
+    return error.response
 
 
 async def _not_fresh(_: Request, error: Exception) -> Response:

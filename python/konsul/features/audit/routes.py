@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import orjson
 from fastapi import Query, Response
@@ -15,7 +14,7 @@ from konsul.features.audit.config import AuditSettings
 from konsul.features.audit.search import LIMIT_DEFAULT, LIMIT_MAX, RESULTS, Question, position
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import u64
-from konsul.kernel.routing import Ctx, Router, json_response
+from konsul.kernel.routing import Ctx, Refused, Router, json_response
 
 NOT_ENABLED: Final = {
     "error": "audit not enabled",
@@ -92,13 +91,11 @@ async def events_route(
     if most is not None and not 1 <= most <= LIMIT_MAX:
         raise Invalid(INVALID_LIMIT)
     begun = position(after)
-    refused = _without_log(ctx)
-    if refused is not None:
-        return refused
+    _check_enabled(ctx)
     try:
         page = await ctx.run(queries.events, question, most or LIMIT_DEFAULT, begun)
     except Unsupported:
-        return _nothing(NO_STORE)
+        raise Refused(json_response(NO_STORE, 404)) from None
     about = orjson.dumps(
         {
             "count": len(page.lines),
@@ -114,9 +111,7 @@ async def events_route(
 @router.get("/audit/stats", needs="admin:read")
 async def stats_route(ctx: Ctx) -> Response:
     """What this node recorded, wrote and lost since it started, and what its store holds."""
-    refused = _without_log(ctx)
-    if refused is not None:
-        return refused
+    _check_enabled(ctx)
     stats = await ctx.run(queries.stats)
     return json_response(stats)
 
@@ -151,9 +146,6 @@ def _one_of(name: str, text: str | None, words: tuple[str, ...]) -> str | None:
     return text or None
 
 
-def _without_log(ctx: Context) -> Response | None:
-    return None if ctx.config.of(AuditSettings).enabled else _nothing(NOT_ENABLED)
-
-
-def _nothing(body: Mapping[str, Any]) -> Response:
-    return json_response(body, 404)
+def _check_enabled(ctx: Context) -> None:
+    if not ctx.config.of(AuditSettings).enabled:
+        raise Refused(json_response(NOT_ENABLED, 404))

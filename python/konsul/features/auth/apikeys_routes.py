@@ -18,10 +18,10 @@ from konsul.features.auth.plain import (
     AuthReadCtx,
     Limit,
     listed,
-    moment,
     page_limit,
     plain_refusals,
 )
+from konsul.kernel.duration import moment
 from konsul.kernel.routing import (
     MAYBE_TEXT_MAP,
     MAYBE_TEXTS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, ParamSpec, TypeVar
 
 from fastapi import Depends, Query, Response
@@ -98,12 +97,6 @@ def listed(page: Page[T], name: str, document: Callable[[T], dict[str, Any]]) ->
     """The answer of a list; `after` is there when there are more."""
     found = {"count": len(page.items), name: [document(one) for one in page.items]}
     return json_response(found | ({"after": page.after} if page.after is not None else {}))
-
-
-def moment(ms: int) -> str:
-    """Milliseconds since 1970 as RFC 3339."""
-    text = datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 class OneKind:

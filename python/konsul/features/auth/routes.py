@@ -11,7 +11,8 @@ from konsul.features.auth import commands, documents, logins, queries
 from konsul.features.auth.credentials import is_user_id
 from konsul.features.auth.logins import Issued
 from konsul.features.auth.node import auth_of
-from konsul.features.auth.plain import INVALID_BODY, AuthCtx, moment, plain_refusals
+from konsul.features.auth.plain import INVALID_BODY, AuthCtx, plain_refusals
+from konsul.kernel.duration import moment
 from konsul.kernel.pipeline import AUTHENTICATED, PUBLIC
 from konsul.kernel.routing import TEXT, Router, json_response, read_members
 

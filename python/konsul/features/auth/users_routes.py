@@ -17,11 +17,11 @@ from konsul.features.auth.plain import (
     AuthReadCtx,
     Limit,
     listed,
-    moment,
     page_limit,
     plain_refusals,
 )
 from konsul.features.auth.users import User
+from konsul.kernel.duration import moment
 from konsul.kernel.pipeline import AUTHENTICATED
 from konsul.kernel.routing import (
     MAYBE_TEXT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, ParamSpec, TypeVar
 
 from fastapi import Request, Response
@@ -14,6 +13,7 @@ from konsul.features.cluster.tokens import JoinToken
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.command import Verb
 from konsul.kernel.context import Context
+from konsul.kernel.duration import moment
 from konsul.kernel.parameters import positive_duration_ms
 from konsul.kernel.routing import (
     MAYBE_TEXT,
@@ -21,6 +21,7 @@ from konsul.kernel.routing import (
     TEXT,
     Ctx,
     Kind,
+    Refused,
     Router,
     decode_json,
     json_response,
@@ -39,14 +40,6 @@ NOTHING_NEW: Final = "nothing new to snapshot"
 router = Router(tags=["cluster"])
 
 
-class _Refused(Exception):
-    """An answer that is not the verb's."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
-
-
 def _error(text: str, status: int) -> Response:
     response = json_response({"error": text}, status)
     if status == 503:
@@ -58,24 +51,21 @@ async def _ask(ctx: Context, verb: Verb[P, T], *args: P.args, **kwargs: P.kwargs
     """Runs a verb where there is a cluster.
 
     Raises:
-        _Refused: with the answer. NoLeader: which has its own shape everywhere.
+        Refused: with the answer. NoLeader: which has its own shape everywhere.
     """
     if not ctx.config.of(ClusterSettings).enabled:
-        raise _Refused(json_response(NOT_ENABLED, 503))
+        raise Refused(json_response(NOT_ENABLED, 503))
     try:
         return await ctx.run(verb, *args, **kwargs)
     except NoLeader:
         raise
     except KonsulError as error:
-        raise _Refused(_error(str(error), error.http_status)) from None
+        raise Refused(_error(str(error), error.http_status)) from None
 
 
 async def _document(ctx: Context, verb: Verb[[], dict[str, Any]]) -> Response:
     """Answers what a verb without arguments answers."""
-    try:
-        document = await _ask(ctx, verb)
-    except _Refused as refused:
-        return refused.response
+    document = await _ask(ctx, verb)
     return json_response(document)
 
 
@@ -83,10 +73,10 @@ async def _body(ctx: Context, request: Request, kinds: Mapping[str, Kind]) -> di
     """The members of a JSON body; an empty body has none.
 
     Raises:
-        _Refused: it is no such object, or there is no cluster.
+        Refused: it is no such object, or there is no cluster.
     """
     if not ctx.config.of(ClusterSettings).enabled:
-        raise _Refused(json_response(NOT_ENABLED, 503))
+        raise Refused(json_response(NOT_ENABLED, 503))
     raw = await request.body()
     try:
         value = (
@@ -94,7 +84,7 @@ async def _body(ctx: Context, request: Request, kinds: Mapping[str, Kind]) -> di
         )
         return members(value, kinds, message=INVALID_BODY)
     except Invalid:
-        raise _Refused(_error(INVALID_BODY, 400)) from None
+        raise Refused(_error(INVALID_BODY, 400)) from None
 
 
 @router.get("/cluster/status", needs="admin:read")
@@ -106,10 +96,12 @@ async def status_route(ctx: Ctx) -> Response:
 @router.get("/cluster/leader", needs="admin:read")
 async def leader_route(ctx: Ctx) -> Response:
     """Who leads; 404 while nobody does."""
-    answer = await _document(ctx, queries.leader)
-    if answer.status_code == 404:
+    try:
+        return await _document(ctx, queries.leader)
+    except Refused as refused:
+        if refused.response.status_code != 404:
+            raise
         return json_response({"error": "no leader", "message": "no leader is known at the moment"}, 404)
-    return answer
 
 
 @router.get("/cluster/peers", needs="admin:read")
@@ -145,24 +137,18 @@ async def digest_route(ctx: Ctx) -> Response:
 @router.post("/cluster/join", needs="admin:write", openapi_extra=documents.JOIN)
 async def join_route(ctx: Ctx, request: Request) -> Response:
     """Lets a node in that listens for peers at `address`; it votes once it has caught up."""
-    try:
-        body = await _body(ctx, request, {"node_id": TEXT, "address": TEXT, "join_token": TEXT})
-        for name in ("node_id", "address"):
-            if not body[name]:
-                return _error(f"{name} is required", 400)
-        joined = await _ask(ctx, commands.join, **body)
-    except _Refused as refused:
-        return refused.response
+    body = await _body(ctx, request, {"node_id": TEXT, "address": TEXT, "join_token": TEXT})
+    for name in ("node_id", "address"):
+        if not body[name]:
+            return _error(f"{name} is required", 400)
+    joined = await _ask(ctx, commands.join, **body)
     return json_response({"status": "ok", "message": "Node joined successfully", **joined})
 
 
 @router.delete("/cluster/leave/{id}", needs="admin:write")
 async def leave_route(ctx: Ctx, id: str) -> Response:
     """Takes a member out for good; 404 for one that is none."""
-    try:
-        left = await _ask(ctx, commands.leave, node_id=id)
-    except _Refused as refused:
-        return refused.response
+    left = await _ask(ctx, commands.leave, node_id=id)
     return json_response({"status": "ok", "message": "Node removed successfully", **left})
 
 
@@ -171,20 +157,18 @@ async def snapshot_route(ctx: Ctx) -> Response:
     """Takes a snapshot on this node and says what is in it."""
     try:
         taken = await _ask(ctx, commands.snapshot)
-    except _Refused as refused:
-        is_old = refused.response.status_code == 400
-        return _error(NOTHING_NEW, 500) if is_old else refused.response
+    except Refused as refused:
+        if refused.response.status_code != 400:
+            raise
+        return _error(NOTHING_NEW, 500)
     return json_response({"status": "ok", "message": "Snapshot created successfully", **taken})
 
 
 @router.post("/cluster/transfer-leader", needs="admin:write", openapi_extra=documents.TRANSFER)
 async def transfer_route(ctx: Ctx, request: Request) -> Response:
     """Hands leadership to a voter; without `node_id` to the one that is furthest."""
-    try:
-        body = await _body(ctx, request, {"node_id": TEXT})
-        led = await _ask(ctx, commands.transfer_leader, node_id=body["node_id"])
-    except _Refused as refused:
-        return refused.response
+    body = await _body(ctx, request, {"node_id": TEXT})
+    led = await _ask(ctx, commands.transfer_leader, node_id=body["node_id"])
     return json_response({"status": "ok", "message": f"{led['leader_id']} leads", **led})
 
 
@@ -197,55 +181,43 @@ async def autopilot_route(ctx: Ctx) -> Response:
 @router.put("/cluster/autopilot", needs="admin:write", openapi_extra=documents.AUTOPILOT)
 async def set_autopilot_route(ctx: Ctx, request: Request) -> Response:
     """Changes the named settings of autopilot, for the whole cluster."""
-    try:
-        await _body(ctx, request, {})
-        raw = await request.body()
-        changes = decode_json(raw, request.headers.get("content-type", "")) if raw else {}
-        settings = await _ask(ctx, commands.set_autopilot, changes=changes or {})  # type: ignore[arg-type]
-    except _Refused as refused:
-        return refused.response
+    await _body(ctx, request, {})
+    raw = await request.body()
+    changes = decode_json(raw, request.headers.get("content-type", "")) if raw else {}
+    settings = await _ask(ctx, commands.set_autopilot, changes=changes or {})  # type: ignore[arg-type]
     return json_response({"status": "ok", "message": "Autopilot updated", "config": settings})
 
 
 @router.post("/cluster/join-token", needs="admin:write", openapi_extra=documents.JOIN_TOKEN)
 async def create_token_route(ctx: Ctx, request: Request) -> Response:
     """Makes a token that lets nodes join. The token is in this answer and nowhere else."""
+    kinds: dict[str, Kind] = {"ttl": MAYBE_TEXT, "uses": MAYBE_U64, "description": TEXT}
+    body = await _body(ctx, request, kinds)
     try:
-        kinds: dict[str, Kind] = {"ttl": MAYBE_TEXT, "uses": MAYBE_U64, "description": TEXT}
-        body = await _body(ctx, request, kinds)
-        try:
-            ttl_ms = positive_duration_ms(body["ttl"], "ttl: expected a positive duration such as 24h")
-        except Invalid as error:
-            return _error(str(error), 400)
-        token, known = await _ask(
-            ctx,
-            commands.create_join_token,
-            ttl_ms=ttl_ms,
-            uses=body["uses"],
-            description=body["description"],
-        )
-    except _Refused as refused:
-        return refused.response
+        ttl_ms = positive_duration_ms(body["ttl"], "ttl: expected a positive duration such as 24h")
+    except Invalid as error:
+        return _error(str(error), 400)
+    token, known = await _ask(
+        ctx,
+        commands.create_join_token,
+        ttl_ms=ttl_ms,
+        uses=body["uses"],
+        description=body["description"],
+    )
     return json_response({"token": token, **_token(known)})
 
 
 @router.get("/cluster/join-token", needs="admin:read")
 async def tokens_route(ctx: Ctx) -> Response:
     """The tokens that are not over, without their secrets."""
-    try:
-        found = await _ask(ctx, queries.join_tokens)
-    except _Refused as refused:
-        return refused.response
+    found = await _ask(ctx, queries.join_tokens)
     return json_response({"count": len(found), "tokens": [_token(one) for one in found]})
 
 
 @router.delete("/cluster/join-token/{id}", needs="admin:write")
 async def revoke_token_route(ctx: Ctx, id: str) -> Response:
     """Makes a token useless; members that came in with it stay."""
-    try:
-        await _ask(ctx, commands.revoke_join_token, token_id=id)
-    except _Refused as refused:
-        return refused.response
+    await _ask(ctx, commands.revoke_join_token, token_id=id)
     return json_response({"status": "ok", "message": "Join token revoked", "id": id})
 
 
@@ -253,14 +225,7 @@ def _token(token: JoinToken) -> dict[str, Any]:
     return {
         "id": token.id,
         "uses_left": token.uses_left,
-        "created_at": _moment(token.created_at_ms),
-        "expires_at": _moment(token.expires_at_ms),
+        "created_at": moment(token.created_at_ms),
+        "expires_at": moment(token.expires_at_ms),
         "description": token.description,
     }
-
-
-def _moment(ms: int | None) -> str | None:
-    if ms is None:
-        return None
-    text = datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

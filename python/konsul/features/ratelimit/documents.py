@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from konsul.engine import Row
 from konsul.features.ratelimit.limiting import KINDS, Limiting
 from konsul.features.ratelimit.tables import ListRow, parts_of
 from konsul.kernel import route_classes
-from konsul.kernel.duration import format_duration_ms
+from konsul.kernel.duration import format_duration_ms, moment
 from konsul.kernel.routing import JSON
 
 Client = tuple[int, str, float, int, int, int, int, int, int, int]
@@ -39,14 +38,6 @@ BLACKLIST: Final = _body(
 def number(value: float) -> float | int:
     """A number as JSON of the first Konsul had it: whole ones without a fraction."""
     return int(value) if value == int(value) else value
-
-
-def moment(ms: int | None) -> str | None:
-    """RFC 3339 in UTC."""
-    if ms is None:
-        return None
-    text = datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def config(limiting: Limiting) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from konsul.kernel.context import Context
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.parameters import is_on
-from konsul.kernel.routing import TEXT, Ctx, Kind, Router, json_response, read_members
+from konsul.kernel.routing import TEXT, Ctx, Kind, Refused, Router, json_response, read_members
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,13 +52,12 @@ _BURST: Final[Kind] = _Number(whole=True)
 _ENTRY: Final[Mapping[str, Kind]] = {"identifier": TEXT, "type": TEXT, "reason": TEXT, "duration": TEXT}
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer of the shape of these routes."""
 
     def __init__(self, text: str, status: int, details: str = "") -> None:
-        super().__init__(text)
         more = {"details": details} if details else {}
-        self.response = json_response({"success": False, "error": text, **more}, status)
+        super().__init__(json_response({"success": False, "error": text, **more}, status))
 
 
 def _enter(ctx: Context) -> None:
@@ -113,70 +112,49 @@ def _duration(text: str) -> int:
 @router.get("/admin/ratelimit/stats", needs="admin:read")
 async def stats_route(ctx: Ctx, details: Details = None) -> Response:
     """How many clients have a bucket on this node; with `details=true` also how requests were answered."""
-    try:
-        found = await _answer(ctx, queries.stats, in_full=is_on(details))
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.stats, in_full=is_on(details))
     return json_response({"success": True, "data": found})
 
 
 @router.get("/admin/ratelimit/config", needs="admin:read")
 async def config_route(ctx: Ctx) -> Response:
     """The configuration in force on this node."""
-    try:
-        found = await _answer(ctx, queries.config)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.config)
     return json_response({"success": True, "config": found})
 
 
 @router.get("/admin/ratelimit/clients", needs="admin:read")
 async def clients_route(ctx: Ctx, type: Type = "all", limit: Limit = queries.CLIENTS_MAX) -> Response:
     """Who has a bucket on this node, by name."""
-    try:
-        found = await _answer(ctx, queries.clients, kind=type, limit=limit)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.clients, kind=type, limit=limit)
     return json_response({"success": True, "count": len(found), "clients": found})
 
 
 @router.get("/admin/ratelimit/client/{identifier:path}", needs="admin:read")
 async def client_route(ctx: Ctx, identifier: str) -> Response:
     """One client of this node: an address, else an API key, else a user."""
-    try:
-        found = await _answer(ctx, queries.client, identifier=identifier)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.client, identifier=identifier)
     return json_response({"success": True, "client": found})
 
 
 @router.get("/admin/ratelimit/status/{type}/{id:path}", needs="admin:read")
 async def status_route(ctx: Ctx, type: str, id: str) -> Response:
     """All that this node knows of one client, and whether it is on a list."""
-    try:
-        found = await _answer(ctx, queries.status, kind=type, id=id)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.status, kind=type, id=id)
     return json_response({"success": True, "status": found})
 
 
 @router.get("/admin/ratelimit/top", needs="admin:read")
 async def top_route(ctx: Ctx, by: By = "violations", limit: Limit = 10) -> Response:
     """The clients of this node that were refused most, or that asked most."""
-    try:
-        found = await _answer(ctx, queries.top, by=by, limit=limit)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.top, by=by, limit=limit)
     return json_response({"success": True, "by": by, "count": len(found), "clients": found})
 
 
 @router.get("/admin/ratelimit/events", needs="admin:read")
 async def events_route(ctx: Ctx, after: After = 0, limit: Limit = 1_000) -> Response:
     """The newest refusals of this node, oldest first."""
-    try:
-        found = await _answer(ctx, queries.events, after=after, limit=limit)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.events, after=after, limit=limit)
     return json_response({"success": True, "count": len(found), "events": found})
 
 
@@ -203,22 +181,16 @@ async def reset_all_route(ctx: Ctx, type: Type = "all") -> Response:
     """Forgets every bucket on this node, or all of a kind."""
     told = {"all": "All", "ip": "All IP", "apikey": "All API key", "user": "All user"}.get(type)
     if told is None:
-        return _Refused("Invalid type parameter. Must be: all, ip, or apikey", 400).response
-    try:
-        await _answer(ctx, commands.reset_all, kind=type)
-    except _Refused as refused:
-        return refused.response
+        raise _Refused("Invalid type parameter. Must be: all, ip, or apikey", 400)
+    await _answer(ctx, commands.reset_all, kind=type)
     return json_response({"success": True, "message": f"{told} rate limiters reset", "type": type})
 
 
 @router.put("/admin/ratelimit/config", needs="admin:write", openapi_extra=documents.CONFIG)
 async def set_config_route(ctx: Ctx, request: Request) -> Response:
     """Changes everybody's rate, burst or both, in the whole cluster and in buckets that are there."""
-    try:
-        body = await _body(ctx, request, {"requests_per_sec": _RATE, "burst": _BURST})
-        changes = await _answer(ctx, commands.set_config, **body)
-    except _Refused as refused:
-        return refused.response
+    body = await _body(ctx, request, {"requests_per_sec": _RATE, "burst": _BURST})
+    changes = await _answer(ctx, commands.set_config, **body)
     if not changes:
         return json_response({"success": True, "message": "No changes applied"})
     return json_response(
@@ -229,25 +201,19 @@ async def set_config_route(ctx: Ctx, request: Request) -> Response:
 @router.delete("/admin/ratelimit/config", needs="admin:write")
 async def unset_config_route(ctx: Ctx) -> Response:
     """Forgets what was changed: every node goes by its own settings again."""
-    try:
-        await _answer(ctx, commands.unset_config)
-        found = await _answer(ctx, queries.config)
-    except _Refused as refused:
-        return refused.response
+    await _answer(ctx, commands.unset_config)
+    found = await _answer(ctx, queries.config)
     return json_response({"success": True, "message": "Configuration restored successfully", "config": found})
 
 
 @router.put("/admin/ratelimit/client/{type}/{id:path}", needs="admin:write", openapi_extra=documents.ADJUST)
 async def adjust_route(ctx: Ctx, request: Request, type: str, id: str) -> Response:
     """Gives a client a rate of its own for a time, in the whole cluster."""
-    try:
-        body = await _body(ctx, request, {"rate": _RATE, "burst": _BURST, "duration": TEXT})
-        duration = body["duration"] or ADJUSTED_FOR
-        given = {"rate": body["rate"] or 0, "burst": body["burst"] or 0}
-        duration_ms = _duration(duration)
-        await _answer(ctx, commands.set_client, kind=type, id=id, **given, duration_ms=duration_ms)
-    except _Refused as refused:
-        return refused.response
+    body = await _body(ctx, request, {"rate": _RATE, "burst": _BURST, "duration": TEXT})
+    duration = body["duration"] or ADJUSTED_FOR
+    given = {"rate": body["rate"] or 0, "burst": body["burst"] or 0}
+    duration_ms = _duration(duration)
+    await _answer(ctx, commands.set_client, kind=type, id=id, **given, duration_ms=duration_ms)
     return json_response(
         {
             "success": True,
@@ -262,10 +228,7 @@ async def adjust_route(ctx: Ctx, request: Request, type: str, id: str) -> Respon
 @router.delete("/admin/ratelimit/client/{type}/{id:path}", needs="admin:write")
 async def unadjust_route(ctx: Ctx, type: str, id: str) -> Response:
     """Ends a client's own rate before its time."""
-    try:
-        await _answer(ctx, commands.unset_client, kind=type, id=id)
-    except _Refused as refused:
-        return refused.response
+    await _answer(ctx, commands.unset_client, kind=type, id=id)
     message = "Rate limit restored successfully"
     return json_response({"success": True, "message": message, "type": type, "identifier": id})
 
@@ -307,48 +270,36 @@ async def remove_black_route(ctx: Ctx, id: str) -> Response:
 
 
 async def _reset(ctx: Context, kind: str, id: str, name: str, required: str) -> Response:
-    try:
-        if not id.strip():
-            raise _Refused(required, 400)
-        await _answer(ctx, commands.reset, kind=kind, id=id)
-    except _Refused as refused:
-        return refused.response
+    if not id.strip():
+        raise _Refused(required, 400)
+    await _answer(ctx, commands.reset, kind=kind, id=id)
     return json_response({"success": True, "message": "Rate limit reset successfully", name: id})
 
 
 async def _entries(ctx: Context, name: str) -> Response:
-    try:
-        found = await _answer(ctx, queries.entries, name=name)
-    except _Refused as refused:
-        return refused.response
+    found = await _answer(ctx, queries.entries, name=name)
     return json_response({"success": True, "count": len(found), "entries": found})
 
 
 async def _add(ctx: Context, request: Request, name: str) -> Response:
-    try:
-        body = await _body(ctx, request, _ENTRY)
-        if not body["identifier"]:
-            raise _Refused("identifier is required", 400)
-        if not body["duration"] and name == tables.BLACKLIST:
-            raise _Refused("duration is required for blacklist entries", 400)
-        id, row = await _answer(
-            ctx,
-            commands.list_add,
-            name=name,
-            kind=body["type"],
-            id=body["identifier"],
-            reason=body["reason"],
-            duration_ms=_duration(body["duration"]) if body["duration"] else None,
-        )
-    except _Refused as refused:
-        return refused.response
+    body = await _body(ctx, request, _ENTRY)
+    if not body["identifier"]:
+        raise _Refused("identifier is required", 400)
+    if not body["duration"] and name == tables.BLACKLIST:
+        raise _Refused("duration is required for blacklist entries", 400)
+    id, row = await _answer(
+        ctx,
+        commands.list_add,
+        name=name,
+        kind=body["type"],
+        id=body["identifier"],
+        reason=body["reason"],
+        duration_ms=_duration(body["duration"]) if body["duration"] else None,
+    )
     added = documents.list_entry(id, body["type"], row)
     return json_response({"success": True, "message": f"Added to {name} successfully", "entry": added})
 
 
 async def _remove(ctx: Context, name: str, id: str) -> Response:
-    try:
-        await _answer(ctx, commands.list_remove, name=name, id=id)
-    except _Refused as refused:
-        return refused.response
+    await _answer(ctx, commands.list_remove, name=name, id=id)
     return json_response({"success": True, "message": f"Removed from {name} successfully", "identifier": id})
