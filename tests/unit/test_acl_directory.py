@@ -80,12 +80,28 @@ def test_a_bad_file_leaves_everything_as_it_was(book: PolicyBook) -> None:
     assert book.wrong == {}
 
 
-def test_at_the_start_what_can_be_used_is_used(book: PolicyBook) -> None:
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("{", "b"),
+        ('{"name":"ops","kv":[{"path":"a","capabilities":["reed"]}]}', "ops"),
+        ('{"name":"../x"}', "b"),
+    ],
+)
+def test_at_the_start_what_can_be_used_is_used_and_the_rest_denies(
+    book: PolicyBook, content: str, name: str
+) -> None:
     written(Path(book.directory), "a.json", "dev", "app/**")
-    (Path(book.directory) / "b.json").write_text("{")
+    (Path(book.directory) / "b.json").write_text(content)
+    assert book.reload_directory()
+    assert book.names() == {name: "directory", "dev": "directory"}
+    assert book.load_errors == 1
+    assert may_read(book, "dev", "app/x")
+    assert book.access.grant(["dev", name]).decide("kv:read", "app/x")[0] == 0, "its denials are not lost"
+    (Path(book.directory) / "b.json").unlink()
     assert book.reload_directory()
     assert book.names() == {"dev": "directory"}
-    assert book.load_errors == 1
+    assert book.access.grant(["dev", name]).decide("kv:read", "app/x")[0] == 1
 
 
 def test_of_two_files_with_one_name_the_first_is_taken(book: PolicyBook) -> None:
@@ -136,7 +152,8 @@ def test_only_files_of_a_sensible_kind_and_size_are_read(book: PolicyBook) -> No
     os.mkfifo(directory / "c.json")
     written(directory, "d.json", "open", "**").chmod(0o666)
     book.reload_directory()
-    assert book.names() == {}
+    assert book.names() == dict.fromkeys("abcd", "directory"), "closed ones"
+    assert not may_read(book, "d", "x")
     assert book.wrong == {
         "d.json": "everybody may change it: run chmod o-w",
         "a.json": f"the document is over {DOCUMENT_MAX_BYTES} bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -124,7 +125,8 @@ class PolicyBook:
     def take(self, looked: Looked) -> bool:
         """Puts in force what `look` found; True if it is in force now.
 
-        While a file of it cannot be used, what was in force stays; at the first reading the others are taken.
+        While a file of it cannot be used, what was in force stays; at the first reading the others are taken,
+        and the policy it was to be denies everything: an identity may have it for its denials.
         """
         if looked is None:
             return False
@@ -140,7 +142,7 @@ class PolicyBook:
             logger().warning("policy directory not taken over: the policies in force stay")
             return False
         self._was_read = True
-        self._found = found
+        self._found = _with_closed(found)
         self._put_in_force()
         logger().info("policy directory read", directory=self.directory, policies=len(found.policies))
         return True
@@ -196,10 +198,20 @@ class PolicyBook:
 
 
 def _closed(name: str) -> Policy:
-    """What stands for a stored policy of a newer version: leaving it out would lose its denials."""
+    """What stands for a stored policy of a newer version, or a file that cannot be used at the start: leaving
+    it out would lose its denials."""
     deny = (DENY,)
     rules = [Rule(resource, EVERYTHING if member else "", deny) for resource, member in SELECTORS.items()]
     return Policy(name, "", tuple(rules))
+
+
+def _with_closed(found: Found) -> Found:
+    if not found.meant:
+        return found
+    for name, file in found.meant.items():
+        logger().warning("policy denies everything until its file can be used", policy=name, file=file)
+    policies = {**found.policies, **{name: _closed(name) for name in found.meant}}
+    return replace(found, policies=policies, files={**found.files, **found.meant})
 
 
 _BOOKS: Final[WeakKeyDictionary[Engine, PolicyBook]] = WeakKeyDictionary()

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import orjson
+
 from konsul.errors import Invalid
-from konsul.features.acl.documents import parsed
+from konsul.features.acl.documents import NAME, parsed
 from konsul.features.acl.policy import DOCUMENT_MAX_BYTES, POLICIES_MAX, Policy
 
 SUFFIX: Final = ".json"
@@ -34,12 +36,14 @@ class DirectoryUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one reading found. `wrong`: file name -> why it is not used."""
+    """What one reading found. `wrong`: file name -> why it is not used; `meant`: the policy that such a file
+    was to be -> its file."""
 
     policies: Mapping[str, Policy] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     """Policy name -> file name."""
     wrong: Mapping[str, str] = field(default_factory=dict)
+    meant: Mapping[str, str] = field(default_factory=dict)
 
 
 class PolicyDirectory:
@@ -66,21 +70,25 @@ class PolicyDirectory:
         policies: dict[str, Policy] = {}
         files: dict[str, str] = {}
         wrong: dict[str, str] = {}
+        meant: dict[str, str] = {}
         names = self._names()
         for name in names[FILES_MAX:]:
             wrong[name] = f"there are more than {FILES_MAX} files"
         for name in names[:FILES_MAX]:
+            content = b""
             try:
-                policy = parsed(self._content(name))
+                content = self._content(name)
+                policy = parsed(content)
             except Invalid as error:
                 wrong[name] = str(error)
+                meant[_meant(content, name)] = name
                 continue
             if policy.name in policies:
                 wrong[name] = f"the policy {policy.name} is already in {files[policy.name]}"
                 continue
             policies[policy.name] = policy
             files[policy.name] = name
-        return Found(policies, files, wrong)
+        return Found(policies, files, wrong, {name: meant[name] for name in meant.keys() - policies.keys()})
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -119,6 +127,17 @@ class PolicyDirectory:
             # Older Pythons say RuntimeError of links that go round.
             raise Invalid(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
         return content
+
+
+def _meant(content: bytes, file: str) -> str:
+    """Which policy a file was to be: what it says of that itself, else what it is called."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        document = None
+    name = document.get("name") if isinstance(document, dict) else None
+    is_name = isinstance(name, str) and NAME.fullmatch(name) is not None
+    return str(name) if is_name else file.removesuffix(SUFFIX)
 
 
 def _mark(path: Path, name: str) -> tuple[str, int, int, int]:
