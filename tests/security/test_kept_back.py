@@ -15,7 +15,7 @@ import pytest
 
 from tests.ask import Answer
 from tests.doors.streams import Stream
-from tests.security.guarded import CROWN, Guarded, Key, Login, leaks
+from tests.security.guarded import CROWN, CROWN_VALUE, Guarded, Key, Login, leaks
 from tests.security.wire import WITHIN_S, Reply, head, lines, replies
 from tests.waiting import until
 
@@ -119,6 +119,22 @@ def test_a_body_in_pieces_is_taken_from_who_still_may(guarded: Guarded, attacker
     wait_for_heads(guarded, 1)
     assert half.end().status == 200
     assert guarded.get("/kv/open/pieces", attacker.headers).json()["value"] == "whole"
+
+
+def test_what_the_first_token_opened_ends_when_its_file_holds_another(tmp_path: Path) -> None:
+    """The key has the same id before and after: it is the secret that was taken away."""
+    with Guarded(tmp_path / "guarded") as server:
+        with Stream(server.port, "/kv/watch/**", server.admin) as stream:
+            assert stream.status == 200
+            before = server.admin
+            server.admin_key = "another-token-of-the-operator-000"
+            Path(server.settings["KONSUL_BOOTSTRAP_TOKEN_FILE"]).write_text(server.admin_key, "utf-8")
+            until(lambda: server.get("/kv", server.admin).status == 200, "the file's token to be in force")
+            assert server.get("/kv", before).status == 401
+            server.by_admin("PUT", f"/kv/{CROWN}", {"value": CROWN_VALUE})
+            told = b"".join(block.raw for block in stream.rest())
+        assert not leaks(told)
+        assert b"invalid API key" in told
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class Identity:
     """Unix time from which the credential no longer holds; None: not by itself."""
     grant: Grant | None = field(default=None, compare=False, repr=False)
     """What the policies add up to, kept current by the ACL; None while it is off."""
+    mark: str = field(default="", repr=False)
+    """Of an API key: what tells its secret from another one that is later stored under the same id."""
 
     @property
     def is_admin(self) -> bool:

@@ -32,6 +32,7 @@ TOKEN_REVOKED: Final = "token revoked"  # noqa: S105 - what is said of one
 _KEY_INVALID: Final = "invalid API key"
 _KEY_DISABLED: Final = "API key disabled"
 _KEY_EXPIRED: Final = "API key expired"
+_MARK_CHARS: Final = 16
 _AHEAD_MAX: Final = 1_000
 _AHEAD_S: Final = 10.0
 """How far a node may be behind the others and still take their newest tokens."""
@@ -116,6 +117,9 @@ class Identities:
             if row is None:
                 raise Unauthenticated(_KEY_INVALID)
             now = self._of_key(identity.id, row)
+            if now.mark != identity.mark:
+                # Another secret has taken its place, as that of the bootstrap file does.
+                raise Unauthenticated(_KEY_INVALID)
         else:
             now = self._of_user(identity)
         return identity if now == identity else now
@@ -251,8 +255,9 @@ class Identities:
         policies = tuple(sorted({name for name in permissions if name != ADMIN_PERMISSION}))
         roles = (ADMIN,) if ADMIN_PERMISSION in permissions else ()
         grant = self._grant_of(policies)
+        mark = cells[_DIGEST][:_MARK_CHARS]
         return Identity(
-            "api_key", key_id, cells[_NAME], roles, policies, "api_key", key_id, "", expires_at_s, grant
+            "api_key", key_id, cells[_NAME], roles, policies, "api_key", key_id, "", expires_at_s, grant, mark
         )
 
     def _of_user(self, identity: Identity) -> Identity:
