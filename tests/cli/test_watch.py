@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from konsul.client import Client, Service
+from tests.child import line_with, staying
 from tests.cli.console import Console
 from tests.client.played_streams import CUT, Farewell, Streams
 from tests.conftest import LiveServer
@@ -171,31 +171,9 @@ def test_what_cannot_be_watched(console: Console, args: list[str], code: int) ->
     assert "closed by server" not in seen.text
 
 
-@contextmanager
-def running(home: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
-    """konsulctl as a process of its own; what it prints is read from it."""
-    script = Path(sys.executable).with_name("konsulctl")
-    process = subprocess.Popen(
-        [script, *args],
-        env={"HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_with(process: subprocess.Popen[str], text: str) -> str:
-    """The next line that holds `text`. Raises AssertionError when the output ends before."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if text in line:
-            return line
-    raise AssertionError(f"never printed: {text}")
+def running(home: Path, *args: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """konsulctl as a process of its own."""
+    return staying([Path(sys.executable).with_name("konsulctl"), *args], {"HOME": str(home)})
 
 
 @WAYS

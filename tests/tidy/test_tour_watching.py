@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from konsul.client import Client, Service
+from tests.child import line_with, staying
 from tests.process import Server
 from tests.tidy.test_tour import PORT, SNIPPET, run, shown
 from tests.tidy.tree import ROOT
@@ -31,31 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-@contextmanager
-def staying(words: list[str], server: Server, home: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on until it is interrupted, which is no failure."""
+def watching(words: list[str], server: Server, home: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A command as the pages show it."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "KONSUL_SERVER": f"http://127.0.0.1:{server.port}",
         "HOME": str(home),
     }
-    process = subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_with(process: subprocess.Popen[str], text: str) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if text in line:
-            return line
-    assert process.stderr is not None
-    raise AssertionError(f"never printed: {text}\n{process.stderr.read()}")
+    return staying(words, environment)
 
 
 def blocks(page: str) -> list[list[str]]:
@@ -87,7 +71,7 @@ def test_a_watch_shows_what_the_others_do(server: Server, tmp_path: Path, page: 
     assert len(found) == len(EXPECTED[page])
     for (watch, *others), lines in zip(found, EXPECTED[page], strict=True):
         words = shlex.split(watch.replace(PORT, f"127.0.0.1:{server.port}"))
-        with staying(words, server, tmp_path) as process:
+        with watching(words, server, tmp_path) as process:
             # The first line is of what was there: the watch has its place, and nothing after it is missed.
             line_with(process, lines[0])
             for command, line in zip(others, lines[1:], strict=True):
@@ -118,11 +102,11 @@ def test_the_python_of_the_page_works(server: Server, tmp_path: Path) -> None:
             (lambda: client.kv.set("config/port", "2"), ["1", "2"]),
         ]
         for code, (act, (before, after)) in zip(snippets[:3], acts, strict=True):
-            with staying([sys.executable, str(script(code, server, tmp_path))], server, tmp_path) as process:
+            with watching([sys.executable, str(script(code, server, tmp_path))], server, tmp_path) as process:
                 line_with(process, before)
                 act()
                 line_with(process, after)
-        with staying(
+        with watching(
             [sys.executable, str(script(snippets[3], server, tmp_path))], server, tmp_path
         ) as process:
             line_with(process, "from")
