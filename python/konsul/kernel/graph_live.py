@@ -110,8 +110,3 @@ def subscribe(
     wanted = spec if asking.buffer is None else replace(spec, buffer=asking.buffer)
     watching = asking.kernel.watching
     return Live(asking, watching.events(asking.context, wanted, since, transport=asking.transport), told)
-
-
-def literal(text: str) -> str:
-    """The pattern that matches exactly this text: every sign with a meaning stands in a set of its own."""
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in text)

@@ -33,6 +33,7 @@ from konsul.kernel.line import Line as Line
 from konsul.kernel.line import LineUser as LineUser
 from konsul.kernel.line import RawLine as RawLine
 from konsul.kernel.logging import logger
+from konsul.kernel.per_client import PerClient
 from konsul.kernel.watch_settings import WatchSettings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Lines:
         self._write_s = settings.write_timeout_ms / 1_000
         self._origins = frozenset(settings.allowed_origins)
         self._per_client = settings.max_per_client
-        self._clients: dict[str, int] = {}
+        self._clients = PerClient()
         shortest_s = min(self._heartbeat_s / 8, self._write_s / 8, (self._idle_s or self._heartbeat_s) / 8)
         self._tick_s = max(_TICK_MIN_S, min(_TICK_MAX_S, shortest_s))
         # A wheel: each tick one slot beats, so that ten thousand heartbeats are not one pause of the loop.
@@ -130,7 +131,7 @@ class Lines:
         `client`: whose it is, where the connection itself has to count against a limit.
         """
         self.check_origin(websocket)
-        if client and self._per_client and self._clients.get(client, 0) >= self._per_client:
+        if client and self._per_client and self._clients.of(client) >= self._per_client:
             raise TooMany(
                 "too many connections of this client: "
                 f"{WatchSettings.declarations['max_per_client'].env} is {self._per_client}"
@@ -201,9 +202,7 @@ class Lines:
             return
         self._open -= 1
         if line.client:
-            left = self._clients.pop(line.client) - 1
-            if left:
-                self._clients[line.client] = left
+            self._clients.drop(line.client)
         self._slow.pop(line, None)
         self._active.pop(line, None)
         if not self._open and self._timer is not None:
@@ -216,7 +215,7 @@ class Lines:
         self._next_slot = (self._next_slot + 1) % len(self._wheel)
         line = Line(self, user, is_stream, self._next_slot, client)
         if client:
-            self._clients[client] = self._clients.get(client, 0) + 1
+            self._clients.add(client)
         self._wheel[self._next_slot][line] = None
         self._open += 1
         self.heard(line)

@@ -7,7 +7,6 @@ may have changed since, else when that happens, else as things are when `?wait=`
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -32,7 +31,6 @@ NAMES: Final = frozenset(("index", "wait"))
 BAD_INDEX: Final = "Invalid index parameter: expected an unsigned 64-bit integer"
 BAD_WAIT: Final = "Invalid wait parameter: expected a duration over zero, up to 10m"
 OFF: Final = "long-polls are off on this node: KONSUL_WATCH_ENABLED is false"
-_SPECIAL: Final = re.compile(r"[*?\[]")
 
 Index = Annotated[
     str | None,
@@ -92,11 +90,6 @@ def poll(request: Request, index: Index = None, wait: Wait = None) -> Poll:
 
 Polling = Annotated[Poll, Depends(poll)]
 """Annotate a parameter of an endpoint that can wait with it."""
-
-
-def literally(text: str) -> str:
-    """The pattern that matches `text` and nothing else."""
-    return _SPECIAL.sub(lambda found: f"[{found[0]}]", text)
 
 
 async def _gone(request: Request) -> None:

@@ -18,6 +18,7 @@ _WITHOUT_SELECTOR: Final = frozenset(("admin", "health"))
 _WILDCARDS: Final = frozenset("*?[")
 _ESCAPED: Final = re.compile(r"\[([*?\[])\]")
 """A wildcard that stands for itself."""
+_SPECIAL: Final = re.compile(r"[*?\[]")
 _LITERAL: Final = re.compile(r"(?:\[[*?\[]\]|[^*?\[])*")
 """What all that matches begins with."""
 LIST: Final = ":list"
@@ -87,6 +88,11 @@ class Spec:
     def exact(self) -> bool:
         """True if only one key can match."""
         return _WILDCARDS.isdisjoint(self.pattern)
+
+
+def literal(text: str) -> str:
+    """The pattern that matches `text` and nothing else."""
+    return _SPECIAL.sub(r"[\g<0>]", text)
 
 
 class Sink(Protocol):

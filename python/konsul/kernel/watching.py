@@ -15,6 +15,7 @@ from konsul.engine import Engine, Watched
 from konsul.errors import Forbidden, Internal, KonsulError, Stopping, TooMany, Unauthenticated
 from konsul.kernel.identities import Identities
 from konsul.kernel.logging import logger
+from konsul.kernel.per_client import PerClient
 from konsul.kernel.pipeline import Identity, Pipeline, act_of, note_act
 from konsul.kernel.watch_readers import Behind, Compacted, Event, Events, First, Seen
 from konsul.kernel.watch_settings import WatchSettings
@@ -125,7 +126,7 @@ class Watching:
         self.counters = Counters()
         self._pipeline = pipeline
         self._open: dict[int, Watch] = {}
-        self._by_client: dict[str, int] = {}
+        self._by_client = PerClient()
         self._counted = 0
         self._identities = Identities(pipeline) if identities is None else identities
         engine.on_watched = self._hand_out
@@ -204,7 +205,7 @@ class Watching:
 
     def _check(self, client: str) -> None:
         limits = self.settings
-        if limits.max_per_client and self._by_client.get(client, 0) >= limits.max_per_client:
+        if limits.max_per_client and self._by_client.of(client) >= limits.max_per_client:
             _add(self.counters.refused, "client")
             raise TooMany(
                 f"too many watchers for this client: KONSUL_WATCH_MAX_PER_CLIENT is {limits.max_per_client}"
@@ -218,11 +219,10 @@ class Watching:
         if watch.transport == INSIDE:
             return
         self._counted += step
-        count = self._by_client.get(watch.client, 0) + step
-        if count:
-            self._by_client[watch.client] = count
+        if step > 0:
+            self._by_client.add(watch.client)
         else:
-            del self._by_client[watch.client]
+            self._by_client.drop(watch.client)
 
     def _hand_out(self, seen: list[Watched]) -> None:
         """Tells each what it saw. A change of ten thousand watches passes here ten thousand times."""

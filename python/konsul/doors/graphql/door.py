@@ -13,6 +13,7 @@ from konsul.doors.graphql.sockets import Sockets
 from konsul.engine import Limiter
 from konsul.kernel.context import Context
 from konsul.kernel.graphql_settings import GraphqlSettings
+from konsul.kernel.per_client import PerClient
 from konsul.kernel.reading import Reading
 
 if TYPE_CHECKING:
@@ -34,26 +35,22 @@ class Seats:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._taken: dict[str, int] = {}
+        self._taken = PerClient()
 
     def take(self, client: str) -> None:
         """Raises Refused when the client has as many as it may."""
-        taken = self._taken.get(client, 0)
+        taken = self._taken.of(client)
         if self._limit and taken >= self._limit:
             raise rate_limited(
                 f"{taken} subscriptions are open, the limit of a client is {self._limit} "
                 "(KONSUL_GRAPHQL_SUBSCRIPTION_RATE_LIMIT)",
                 _RETRY_S,
             )
-        self._taken[client] = taken + 1
+        self._taken.add(client)
 
     def give(self, client: str) -> None:
         """One ended."""
-        left = self._taken.get(client, 1) - 1
-        if left > 0:
-            self._taken[client] = left
-        else:
-            self._taken.pop(client, None)
+        self._taken.drop(client)
 
 
 class Door:

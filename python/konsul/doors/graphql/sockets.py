@@ -13,6 +13,7 @@ from konsul.errors import Unauthenticated
 from konsul.kernel import settings
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.lines import GOING_AWAY, REFUSED, STOPPING, WRITE_TIMEOUT, Line, LineUser, open_websocket
+from konsul.kernel.per_client import PerClient
 from konsul.kernel.pipeline import ANONYMOUS, Identity
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Sockets:
     def __init__(self, door: Door) -> None:
         self.door = door
         self._open: dict[Socket, None] = {}
-        self._by_client: dict[str, int] = {}
+        self._by_client = PerClient()
         self._timer: asyncio.TimerHandle | None = None
         own = door.settings
         self._requires_auth = door.kernel.config.of(GuardSettings).requires_auth
@@ -92,7 +93,7 @@ class Sockets:
     def add(self, socket: Socket) -> None:
         """One was opened."""
         self._open[socket] = None
-        self._by_client[socket.address] = self._by_client.get(socket.address, 0) + 1
+        self._by_client.add(socket.address)
         self.door.metering.sockets.inc()
         self.door.metering.sockets_opened.inc()
         if self._timer is None:
@@ -103,11 +104,7 @@ class Sockets:
         if self._open.pop(socket, self) is self:
             return
         self.door.kernel.identities.drop(socket)
-        left = self._by_client[socket.address] - 1
-        if left:
-            self._by_client[socket.address] = left
-        else:
-            del self._by_client[socket.address]
+        self._by_client.drop(socket.address)
         self.door.metering.sockets.dec()
         self.door.metering.sockets_closed.labels(_label(reason)).inc()
         if not self._open and self._timer is not None:
@@ -119,7 +116,7 @@ class Sockets:
         own = self.door.settings
         if len(self._open) >= own.ws_max_connections:
             return f"{len(self._open)} connections are open (KONSUL_GRAPHQL_WS_MAX_CONNECTIONS)"
-        of_client = self._by_client.get(address, 0)
+        of_client = self._by_client.of(address)
         if own.ws_max_per_client and of_client >= own.ws_max_per_client:
             return f"{of_client} connections of yours are open (KONSUL_GRAPHQL_WS_MAX_PER_CLIENT)"
         return ""

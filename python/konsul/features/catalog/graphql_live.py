@@ -19,12 +19,13 @@ from konsul.features.catalog.graphql_types import (
     service_of,
 )
 from konsul.features.catalog.rules import check_name
-from konsul.features.catalog.tables import OMIT_EMPTY, SEPARATOR, VERBATIM, Instance
+from konsul.features.catalog.tables import OMIT_EMPTY, VERBATIM, Instance
+from konsul.features.catalog.watches import instances
 from konsul.kernel.asking import Asking
 from konsul.kernel.graph import Long, Time
-from konsul.kernel.graph_live import Live, literal, subscribe
+from konsul.kernel.graph_live import Live, subscribe
 from konsul.kernel.watch_readers import Event
-from konsul.kernel.watch_spec import Spec
+from konsul.kernel.watch_spec import Spec, literal
 
 _CHECKS: Final = Instance.column("checks")
 _ROW: Final = [
@@ -88,12 +89,10 @@ def _told_checks(event: Event, resume: int) -> Iterable[HealthCheck]:
 
 
 def _spec(form: Form, name: str | None, *, renewals: bool = False) -> Spec:
-    pattern = "**"
-    if isinstance(name, str):
-        check_name(name)
-        pattern = f"{literal(name)}{SEPARATOR}*"
-    separator = SEPARATOR.encode()
-    return Spec(form, Instance.table_id, pattern, "service:read", separator, renewals=renewals)
+    if not isinstance(name, str):
+        return instances(None, form=form, renewals=renewals)
+    check_name(name)
+    return instances(literal(name), form=form, renewals=renewals)
 
 
 def _changes(

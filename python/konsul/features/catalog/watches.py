@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from konsul.engine import Form
 from konsul.features.catalog.rules import check_name
 from konsul.features.catalog.tables import FORM, SEPARATOR, Instance
 from konsul.kernel.watching import Spec
@@ -9,15 +12,33 @@ from konsul.kernel.watching import Spec
 
 def of_names(pattern: str) -> Spec:
     """Every instance of the services whose names match."""
-    return _spec(pattern, "service:list")
+    return instances(pattern, "service:list")
 
 
 def of_service(name: str) -> Spec:
     """Every instance of one service. Raises Invalid for a name that none can have."""
     check_name(name)
-    return _spec(name, "service:read")
+    return instances(name)
 
 
-def _spec(names: str, needs: str) -> Spec:
-    pattern = f"{names}{SEPARATOR}*"
-    return Spec(FORM, Instance.table_id, pattern, needs, separator=SEPARATOR.encode())
+def instances(
+    names: str | None,
+    needs: str = "service:read",
+    form: Form = FORM,
+    *,
+    where: Sequence[tuple[int, bytes]] = (),
+    renewals: bool = False,
+    coalesce: bool = False,
+) -> Spec:
+    """Every instance of the services whose names match the pattern `names`, None: of all. The rest as in
+    `Spec`."""
+    return Spec(
+        form,
+        Instance.table_id,
+        "**" if names is None else f"{names}{SEPARATOR}*",
+        needs,
+        separator=SEPARATOR.encode(),
+        where=tuple(where),
+        renewals=renewals,
+        coalesce=coalesce,
+    )

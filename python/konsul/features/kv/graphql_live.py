@@ -10,15 +10,14 @@ import orjson
 import strawberry
 
 from konsul.errors import NotFound
+from konsul.features.kv import watches
 from konsul.features.kv.bodies import encode_value
 from konsul.features.kv.graphql_types import BASE64, Info, KvChangeEvent, KvEventType
-from konsul.features.kv.keys import check_key, check_prefix
 from konsul.features.kv.queries import get
-from konsul.features.kv.tables import FORM, Entry
+from konsul.features.kv.tables import Entry
 from konsul.kernel.graph import Long, Time
-from konsul.kernel.graph_live import Live, literal, subscribe
+from konsul.kernel.graph_live import Live, subscribe
 from konsul.kernel.watch_readers import Event
-from konsul.kernel.watch_spec import Spec
 
 Since = Annotated[
     Long | None,
@@ -46,10 +45,6 @@ def _told(event: Event, resume: int) -> Iterable[KvChangeEvent]:
     )
 
 
-def _spec(pattern: str) -> Spec:
-    return Spec(FORM, Entry.table_id, pattern)
-
-
 @strawberry.type
 class Subscriptions:
     """The fields of `Subscription` that the key-value store brings."""
@@ -68,14 +63,12 @@ class Subscriptions:
         since: Since = strawberry.UNSET,
     ) -> AsyncGenerator[KvChangeEvent, None]:
         if isinstance(key, str):
-            check_key(key)
-            wanted = literal(key)
+            wanted = watches.one(key)
         elif isinstance(prefix, str):
-            check_prefix(prefix)
-            wanted = literal(prefix) + "**"
+            wanted = watches.below(prefix, "kv:read")
         else:
-            wanted = pattern if isinstance(pattern, str) else "**"
-        return subscribe(info.context, _spec(wanted), _told, since)
+            wanted = watches.matching(pattern if isinstance(pattern, str) else "**")
+        return subscribe(info.context, wanted, _told, since)
 
     @strawberry.subscription(
         description="One key: first as it is now, if it is there, then every change of it."
@@ -84,17 +77,16 @@ class Subscriptions:
     async def kv_watch_key(
         self, info: Info, key: str, since: Since = strawberry.UNSET
     ) -> AsyncGenerator[KvChangeEvent, None]:
-        check_key(key)
-        asking = info.context
+        asking, wanted = info.context, watches.one(key)
         if isinstance(since, int):
-            return subscribe(asking, _spec(literal(key)), _told, since)
+            return subscribe(asking, wanted, _told, since)
         seen_to = 0
 
         def told(event: Event, resume: int) -> Iterable[KvChangeEvent]:
             # The watch was open before the key was read, so a change may be known twice.
             return () if event.index <= seen_to else _told(event, resume)
 
-        live: Live[KvChangeEvent] = subscribe(asking, _spec(literal(key)), told)
+        live: Live[KvChangeEvent] = subscribe(asking, wanted, told)
         try:
             row = await asking.run(get, key=key)
         except NotFound:

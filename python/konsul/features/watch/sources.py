@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,11 @@ import orjson
 
 from konsul.engine import Row
 from konsul.errors import Invalid
-from konsul.features.catalog import tables as catalog
 from konsul.features.catalog.queries import filters
-from konsul.features.kv import tables as kv
+from konsul.features.catalog.watches import instances
+from konsul.features.kv.bodies import encode_value
+from konsul.features.kv.tables import Entry
+from konsul.features.kv.watches import matching
 from konsul.features.watch.asked import check_pattern
 from konsul.kernel.context import Context
 from konsul.kernel.watching import CLUSTER, Spec
@@ -30,7 +31,7 @@ _BAD_TAG: Final = "Invalid tag parameter: no service can have this tag"
 def keys(pattern: str, *, coalesce: bool = False) -> Spec:
     """Keys that match. Raises Invalid."""
     check_pattern(pattern)
-    return Spec(kv.FORM, kv.Entry.table_id, pattern, "kv:read", coalesce=coalesce)
+    return matching(pattern, coalesce=coalesce)
 
 
 def services(
@@ -47,16 +48,7 @@ def services(
     where = filters(tags, ())
     if where is None:
         raise Invalid(_BAD_TAG)
-    return Spec(
-        catalog.FORM,
-        catalog.Instance.table_id,
-        f"{name}{catalog.SEPARATOR}*",
-        "service:read",
-        separator=catalog.SEPARATOR.encode(),
-        where=tuple(where),
-        renewals=heartbeats,
-        coalesce=coalesce,
-    )
+    return instances(name, where=where, renewals=heartbeats, coalesce=coalesce)
 
 
 def cluster() -> Spec:
@@ -66,18 +58,17 @@ def cluster() -> Spec:
 
 def value_now(context: Context, pattern: str) -> tuple[int, bytes] | None:
     """Index and text of an exact key that exists, told as if it were set now."""
-    row = context.engine.get(kv.Entry.table_id, pattern.encode())
+    row = context.engine.get(Entry.table_id, pattern.encode())
     return None if row is None else (row.modify_index, _value_text(pattern, row))
 
 
 def _value_text(key: str, row: Row) -> bytes:
-    value = bytes(row.cells[kv.Entry.column("value")])
+    value = bytes(row.cells[Entry.column("value")])
     told: dict[str, Any] = {"type": "set", "key": key}
     if value:
-        try:
-            told["value"] = value.decode()
-        except UnicodeDecodeError:
-            told |= {"value": base64.b64encode(value).decode(), "encoding": "base64"}
+        told["value"], is_base64 = encode_value(value)
+        if is_base64:
+            told["encoding"] = "base64"
     told |= {"timestamp": int(time.time()), "modify_index": row.modify_index}
     return orjson.dumps(told)
 
