@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
 from typing import Final
 from uuid import uuid4
@@ -185,7 +186,9 @@ class PlainAuditLog:
     ) -> None:
         if events_max < 1:
             raise ValueError("events_max must be at least 1")
-        self._actions, self._node_id = actions, node_id
+        self._actions = actions
+        self.line = partial(line, actions, node_id)
+        """The line that `record` would add, with a given id and time."""
         self._which = {"all": "all", "writes": "writes", "denied": "denied"}[which]
         self._blocks = {"drop": False, "block": True}[drop_policy]
         self._events_max, self._bytes_max = events_max, events_max * BYTES_PER_EVENT
@@ -275,41 +278,3 @@ class PlainAuditLog:
     def waiting(self) -> int:
         """Events in the buffer."""
         return len(self._lines)
-
-    def line(
-        self,
-        event_id: bytes,
-        at_ns: int,
-        identity: Identity | None,
-        client: str,
-        verb: str,
-        resources: Resources = None,
-        outcome: str = "",
-        reason: str = "",
-        *,
-        method: str,
-        path: bytes,
-        status: int,
-        took_ns: int,
-        request_id: str | bytes,
-        body: bytes | None = None,
-    ) -> bytes:
-        """The line that `record` would add, with a given id and time."""
-        return line(
-            self._actions,
-            self._node_id,
-            event_id,
-            at_ns,
-            identity,
-            client,
-            verb,
-            resources,
-            outcome,
-            reason,
-            method=method,
-            path=path,
-            status=status,
-            took_ns=took_ns,
-            request_id=request_id,
-            body=body,
-        )
