@@ -83,8 +83,14 @@ cdef int _begin(Exchange ex, Step read) except -1:
 
 
 cdef int _settled(Exchange ex, tuple completion) except -1:
+    cdef object before = ex.identity
     if completion[1] != 0:
         return _refused(ex, completion)
+    if ex.site.identify is not None:
+        if not ex._is_still():
+            return 0
+        if ex.identity is not before and ex.identity != before:
+            return ex.fall()  # which asks again what it may
     return _begin(ex, ex.step)
 
 

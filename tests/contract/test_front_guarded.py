@@ -293,6 +293,27 @@ def test_who_asks_is_looked_at_again_when_the_body_was_waited_for(closed: Guarde
     assert closed.ask(undeclared).status == 401
 
 
+@pytest.mark.parametrize(("who", "status"), [(b"Bearer once", 401), (b"Bearer turns", 403)])
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("GET", b"/kv/app/a", b""),
+        ("GET", b"/services/app-web", b""),
+        ("POST", b"/batch/kv/get", b'{"keys":["app/a"]}'),
+    ],
+)
+def test_a_native_read_that_waited_looks_again_at_who_asks(
+    closed: Guarded, method: str, path: bytes, sent: bytes, who: bytes, status: int
+) -> None:
+    headers = ((b"authorization", who), *((JSON,) if sent else ()))
+    asked = Call(method, path, b"consistent=true", sent, headers)
+    for way, guard in list(zip(closed.ways, closed.guards, strict=True))[1:]:
+        # Bodies of the ASGI way come by a message of their own, which is a wait as well.
+        guard.asked_of_once = 0
+        assert closed.runner.run(way(asked)).status == status
+    closed.told()
+
+
 def test_a_token_in_the_query_counts_only_where_an_answer_stays(closed: Guarded) -> None:
     assert closed.ask(call("token in a query", "nobody")).status == 401
     reply = closed.ask(Call("GET", b"/cluster/watch", b"token=root"))
