@@ -122,14 +122,6 @@ mod tests {
     use crate::sketch::*;
     use crate::store::Store;
 
-    fn stocked(keys: &[&str]) -> Replica {
-        let mut replica = Replica::new(&[Tab::new(1, "kv").column("value", "bytes"), Tab::new(2, "next")]);
-        let ops: Vec<_> = keys.iter().map(|key| put(1, *key, &[])).collect();
-        replica.must(0, &ops);
-        replica.must(0, &[put(2, "a", &[])]);
-        replica
-    }
-
     fn pages(replica: &Replica, query: KeyQuery<'_>) -> Vec<Vec<String>> {
         let mut pages = Vec::new();
         let mut after: Option<Vec<u8>> = query.after.map(<[u8]>::to_vec);

@@ -204,14 +204,6 @@ mod tests {
     use crate::sketch::*;
     use crate::store::Store;
 
-    fn stocked(keys: &[&str]) -> Replica {
-        let mut replica = Replica::new(&[Tab::new(1, "kv").column("value", "bytes"), Tab::new(2, "next")]);
-        let ops: Vec<_> = keys.iter().map(|key| put(1, *key, &[])).collect();
-        replica.must(0, &ops);
-        replica.must(0, &[put(2, "a", &[])]);
-        replica
-    }
-
     #[test]
     fn scans_stay_in_their_table_and_say_where_they_stopped() {
         let replica = stocked(&["a", "a\0", "b", "c"]);

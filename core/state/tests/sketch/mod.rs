@@ -282,3 +282,12 @@ impl Tab {
 pub fn schema(tables: &[Tab]) -> Vec<u8> {
     array(&tables.iter().map(Tab::bytes).collect::<Vec<_>>())
 }
+
+/// A replica with these keys in its first table, and one key in the table after it.
+pub fn stocked(keys: &[&str]) -> Replica {
+    let mut replica = Replica::new(&[Tab::new(1, "kv").column("value", "bytes"), Tab::new(2, "next")]);
+    let ops: Vec<_> = keys.iter().map(|key| put(1, *key, &[])).collect();
+    replica.must(0, &ops);
+    replica.must(0, &[put(2, "a", &[])]);
+    replica
+}
