@@ -120,8 +120,8 @@ cdef class Exchange:
         return self.step(self)
 
     cdef bint _is_still(self) except -1:
-        """Who asks, as of now: a body may be kept back until what let its head in holds no longer. False if it
-        has been answered."""
+        """Who asks, as of now: a body may be kept back until what let its head in holds no longer. False if
+        it has been answered."""
         tls = self.scope.get("tls")
         certificate = None if tls is None else tls.get("client_cert")
         # Of two credentials either will do: they were of one caller.

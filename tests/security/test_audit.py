@@ -130,3 +130,14 @@ def test_no_secret_is_in_the_trail(guarded: Guarded, attacker: Login) -> None:
     for secret in (password, attacker.token, attacker.refresh_token, guarded.admin_key):
         assert secret.encode() not in whole
     assert guarded.audit_file.stat().st_mode & 0o077 == 0
+
+
+def test_names_that_were_only_tried_are_in_no_metric(guarded: Guarded, attacker: Login) -> None:
+    """Else who may do nothing names a thousand services, and those that are there are counted as others."""
+    for number, headers in enumerate((attacker.headers, guarded.login().headers, {})):
+        for path in (f"/heartbeat/tried-{number}", f"/heartbeat/tried-{number}?id=other"):
+            assert guarded.ask("PUT", path, None, headers).status in (401, 403)
+    guarded.by_admin("PUT", "/heartbeat/vault-svc")
+    page = guarded.get("/metrics").body
+    assert b'konsul_service_heartbeats_total{service="vault-svc",status="success"}' in page
+    assert b"tried-" not in page

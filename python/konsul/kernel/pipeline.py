@@ -34,6 +34,8 @@ AUTHENTICATED: Final = "authenticated"
 """What a route needs that asks for an identity and no permission."""
 _STATUS: Final = {"success": 200, "not_found": 404, "cas_conflict": 409, "denied": 403, "error": 500}
 """What is recorded as the status of an act on a connection that stays."""
+_REFUSALS: Final = (Unauthenticated, Forbidden, Blocked, RateLimited)
+"""What the slots raise."""
 ACTS_MAX: Final = 100
 """Verbs of one request that are audited one by one; those after them are only counted."""
 
@@ -267,7 +269,9 @@ class Pipeline:
         finally:
             outcome = outcome_of(error)
             resources = [resource for _, resource in touched]
-            self.tally.add(verb.name, outcome, resources[0] if resources else "")
+            # Names that were only tried would crowd out those that are there.
+            named = "other" if isinstance(error, _REFUSALS) else resources[0] if resources else ""
+            self.tally.add(verb.name, outcome, named)
             if self.audit is not None:
                 note_act(context.noted, act_of(verb.name, resources, error, reason))
 
@@ -318,7 +322,7 @@ def note_act(noted: MutableMapping[str, Any], act: Act) -> None:
 def act_of(action: str, resources: Iterable[str], error: BaseException | None, reason: str) -> Act:
     """What was done to `resources`, or how it failed. `reason`: why it was allowed."""
     outcome = outcome_of(error)
-    if isinstance(error, Unauthenticated | Forbidden | Blocked | RateLimited):
+    if isinstance(error, _REFUSALS):
         outcome = "denied"
         reason = getattr(error, "reason", "") or str(error)
     return Act(action, tuple(resources), outcome, reason)
