@@ -9,40 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.guarded import GuardedTrio, bearer
 from tests.cluster.harness.node import Node
-from tests.cluster.test_auth import SOON_S, GuardedTrio, bearer
 from tests.doors.streams import Stream
 from tests.waiting import until
 
 READ_APP = [{"path": "app/**", "capabilities": ["read", "list"]}]
+SOON_S = 10.0
+"""How long a test waits at most; the nodes take milliseconds."""
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedTrio]:
     """One cluster for the tests of this file; each node has a directory of policies."""
-    folder = tmp_path_factory.mktemp("acl")
-    token, secret = folder / "token", folder / "secret"
-    for file in (token, secret):
-        file.write_text(secrets.token_hex(32), encoding="utf-8")
-    settings = {
-        "KONSUL_AUTH_ENABLED": "true",
-        "KONSUL_ACL_ENABLED": "true",
-        "KONSUL_BOOTSTRAP_TOKEN_FILE": str(token),
-        "KONSUL_JWT_SECRET_FILE": str(secret),
-        "KONSUL_LOGIN_ATTEMPTS": "1000",
-    }
-    admin = {"X-API-Key": token.read_text(encoding="utf-8")}
-    cluster = Cluster(folder, settings=settings)
-    for node in cluster.nodes.values():
-        node.headers = admin
+    trio = GuardedTrio(tmp_path_factory.mktemp("acl"), {"KONSUL_ACL_ENABLED": "true"})
+    for node in trio.cluster.nodes.values():
         directory_of(node).mkdir()
         node.settings["KONSUL_ACL_POLICY_DIR"] = str(directory_of(node))
-    with cluster:
-        found = GuardedTrio(cluster, admin)
-        until(lambda: statuses(found.nodes(), "app/a", admin) == {404}, "the first token")
-        found.by_admin(found.nodes()[0], "PUT", "/kv/app/a", {"value": "1"})
-        yield found
+    with trio.cluster:
+        until(lambda: statuses(trio.nodes(), "app/a", trio.admin) == {404}, "the first token")
+        trio.by_admin(trio.nodes()[0], "PUT", "/kv/app/a", {"value": "1"})
+        yield trio
 
 
 def directory_of(node: Node) -> Path:

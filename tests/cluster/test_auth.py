@@ -2,79 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.ask import Answer
-from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.guarded import PASSWORD, GuardedTrio, bearer
 from tests.cluster.harness.node import Node
 from tests.doors.streams import Stream
 from tests.waiting import until
 
-PASSWORD = "a long enough passphrase"
 SOON_S = 10.0
 """How long a test waits at most; the nodes take milliseconds."""
-
-
-class GuardedTrio:
-    """Three nodes with auth on, and their administrator."""
-
-    def __init__(self, cluster: Cluster, admin: dict[str, str]) -> None:
-        self.cluster, self.admin = cluster, admin
-
-    def nodes(self) -> list[Node]:
-        """The leader first."""
-        leader = self.cluster.until_leader()
-        return [leader, *(node for node in self.cluster.nodes.values() if node is not leader)]
-
-    def by_admin(self, node: Node, method: str, path: str, body: object = None) -> Any:
-        """What an administrator's request answers; it must succeed."""
-        answer = node.ask(method, path, body, self.admin)
-        assert answer.status < 300, (method, path, answer.status, answer.body)
-        return answer.json() if answer.body else None
-
-    def user(self, node: Node) -> str:
-        """A new user's id."""
-        user_id = f"u-{secrets.token_hex(6)}"
-        made = {"user_id": user_id, "username": user_id, "password": PASSWORD}
-        self.by_admin(node, "POST", "/auth/users", made)
-        return user_id
-
-    def log_in(self, node: Node, user_id: str) -> dict[str, str]:
-        """What a login answers."""
-        asked = {"user_id": user_id, "username": user_id, "password": PASSWORD}
-        answer = node.ask("POST", "/auth/login", asked)
-        assert answer.status == 200, answer.body
-        return dict(answer.json())
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedTrio]:
     """One cluster for the tests of this file."""
-    folder = tmp_path_factory.mktemp("guarded")
-    token, secret = folder / "token", folder / "secret"
-    token.write_text(secrets.token_hex(32), encoding="utf-8")
-    secret.write_text(secrets.token_hex(32), encoding="utf-8")
-    settings = {
-        "KONSUL_AUTH_ENABLED": "true",
-        "KONSUL_BOOTSTRAP_TOKEN_FILE": str(token),
-        "KONSUL_JWT_SECRET_FILE": str(secret),
-        "KONSUL_LOGIN_ATTEMPTS": "1000",
-    }
-    admin = {"X-API-Key": token.read_text(encoding="utf-8")}
-    cluster = Cluster(folder, settings=settings)
-    for node in cluster.nodes.values():
-        node.headers = admin
-    with cluster:
-        until(lambda: all(_status(node, admin) == 200 for node in cluster.nodes.values()), "the first token")
-        yield GuardedTrio(cluster, admin)
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+    trio = GuardedTrio(tmp_path_factory.mktemp("guarded"))
+    nodes = trio.cluster.nodes.values()
+    with trio.cluster:
+        until(lambda: all(_status(node, trio.admin) == 200 for node in nodes), "the first token")
+        yield trio
 
 
 def _status(node: Node, headers: dict[str, str]) -> int:
