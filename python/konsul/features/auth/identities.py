@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from konsul.engine import Engine, Row
-from konsul.errors import KonsulError, Unauthenticated
+from konsul.errors import KonsulError, NoLeader, Unauthenticated, Unsupported
 from konsul.features.auth import certificates
 from konsul.features.auth.credentials import ADMIN_PERMISSION, digest
 from konsul.features.auth.presented import WRONG_FORM, presented
@@ -164,6 +164,9 @@ class Identities:
                 assert certificate is not None  # noqa: S101 - narrows for mypy
                 which, text, found = 2, certificate, self._by_certificate(certificate)
         except Unauthenticated as error:
+            if self._knows_nobody():
+                # Not the caller's fault, and another node can tell: a client goes on there.
+                raise NoLeader("this node has no tables yet: who calls cannot be checked") from None
             reason = str(error)
             self.failures[reason] = self.failures.get(reason, 0) + 1
             raise
@@ -281,6 +284,16 @@ class Identities:
         policies = tuple(sorted(cells[_POLICIES] or ()))
         grant = self._grant_of(policies)
         return replace(identity, name=cells[_USERNAME], roles=roles, policies=policies, grant=grant)
+
+    def _knows_nobody(self) -> bool:
+        """True before the tables of its cluster have reached this node."""
+        try:
+            self._engine.get(UserRow.table_id, b"-")
+        except (NoLeader, Unsupported):
+            return True
+        except KonsulError:
+            return False
+        return False
 
     def _row(self, table: int, key: bytes) -> Row | None:
         try:
