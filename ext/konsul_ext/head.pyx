@@ -69,7 +69,7 @@ cdef int read_head(Exchange ex) except -1:
     cdef object name_object, value_object
     cdef const char* name
     cdef Py_ssize_t size, total = LINE_OVERHEAD
-    cdef bint asks_method = False
+    cdef bint asks_method = False, says_length = False
     _read_line(ex, scope)
     total += len(ex.method_name) + PyBytes_GET_SIZE(ex.raw_path)
     if ex.query:
@@ -83,6 +83,7 @@ cdef int read_head(Exchange ex) except -1:
                 ex.user_agent = value_object
         elif _is(name, size, "content-length", 14):
             ex.declared = _decimal(value_object)
+            says_length = True
         elif _is(name, size, "content-type", 12):
             if ex.content_type is None:
                 ex.content_type = value_object
@@ -118,6 +119,8 @@ cdef int read_head(Exchange ex) except -1:
             ex.origin = True
         elif _is(name, size, "access-control-request-method", 29):
             asks_method = True
+    if not says_length and (ex.method == PUT or ex.method == POST) and scope.get("http_version") == "2":
+        ex.declared = -1  # HTTP/2 needs neither header: a body ends with its stream (RFC 9113, 8.1)
     if ex.request_id is None:
         ex.request_id = ex.site.new_request_id()
     if total > ex.site.max_head_bytes:

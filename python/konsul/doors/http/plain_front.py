@@ -37,6 +37,7 @@ from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import ANONYMOUS
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_LENGTH: Final = b"content-length"
 _CLOSE: Final[Headers] = [(b"connection", b"close")]
 _RETRY: Final[Headers] = [(b"retry-after", b"1")]
 UNMATCHED: Final = "unmatched"
@@ -243,6 +244,9 @@ class PlainFront:
         except ValueError as error:
             raise standard(400, str(error), []) from None
         await self._admit(scope)
+        if scope["http_version"] == "2" and scope["method"] in ("PUT", "POST") and _LENGTH not in headers:
+            # HTTP/2 needs neither header: a body ends with its stream (RFC 9113, 8.1).
+            headers = {**headers, b"transfer-encoding": b""}
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 body = about["body"] = await self._read(headers, receive)
@@ -256,7 +260,7 @@ class PlainFront:
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, never more than the limit of it."""
-        declared = headers.get(b"content-length", b"0")
+        declared = headers.get(_LENGTH, b"0")
         if declared == b"0" and b"transfer-encoding" not in headers:
             return b""
         too_large = _Answer(413, TEXT, PHRASES[413].encode(), _CLOSE)
