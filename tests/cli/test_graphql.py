@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from konsul.client import Client
+from tests.child import line_with
 from tests.cli.console import Console
-from tests.cli.test_watch import END_S, line_with, running
+from tests.cli.test_watch import END_S, running
 from tests.client.played_streams import CUT, HEAR, Event, Streams
 from tests.conftest import LiveServer
 from tests.process import free_port
