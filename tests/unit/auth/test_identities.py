@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from konsul.errors import NoLeader, Unauthenticated
+from konsul.errors import Unauthenticated
 from konsul.features.auth import logins
 from konsul.features.auth.logins import Issued
 from konsul.features.auth.tables import ApiKeyRow, LoginRow, UserRow
@@ -43,28 +43,6 @@ def gone(stage: Stage, authorization: str | None = None, key: bytes | None = Non
     except Unauthenticated:
         return True
     return False
-
-
-def test_a_node_without_tables_sends_callers_on_instead_of_calling_them_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_yet(*_: Any, **__: Any) -> Any:
-        raise NoLeader("no leader")
-
-    async def story(stage: Stage) -> None:
-        issued = await logged_in(stage)
-        key = await stage.api_key("ci")
-        monkeypatch.setattr(stage.engine, "get", none_yet)
-        monkeypatch.setattr(stage.engine, "scan", none_yet)
-        for given in ((f"Bearer {issued.token}", None), (None, key), ("Bearer nothing", None)):
-            stage.auth.identities.clear()
-            with pytest.raises(NoLeader, match="no tables yet"):
-                stage.known(*given)
-        assert stage.known() is ANONYMOUS
-        monkeypatch.undo()
-        assert stage.known(key=key).kind == "api_key"
-
-    told(tmp_path, story)
 
 
 def test_nothing_brought_is_nobody(tmp_path: Path) -> None:
