@@ -244,7 +244,7 @@ class PlainFront:
         except ValueError as error:
             raise standard(400, str(error), []) from None
         await self._admit(scope)
-        if scope["http_version"] == "2" and scope["method"] in ("PUT", "POST") and _LENGTH not in headers:
+        if scope.get("http_version") == "2" and scope["method"] in ("PUT", "POST") and _LENGTH not in headers:
             # HTTP/2 needs neither header: a body ends with its stream (RFC 9113, 8.1).
             headers = {**headers, b"transfer-encoding": b""}
         try:
