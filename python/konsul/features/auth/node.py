@@ -131,13 +131,3 @@ def auth_of(engine: Engine) -> Auth:
     if found is None:
         raise NotFound("KONSUL_AUTH_ENABLED is off")
     return found
-
-
-def passwords_of(engine: Engine) -> Passwords:
-    """As `auth_of`, for who only hashes."""
-    return auth_of(engine).passwords
-
-
-def attempts_of(engine: Engine) -> Attempts:
-    """As `auth_of`, for who only counts guesses."""
-    return auth_of(engine).attempts

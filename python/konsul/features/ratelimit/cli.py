@@ -239,7 +239,7 @@ def add_white(
     ] = None,
 ) -> None:
     """Let an address, a network, an API key or a user through."""
-    _add(ctx, "whitelist", _given(ip, apikey, kind, id), reason, duration)
+    _add(ctx, "whitelist", (ip, apikey, kind, id), reason, duration)
 
 
 @whitelist.action("remove")
@@ -265,7 +265,7 @@ def add_black(
     duration: Annotated[str, typer.Option("--duration", metavar="TIME", help="How long.")] = BLACKLISTED_FOR,
 ) -> None:
     """Keep an address, a network, an API key or a user out."""
-    _add(ctx, "blacklist", _given(ip, apikey, kind, id), reason, duration)
+    _add(ctx, "blacklist", (ip, apikey, kind, id), reason, duration)
 
 
 @blacklist.action("remove")
@@ -275,10 +275,7 @@ def remove_black(ctx: typer.Context, id: Listed) -> None:
 
 
 Given = tuple[str | None, str | None, str | None, str | None]
-
-
-def _given(ip: str | None, apikey: str | None, kind: str | None, id: str | None) -> Given:
-    return ip, apikey, kind, id
+"""`--ip`, `--apikey`, `--type` and `--id`, as `_who` takes them."""
 
 
 def _who(ip: str | None, apikey: str | None, kind: str | None, id: str | None) -> tuple[str, str]:
