@@ -15,12 +15,6 @@ cdef str MISSING = "missing authorization header"
 cdef str READ = "read"
 cdef str WRITE = "write"
 cdef str ITEMS = "items"
-cdef frozenset PROBES = frozenset((b"/health/live", b"/health/ready"))
-cdef frozenset UNRECORDED = PROBES | {b"/metrics"}
-"""Where they are public, nothing of them is recorded: they need no room and say why there is none."""
-cdef frozenset STAYING = frozenset((b"/kv/watch", b"/services/watch", b"/cluster/watch", b"/health/watch"))
-cdef frozenset ASKING = frozenset((b"/graphql", b"/ws/updates"))
-"""WebSockets that ask for credentials themselves: a browser can send no header."""
 
 
 cdef int admit(Exchange ex) except -1:
@@ -32,7 +26,7 @@ cdef int admit(Exchange ex) except -1:
     ex.identity = site.anonymous
     ex.is_public = _is_public(ex)
     if site.audit is not None:
-        if not (ex.is_public and ex.path in UNRECORDED) and not _has_room(site):
+        if not (ex.is_public and ex.path in site.unrecorded) and not _has_room(site):
             ex.retry = True
             ex.refuse(503, b"the audit log has no room: try again")
             return 0
@@ -44,7 +38,7 @@ cdef int admit(Exchange ex) except -1:
             failure = None if ex.is_public else error
     if site.limit is not None:
         ex.route_class = _class_of(ex)
-        if ex.path not in PROBES and not _spend(ex, ex.route_class, 1):
+        if ex.path not in site.probes and not _spend(ex, ex.route_class, 1):
             return 0
     if failure is None and site.requires_auth and not ex.is_public and _is_nobody(ex) and not _asks(ex):
         failure = site.unauthenticated(MISSING)
@@ -63,11 +57,8 @@ cdef bint _is_public(Exchange ex) except -1:
     """What the operator has made public, and where credentials are come by."""
     cdef Site site = ex.site
     cdef bytes path = ex.path
-    if path in site.public_paths:
+    if path in site.public_paths or path.startswith(site.public_prefixes):
         return True
-    for prefix in site.public_prefixes:
-        if path.startswith(<bytes>prefix):
-            return True
     if ex.method == POST:
         return path in site.public_posts
     return (ex.method == GET or ex.method == HEAD) and path in site.public_gets
@@ -78,7 +69,7 @@ cdef bint _is_nobody(Exchange ex) except -1:
 
 
 cdef bint _asks(Exchange ex) except -1:
-    return ex.path in ASKING and ex.scope["type"] == "websocket"
+    return ex.path in ex.site.asking and ex.scope["type"] == "websocket"
 
 
 cdef object _identify(Exchange ex):
@@ -89,22 +80,13 @@ cdef object _identify(Exchange ex):
         raise site.unauthenticated(AMBIGUOUS)
     if authorization is None and ex.api_key is None and PyBytes_GET_SIZE(ex.query):
         authorization = _token(ex)
-    tls = ex.scope.get("tls")
-    certificate = None if tls is None else tls.get("client_cert")
-    if authorization is None and ex.api_key is None and certificate is None:
-        return site.anonymous
-    if authorization is None or ex.api_key is None:
-        return site.identify(authorization, ex.api_key, certificate)
-    one = site.identify(authorization, None, None)
-    other = site.identify(None, ex.api_key, None)
-    if one.kind != other.kind or one.id != other.id:
-        raise site.unauthenticated(AMBIGUOUS)
-    return one
+    return site.identify(authorization, ex.api_key, ex.certificate())
 
 
 cdef bytes _token(Exchange ex):
-    """`?token=` of a route whose answer stays open, as a header: what opens it in a browser can send none."""
-    if ex.method != GET or not (ex.path in STAYING or ex.path.startswith(b"/kv/watch/")):
+    """`?token=` of a watch, as a header: what opens it in a browser can send none."""
+    cdef Site site = ex.site
+    if ex.method != GET or not (ex.path in site.staying_paths or ex.path.startswith(site.staying_prefixes)):
         return None
     for name, value in parse_qsl(ex.query.decode("latin-1")):
         if name == "token" and value:

@@ -69,6 +69,15 @@ class Admission(TypedDict):
     public_prefixes: Iterable[str]
     public_routes: Iterable[tuple[str, str]]
     """(GET or POST, path) of what anybody may ask, whatever is configured."""
+    staying_paths: Iterable[str]
+    staying_prefixes: Iterable[str]
+    """Watches: a GET of one may bring its token in the query."""
+    probes: Iterable[str]
+    """What is never limited: who asks whether the node lives must hear."""
+    unrecorded: Iterable[str]
+    """What needs no room in the audit log where it is public."""
+    asking: Iterable[str]
+    """WebSockets that ask for credentials themselves."""
 
 
 class Audit(Protocol):

@@ -57,6 +57,7 @@ cdef class Exchange:
     cdef int take(self, dict message) except -1
     cdef int take_piece(self, bytes piece, bint more) except -1
     cdef int body_done(self) except -1
+    cdef object certificate(self)
     cdef bint _is_still(self) except -1
     cdef int _hold(self, bytes piece) except -1
     cdef int wait_for(self, object ticket, Then then) except -1

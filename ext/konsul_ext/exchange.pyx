@@ -119,17 +119,19 @@ cdef class Exchange:
             return 0
         return self.step(self)
 
+    cdef object certificate(self):
+        """What the client showed of itself in the handshake, DER; None: nothing."""
+        tls = self.scope.get("tls")
+        return None if tls is None else tls.get("client_cert")
+
     cdef bint _is_still(self) except -1:
         """Who asks, as of now: a body may be kept back until what let its head in holds no longer. False if
         it has been answered."""
-        tls = self.scope.get("tls")
-        certificate = None if tls is None else tls.get("client_cert")
-        # Of two credentials either will do: they were of one caller.
-        api_key = self.api_key if self.authorization is None else None
-        if self.is_doubled or (self.authorization is None and api_key is None and certificate is None):
+        certificate = self.certificate()
+        if self.is_doubled or (self.authorization is None and self.api_key is None and certificate is None):
             return True
         try:
-            self.identity = self.site.identify(self.authorization, api_key, certificate)
+            self.identity = self.site.identify(self.authorization, self.api_key, certificate)
         except Exception as error:
             self.identity = self.site.anonymous
             if not self.is_public:

@@ -352,12 +352,21 @@ cdef int _set_admission(Site site, dict admission) except -1:
     site.anonymous, site.unauthenticated = admission["anonymous"], admission["unauthenticated"]
     site.class_of, site.client_of = admission["class_of"], admission["client_of"]
     site.requires_auth = admission["requires_auth"]
-    site.public_paths = frozenset([path.encode() for path in admission["public_paths"]])
-    site.public_prefixes = tuple([path.encode() for path in admission["public_prefixes"]])
+    site.public_paths = _encoded(admission["public_paths"])
+    site.public_prefixes = tuple(_encoded(admission["public_prefixes"]))
     routes = admission["public_routes"]
-    site.public_gets = frozenset([path.encode() for method, path in routes if method == "GET"])
-    site.public_posts = frozenset([path.encode() for method, path in routes if method == "POST"])
+    site.public_gets = _encoded(path for method, path in routes if method == "GET")
+    site.public_posts = _encoded(path for method, path in routes if method == "POST")
+    site.staying_paths = _encoded(admission["staying_paths"])
+    site.staying_prefixes = tuple(_encoded(admission["staying_prefixes"]))
+    site.probes, site.unrecorded = _encoded(admission["probes"]), _encoded(admission["unrecorded"])
+    site.asking = _encoded(admission["asking"])
     return 0
+
+
+cdef frozenset _encoded(paths):
+    """Paths as requests have them here."""
+    return frozenset([path.encode() for path in paths])
 
 
 async def _deny(scope, send, start, tail):

@@ -49,8 +49,8 @@ cdef class Site:
     # Admission
     cdef object anonymous, unauthenticated, class_of, client_of
     cdef bint requires_auth
-    cdef frozenset public_paths, public_gets, public_posts
-    cdef tuple public_prefixes
+    cdef frozenset public_paths, public_gets, public_posts, staying_paths, probes, unrecorded, asking
+    cdef tuple public_prefixes, staying_prefixes
     cdef list answer_headers  # None, or what every answer carries besides
     # Limits
     cdef Py_ssize_t max_head_bytes, max_body_bytes, max_value_bytes, max_key_bytes

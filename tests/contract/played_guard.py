@@ -52,6 +52,11 @@ class PlayedGuard:
     def identify(
         self, authorization: bytes | None, api_key: bytes | None, certificate: bytes | None
     ) -> Identity:
+        if authorization is not None and api_key is not None:
+            one, other = self.identify(authorization, None, None), self.identify(None, api_key, None)
+            if (one.kind, one.id) != (other.kind, other.id):
+                raise Unauthenticated("invalid authorization header format")
+            return one
         if api_key is not None:
             authorization = b"ApiKey " + api_key
         if authorization is None:

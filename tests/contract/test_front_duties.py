@@ -39,6 +39,11 @@ ADMISSION: Admission = {
     "public_paths": (),
     "public_prefixes": (),
     "public_routes": (),
+    "staying_paths": (),
+    "staying_prefixes": ("/kv/watch/",),
+    "probes": (),
+    "unrecorded": (),
+    "asking": (),
 }
 
 

@@ -90,10 +90,11 @@ class Act:
 
 class Identify(Protocol):
     """Finds out who calls by what the headers `Authorization` and `X-API-Key` hold, or by the certificate
-    (DER) of the connection; ANONYMOUS without any. Called on several threads.
+    (DER) of the connection; ANONYMOUS without any. Both headers must be of one caller, and go before the
+    certificate. Called on several threads.
 
     Raises:
-        Unauthenticated: credentials were brought and do not hold.
+        Unauthenticated: credentials were brought and do not hold, or are of two callers.
     """
 
     def __call__(

@@ -15,6 +15,7 @@ from konsul.errors import Unauthenticated
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.pipeline import ANONYMOUS, PUBLIC, Headers, Identity, Pipeline, nobody
 from konsul.kernel.route_classes import class_of
+from konsul.kernel.routing import StayingRoute
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
@@ -25,7 +26,6 @@ NO_ROOM: Final = "the audit log has no room: try again"
 _PROBES: Final = frozenset(("/health/live", "/health/ready"))
 UNRECORDED: Final = _PROBES | {"/metrics"}
 """Where they are public, nothing of them is recorded: they need no room and say why there is none."""
-_STAYING: Final = frozenset(("/kv/watch", "/services/watch", "/cluster/watch", "/health/watch"))
 _ASKING: Final = frozenset(("/graphql", "/ws/updates"))
 """WebSockets that ask for credentials themselves: a browser can send no header."""
 _PEERS_MAX: Final = 10_000
@@ -110,6 +110,32 @@ class PublicPaths:
         return path in self.exact or path.startswith(self.prefixes) or (method, path) in self.routes
 
 
+@dataclass(frozen=True, slots=True)
+class StayingPaths:
+    """Watches, whose credentials may stand in the query: what opens them in a browser can send no header."""
+
+    exact: frozenset[str]
+    prefixes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> StayingPaths:
+        """As the features' routes say, without those that ask for credentials themselves."""
+        found = [
+            route.path
+            for feature in kernel.features
+            for route in (feature.router.routes if feature.router else ())
+            if isinstance(route, StayingRoute) and route.path not in _ASKING
+        ]
+        return cls(
+            frozenset(path for path in found if "{" not in path),
+            tuple(path.partition("{")[0] for path in found if "{" in path),
+        )
+
+    def cover(self, path: str) -> bool:
+        """True for the path of a watch, as routes see it."""
+        return path in self.exact or path.startswith(self.prefixes)
+
+
 class Admission:
     """What stands before every route."""
 
@@ -117,6 +143,7 @@ class Admission:
         guard = kernel.config.of(GuardSettings)
         self.pipeline: Pipeline = kernel.pipeline
         self.public = PublicPaths.of(kernel)
+        self.staying = StayingPaths.of(kernel)
         self.requires_auth = guard.requires_auth
         self.client_of: Callable[[str, bytes], str] | None = (
             ClientAddresses(guard.trusted_proxies) if guard.trusted_proxies else None
@@ -140,6 +167,11 @@ class Admission:
             "public_paths": self.public.exact,
             "public_prefixes": self.public.prefixes,
             "public_routes": self.public.routes,
+            "staying_paths": self.staying.exact,
+            "staying_prefixes": self.staying.prefixes,
+            "probes": _PROBES,
+            "unrecorded": UNRECORDED,
+            "asking": _ASKING,
         }
 
     def place(self, scope: Scope) -> None:
@@ -203,25 +235,15 @@ class Admission:
         authorization = bearers[0] if bearers else None
         key = keys[0] if keys else None
         if authorization is None and key is None:
-            authorization = _token(scope)
-        certificate = (scope.get("tls") or {}).get("client_cert")
-        if authorization is None and key is None and certificate is None:
-            return ANONYMOUS
-        if authorization is None or key is None:
-            return identify(authorization, key, certificate)
-        one, other = identify(authorization, None, None), identify(None, key, None)
-        if (one.kind, one.id) != (other.kind, other.id):
-            raise Unauthenticated(AMBIGUOUS)
-        return one
+            authorization = self._token(scope)
+        return identify(authorization, key, (scope.get("tls") or {}).get("client_cert"))
 
-
-def _token(scope: Scope) -> bytes | None:
-    """`?token=` of a route whose answer stays open, as a header: what opens it in a browser can send none."""
-    path: str = scope["path"]
-    if scope.get("method", "GET") != "GET" or not (path in _STAYING or path.startswith("/kv/watch/")):
+    def _token(self, scope: Scope) -> bytes | None:
+        """`?token=` of a watch, as a header."""
+        if scope.get("method", "GET") != "GET" or not self.staying.cover(scope["path"]):
+            return None
+        query: bytes = scope["query_string"]
+        for name, value in parse_qsl(query.decode("latin-1")):
+            if name == "token" and value:
+                return b"Bearer " + value.encode()
         return None
-    query: bytes = scope["query_string"]
-    for name, value in parse_qsl(query.decode("latin-1")):
-        if name == "token" and value:
-            return b"Bearer " + value.encode()
-    return None
