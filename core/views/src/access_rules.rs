@@ -57,9 +57,10 @@ pub(crate) enum Resource {
     Agent,
     Event,
     Query,
+    Session,
 }
 
-pub(crate) const RESOURCES: [Resource; 8] = [
+pub(crate) const RESOURCES: [Resource; 9] = [
     Resource::Kv,
     Resource::Service,
     Resource::Health,
@@ -68,6 +69,7 @@ pub(crate) const RESOURCES: [Resource; 8] = [
     Resource::Agent,
     Resource::Event,
     Resource::Query,
+    Resource::Session,
 ];
 
 impl Resource {
@@ -85,13 +87,14 @@ impl Resource {
             Self::Agent => "agent",
             Self::Event => "event",
             Self::Query => "query",
+            Self::Session => "session",
         }
     }
 
     const fn selector(self) -> Selector {
         match self {
             Self::Kv => Selector::Path,
-            Self::Service | Self::Agent | Self::Event | Self::Query => Selector::Name,
+            Self::Service | Self::Agent | Self::Event | Self::Query | Self::Session => Selector::Name,
             Self::Health | Self::Backup | Self::Admin => Selector::None,
         }
     }
@@ -103,7 +106,7 @@ impl Resource {
             Self::Health => READ | WRITE,
             Self::Backup => CREATE | RESTORE | EXPORT | IMPORT | LIST | DELETE,
             Self::Admin => READ | WRITE | ADMIN,
-            Self::Agent | Self::Event | Self::Query => READ | WRITE | LIST,
+            Self::Agent | Self::Event | Self::Query | Self::Session => READ | WRITE | LIST,
         }
     }
 }

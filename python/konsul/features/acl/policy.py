@@ -28,6 +28,7 @@ SELECTORS: Final = {
     "agent": "name",
     "event": "name",
     "query": "name",
+    "session": "name",
 }
 """By resource, the member of a rule that says which of them; None: there is only one."""
 CAPABILITIES: Final = {
@@ -39,6 +40,7 @@ CAPABILITIES: Final = {
     "agent": _NAMED,
     "event": _NAMED,
     "query": _NAMED,
+    "session": _NAMED,
 }
 EVERYTHING: Final = "**"
 
