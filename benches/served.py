@@ -43,7 +43,8 @@ class Served:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env=kept | dict(self._environ),
+                # Its port would be the same for every server; who measures DNS turns it on.
+                env=kept | {"KONSUL_DNS_ENABLED": "false"} | dict(self._environ),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 HTTP_PORT = 8888
 RAFT_PORT = 7001
+DNS_PORT = 8600
 MOST_NODES = 7
 FORM_S = 60.0
 STOP_S = 30.0
@@ -33,6 +34,8 @@ class Place:
     name: str
     http_port: int
     raft_port: int
+    dns_port: int
+    """0: any that is free, told in its log."""
     data: Path
 
     @property
@@ -41,12 +44,19 @@ class Place:
         return f"http://127.0.0.1:{self.http_port}"
 
 
-def places(count: int, folder: Path, http_port: int = HTTP_PORT, raft_port: int = RAFT_PORT) -> list[Place]:
+def places(
+    count: int,
+    folder: Path,
+    http_port: int = HTTP_PORT,
+    raft_port: int = RAFT_PORT,
+    dns_port: int = DNS_PORT,
+) -> list[Place]:
     """`count` nodes n1, n2, ... on consecutive ports, each with a folder below `folder`."""
-    return [
-        Place(f"n{number + 1}", http_port + number, raft_port + number, folder / f"n{number + 1}")
-        for number in range(count)
-    ]
+    found = []
+    for number in range(count):
+        name, dns = f"n{number + 1}", dns_port + number if dns_port else 0
+        found.append(Place(name, http_port + number, raft_port + number, dns, folder / name))
+    return found
 
 
 def command(place: Place, all_of_them: Sequence[Place]) -> list[str]:
@@ -54,6 +64,7 @@ def command(place: Place, all_of_them: Sequence[Place]) -> list[str]:
     others = ",".join(f"127.0.0.1:{one.raft_port}" for one in all_of_them if one is not place)
     flags = {
         "--port": str(place.http_port),
+        "--dns-port": str(place.dns_port),
         "--data-dir": str(place.data),
         "--raft-enabled": "true",
         "--raft-node-id": place.name,
@@ -142,11 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data/cluster"), metavar="FOLDER")
     parser.add_argument("--port", type=int, default=HTTP_PORT, help="HTTP port of n1, the others follow")
     parser.add_argument("--raft-port", type=int, default=RAFT_PORT, help="the same for peers")
+    parser.add_argument("--dns-port", type=int, default=DNS_PORT, help="the same for DNS; 0: any free ones")
     given = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    where = places(given.nodes, given.data, given.port, given.raft_port)
+    where = places(given.nodes, given.data, given.port, given.raft_port, given.dns_port)
     nodes: dict[Place, subprocess.Popen[bytes]] = {}
     try:
         for place in where:

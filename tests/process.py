@@ -70,6 +70,8 @@ class Server:
             "KONSUL_HOST": self.host,
             "KONSUL_PORT": str(self.port),
             "KONSUL_DATA_DIR": str(self.data_dir),
+            # Its port would be the same for every server; who tests DNS turns it on.
+            "KONSUL_DNS_ENABLED": "false",
             "PYTHONUNBUFFERED": "1",
         }
         with self.log.open("ab") as log:

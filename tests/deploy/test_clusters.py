@@ -105,7 +105,7 @@ def test_make_cluster_runs_three_nodes_and_stops_them_on_ctrl_c(tmp_path: Path) 
     http, raft = ports[0], ports[1]
     command = [
         *(sys.executable, "-m", "deploy.local_cluster", "--data", str(tmp_path / "data")),
-        *("--port", str(http), "--raft-port", str(raft)),
+        *("--port", str(http), "--raft-port", str(raft), "--dns-port", "0"),
     ]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | LIGHT

@@ -160,12 +160,12 @@ def test_a_bad_configuration_says_what_and_exits_with_one(own: LiveServer) -> No
 
 def test_variables_of_later_features_are_accepted_with_a_notice(own: LiveServer) -> None:
     own.settings |= {
-        "KONSUL_DNS_PORT": "8600",
+        "KONSUL_TRACING_ENABLED": "true",
         "KONSUL_PERSISTENCE_TYPE": "badger",
     }
     own.start()
     messages = {line["msg"] for line in lines(own)}
-    assert "KONSUL_DNS_PORT is not used yet" in messages
+    assert "KONSUL_TRACING_ENABLED is not used yet" in messages
     assert "KONSUL_PERSISTENCE_TYPE badger is the old name of durable" in messages
 
 

@@ -21,7 +21,7 @@ from tests.waiting import until
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = re.compile(r"^konsul --port .*$", re.MULTILINE)
 BLOCK = re.compile(r"^```console cluster\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PORT = re.compile(r"\b(888\d|889\d|700\d)\b")
+PORT = re.compile(r"\b(888\d|889\d|700\d|860\d)\b")
 FORM_S = 90.0
 BIN = Path(sys.executable).parent
 

@@ -35,6 +35,7 @@ class Terminal:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
             "NO_COLOR": "1",
+            "KONSUL_DNS_PORT": "0",
             "KONSUL_RAFT_SEGMENT_BYTES": "1MiB",
             "KONSUL_DISK_RESERVE_BYTES": "1MiB",
         }

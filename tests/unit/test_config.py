@@ -151,7 +151,7 @@ def test_variables_without_effect_are_named_but_not_their_values() -> None:
         "KONSUL_TOKEN_FILE": "f",
         "KONSUL_CONFIG": "c",
         "KONSUL_PORT": "1",
-        "KONSUL_DNS_PORT": "",
+        "KONSUL_TRACING_ENABLED": "",
         "HOME": "x",
     }
     said = notices(environ, declarations(GROUPS))

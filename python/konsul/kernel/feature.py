@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from konsul.kernel.graph import Graph
     from konsul.kernel.lifecycle import Service
     from konsul.kernel.metrics import Metric
+    from konsul.kernel.names import Resolver
     from konsul.kernel.node import Kernel
     from konsul.kernel.routing import Router
     from konsul.kernel.schema import Row
@@ -36,6 +37,8 @@ class Feature:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Compiled answers for routes the HTTP front serves by itself, by the name the front knows."""
     graphql: Graph | None = None
+    names: Mapping[str, Resolver] = field(default_factory=dict)
+    """What it answers to in the DNS domain, by label: `service` of `web.service.consul`."""
     install: Callable[[Kernel], None] | None = None
     """Called once when the node is composed, before anything starts: fills slots of the pipeline."""
 

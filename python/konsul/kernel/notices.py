@@ -12,7 +12,6 @@ from konsul.kernel.values import BOOL
 LATER_PREFIXES: Final = (
     "KONSUL_TRACING_",
     "KONSUL_METRICS_",
-    "KONSUL_DNS_",
     "KONSUL_RBAC_",
     "KONSUL_ADMIN_UI_",
     "KONSUL_MQTT_",

@@ -9,6 +9,7 @@ from konsul.kernel.autopilot_settings import AutopilotSettings
 from konsul.kernel.cluster_settings import ClusterSettings as ClusterSettings
 from konsul.kernel.cluster_settings import RaftTlsSettings as RaftTlsSettings
 from konsul.kernel.config import Settings, at_least, between, setting
+from konsul.kernel.dns_settings import DnsSettings as DnsSettings
 from konsul.kernel.graphql_settings import GraphqlSettings as GraphqlSettings
 from konsul.kernel.guard_settings import GuardSettings as GuardSettings
 from konsul.kernel.raft_settings import RaftSettings as RaftSettings
@@ -202,6 +203,7 @@ GROUPS: Final[tuple[type[Settings], ...]] = (
     RaftTlsSettings,
     AutopilotSettings,
     GraphqlSettings,
+    DnsSettings,
     WatchSettings,
     GuardSettings,
     TlsSettings,
