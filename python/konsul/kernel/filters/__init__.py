@@ -1,0 +1,1 @@
+"""The filter language: text a client sends, which becomes one bounded question about a row."""
