@@ -12,6 +12,8 @@ from typing import (
     Any,
     ClassVar,
     Final,
+    Self,
+    TypeAlias,
     TypeVar,
     Union,
     dataclass_transform,
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from konsul.kernel.entry import Op
 
 R = TypeVar("R", bound="Row")
+Parent: TypeAlias = "type[Row] | Callable[[], type[Row]]"
+Ops: TypeAlias = "Sequence[Op] | Callable[[], Sequence[Op]]"
+_Chosen: TypeAlias = "Sequence[Op] | Mapping[object, Sequence[Op]]"
+Reactions: TypeAlias = "_Chosen | Callable[[], _Chosen]"
 _MARK: Final = "konsul"
 _KINDS: Final[Mapping[object, str]] = {
     int: "u64",
@@ -44,18 +50,35 @@ class _Mark:
     role: str = "column"
     index: str = "none"
     kind: str | None = None
-    ref: Ref | None = None
+    refs: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
     """What happens to a row when the parent row its column names goes away or breaks."""
 
-    parent: type[Row]
+    given_parent: Parent
     each: bool
     breaks_when: tuple[str, object] | None
     choose_by: str | None
-    then: tuple[tuple[object, tuple[Op, ...]], ...]
+    given_then: Reactions
+
+    @property
+    def parent(self) -> type[Row]:
+        """The table pointed at."""
+        given = self.given_parent
+        return given if isinstance(given, type) else given()
+
+    @property
+    def then(self) -> tuple[tuple[object, tuple[Op, ...]], ...]:
+        """The reactions by value of `choose_by`; without one the only one, by None."""
+        given = self.given_then
+        found = given() if callable(given) else given
+        if isinstance(found, Mapping) is not (self.choose_by is not None):
+            raise TypeError("`choose_by` goes with a mapping of reactions, and only with one")
+        if isinstance(found, Mapping):
+            return tuple((value, tuple(ops)) for value, ops in found.items())
+        return ((None, tuple(found)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +89,7 @@ class Column:
     kind: str
     default: object
     index: str
-    ref: Ref | None
+    refs: tuple[Ref, ...]
 
 
 def _field(mark: _Mark, default: object) -> Any:
@@ -110,26 +133,41 @@ def json_column(*, default: bytes | None = None) -> Any:
 
 
 def ref(
-    parent: type[Row],
+    parent: Parent,
     *,
-    then: Sequence[Op] | Mapping[object, Sequence[Op]],
+    then: Reactions = (),
     default: Any = None,
+    each: bool = False,
     breaks_when: tuple[str, object] | None = None,
     choose_by: str | None = None,
+    when_broken: Ops | None = None,
 ) -> Any:
-    """A column holding the key (or, as a list, the keys) of `parent` rows, and what follows when one breaks.
+    """A column holding the key (with `each` or a list as default: the keys) of `parent` rows, and what
+    follows when one breaks.
 
-    `then` is the reaction, or with `choose_by` (a column of the parent) one reaction per value of it.
+    `then` is the reaction, or with `choose_by` (a column of the parent) one reaction per value of it. It
+    follows when the parent goes, and when its `breaks_when` column becomes that value; with `when_broken`
+    only when it goes, and that follows when it breaks. `parent`, `then` and `when_broken` may be given as
+    what returns them: tables that point at each other are declared one after the other.
     """
-    if isinstance(then, Mapping):
-        choices = tuple((value, tuple(ops)) for value, ops in then.items())
+    many = each or isinstance(default, list)
+    if when_broken is None:
+        refs: tuple[Ref, ...] = (Ref(parent, many, breaks_when, choose_by, then),)
+        if not callable(then):
+            _ = refs[0].then
+    elif breaks_when is None or choose_by is not None:
+        raise TypeError("`when_broken` goes with `breaks_when`, and not with `choose_by`")
     else:
-        choices = ((None, tuple(then)),)
-    if isinstance(then, Mapping) is not (choose_by is not None):
-        raise TypeError("`choose_by` goes with a mapping of reactions, and only with one")
-    each = isinstance(default, list)
-    mark = _Mark(index="each" if each else "single", ref=Ref(parent, each, breaks_when, choose_by, choices))
-    return _field(mark, default)
+        # A ref that can break does so when its parent goes, too: which of both it was, the value tells. Of a
+        # parent that goes while it is broken the rows react to both, first to its going.
+        column, value = breaks_when
+        broken = Ref(parent, many, breaks_when, column, lambda: {value: _given(when_broken)})
+        refs = (broken,) if then == () else (Ref(parent, many, None, None, then), broken)
+    return _field(_Mark(index="each" if many else "single", refs=refs), default)
+
+
+def _given(ops: Ops) -> Sequence[Op]:
+    return ops() if callable(ops) else ops
 
 
 class Row:
@@ -149,6 +187,14 @@ class Row:
     def column(cls, name: str) -> int:
         """The position of a column. Raises KeyError for an unknown name."""
         return cls._positions[name]
+
+    @classmethod
+    def stored(cls, key: bytes, cells: Sequence[Any]) -> Self:
+        """The row as it is stored; columns that were declared after it was written have their default."""
+        missing = cls.columns[len(cells) :]
+        values = [*cells, *(column.default for column in missing)] if missing else cells
+        members = {column.name: value for column, value in zip(cls.columns, values, strict=True)}
+        return cls(**{cls.key_field: key.decode()}, **members)
 
     def cells(self) -> list[Any]:
         """The values in column order, ready for `entry.put` or `entry.cells`."""
@@ -188,7 +234,7 @@ def _describe(row: type[Row], hints: Mapping[str, object]) -> None:
         if default is dataclasses.MISSING:
             raise TypeError(f"{row.table_name}.{item.name}: a column needs a default, for rows older than it")
         kind = mark.kind or _kind(row, item.name, hints[item.name])
-        columns.append(Column(item.name, kind, default, mark.index, mark.ref))
+        columns.append(Column(item.name, kind, default, mark.index, mark.refs))
     if len(roles["key"]) != 1 or len(roles["expires"]) > 1 or len(roles["lease"]) > 1:
         raise TypeError(f"{row.table_name}: exactly one key() and at most one expires() and lease()")
     row.columns = tuple(columns)
@@ -219,7 +265,7 @@ def describe_table(row: type[Row]) -> dict[str, object]:
         "expires": row.expires_column,
         "lease": row.lease_column,
         "keep": row.keep,
-        "refs": [_describe_ref(row, column, column.ref) for column in row.columns if column.ref],
+        "refs": [_describe_ref(row, column, ref) for column in row.columns for ref in column.refs],
     }
 
 

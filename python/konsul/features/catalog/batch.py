@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from konsul.errors import Invalid, KonsulError, TooLarge
-from konsul.features.catalog.commands import is_possible, register
-from konsul.features.catalog.rules import Service
+from konsul.features.catalog.commands import register
+from konsul.features.catalog.rules import Service, is_possible
 from konsul.features.catalog.tables import Instance, instance_key
 from konsul.kernel import entry
 from konsul.kernel.command import command

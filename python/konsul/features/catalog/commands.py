@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from konsul.errors import Conflict, KonsulError, NotFound
 from konsul.features.catalog.metrics import METADATA_KEYS, TAGS
-from konsul.features.catalog.rules import Service, check_service
+from konsul.features.catalog.rules import NOT_FOUND, Service, check_service, is_possible
 from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
 from konsul.kernel import entry
 from konsul.kernel.command import command
 from konsul.kernel.context import Context
 from konsul.kernel.settings import ServiceSettings
-
-NOT_FOUND = "Service not found"
 
 
 @command("service.register", needs="service:register", resource="name")
@@ -101,11 +99,6 @@ def cells(ctx: Context, service: Service) -> bytes:
         service.checks,
         ctx.config.of(ServiceSettings).ttl_ms,
     )
-
-
-def is_possible(key: bytes) -> bool:
-    """False for a key no instance can have; the engine would refuse it instead of finding nothing."""
-    return len(key) <= 1_024
 
 
 def refusal(name: str, expected: int, current: int) -> KonsulError:

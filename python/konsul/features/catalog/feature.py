@@ -9,7 +9,7 @@ from konsul.kernel.graph import Graph
 
 feature = Feature(
     name="catalog",
-    tables=(tables.Instance,),
+    tables=(tables.Instance, tables.Node, tables.Check, tables.CheckLease),
     commands=(
         commands.register,
         commands.deregister,

@@ -9,8 +9,8 @@ from typing import Final
 
 from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
-from konsul.features.catalog.commands import NOT_FOUND, is_possible
 from konsul.features.catalog.queries import LIST, PAGE, QueryType, filters, measured, representative
+from konsul.features.catalog.rules import NOT_FOUND, is_possible
 from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context

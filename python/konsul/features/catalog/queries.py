@@ -12,9 +12,9 @@ import orjson
 
 from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
-from konsul.features.catalog.commands import NOT_FOUND, is_possible
 from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.metrics import QUERIES, QUERY_RESULTS, QUERY_SECONDS
+from konsul.features.catalog.rules import NOT_FOUND, is_possible
 from konsul.features.catalog.tables import SERVICE, Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
@@ -22,8 +22,8 @@ from konsul.kernel.context import Context
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
 LIST: Final = "service:list"
-MAX_FILTERS: Final = 32
-"""The most a scan of the core takes."""
+MAX_FILTERS: Final = 29
+"""The most a scan of the core takes, less one each for node, zone and health."""
 _INDEXED_MAX_BYTES: Final = 760
 """What an index holds, less its escapes; nothing longer can match."""
 
@@ -175,18 +175,26 @@ def _text(ctx: Context, name: str) -> bytes | None:
     return None if key is None else ctx.engine.get_json(SERVICE, key)
 
 
-def filters(tags: Sequence[str], metadata: Sequence[tuple[str, str]]) -> list[tuple[int, bytes]] | None:
+def filters(
+    tags: Sequence[str],
+    metadata: Sequence[tuple[str, str]],
+    node: str | None = None,
+    zone: str | None = None,
+) -> list[tuple[int, bytes]] | None:
     """The `where` of a scan for all of the filters; None when no instance can match them.
 
     Raises:
-        Invalid: more than `MAX_FILTERS` filters.
+        Invalid: more than `MAX_FILTERS` filters of tags and metadata.
     """
     if len(tags) + len(metadata) > MAX_FILTERS:
         raise Invalid(f"too many filters: {len(tags) + len(metadata)} (max {MAX_FILTERS})")
     pairs = [f"{key}={value}" for key, value in metadata]
-    if not all(map(_is_indexable, (*tags, *pairs))):
+    places = [place for place in (node, zone) if place is not None]
+    if not all(map(_is_indexable, (*tags, *pairs, *places))):
         return None
-    return _where("tags", tags) + _where("meta", pairs)
+    found = _where("tags", tags) + _where("meta", pairs)
+    found += _where("node", () if node is None else (node,))
+    return found + _where("zone", () if zone is None else (zone,))
 
 
 def _is_indexable(text: str) -> bool:

@@ -11,8 +11,10 @@ from konsul.errors import Invalid
 from konsul.kernel.settings import ServiceSettings
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-RESERVED_NAMES: Final = ("query", "watch")
-"""`/services/query` and `/services/watch` are routes, so a service of such a name could never be read."""
+RESERVED_NAMES: Final = ("query", "watch", "dependency-graph")
+"""`/services/query` and the like are routes, so a service of such a name could never be read."""
+NOT_FOUND: Final = "Service not found"
+KEY_MAX_BYTES: Final = 1_024
 ADDRESS_MAX_CHARS: Final = 255
 _TAG: Final = re.compile(r"[A-Za-z0-9_:./-]+")
 _META_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -53,6 +55,11 @@ def check_service(service: Service, limits: ServiceSettings) -> None:
         raise Invalid("service port must be between 1 and 65535")
     _check_tags(service.tags, limits)
     _check_metadata(service.meta, limits)
+
+
+def is_possible(key: bytes) -> bool:
+    """False for a key no row can have; the engine would refuse it instead of finding nothing."""
+    return len(key) <= KEY_MAX_BYTES
 
 
 def check_name(name: str) -> None:

@@ -1,19 +1,33 @@
-"""The one table of the catalog: instances of services."""
+"""The tables of the catalog: instances of services, the nodes they run on, their checks.
+
+What makes an instance critical is law here: a check or a node that becomes critical makes it so in the same
+entry. What makes it better is planned, in `status`.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from konsul.engine import Form, Shape
-from konsul.kernel.schema import Row, index, json_column, key, lease, table
+from konsul.kernel import entry
+from konsul.kernel.schema import Row, index, json_column, key, lease, ref, table
 
 SEPARATOR: Final = " "
 """Between name and id in a key. Below every character of a name, so that `web` sorts before `web-1`."""
 
 
+PASSING: Final = "passing"
+WARNING: Final = "warning"
+CRITICAL: Final = "critical"
+STATUSES: Final = (PASSING, WARNING, CRITICAL)
+"""From best to worst."""
+TTL_EXPIRED: Final = "TTL expired"
+Origin: TypeAlias = Literal["registration", "api", "maintenance"]
+
+
 @table("services", id=2)
 class Instance(Row):
-    """One instance of a service, held by a lease: without a heartbeat it goes."""
+    """One instance of a service, held by a lease: without a heartbeat it goes, and with its node."""
 
     key: str = key()
     name: str = index()
@@ -24,6 +38,93 @@ class Instance(Row):
     tags: list[str] = index(each=True, default=[])
     meta: dict[str, str] = index(each=True, default={})
     checks: bytes | None = json_column()
+    """The definitions that came with its registration, as they are shown with it."""
+    ttl_ms: int | None = lease()
+    """None: it stays until it is deregistered."""
+    node: str | None = ref(
+        lambda: Node,
+        then=lambda: [entry.delete(Instance, entry.SELF)],
+        breaks_when=("health", CRITICAL),
+        when_broken=lambda: [entry.patch(Instance, entry.SELF, {"health": CRITICAL})],
+    )
+    """The node it said it runs on."""
+    zone: str = index()
+    health: str = index(default=PASSING)
+    """The worst of its checks and of its node."""
+    check_ids: list[str] | None = ref(
+        lambda: Check,
+        each=True,
+        breaks_when=("status", CRITICAL),
+        when_broken=lambda: [entry.patch(Instance, entry.SELF, {"health": CRITICAL})],
+    )
+    """Every check of it, wherever it came from; None for none, never empty."""
+
+
+@table("nodes", id=13)
+class Node(Row):
+    """A machine that instances run on. Its instances are those that say so; they go with it."""
+
+    name: str = key()
+    address: str = ""
+    """Empty: nobody has said it, the node came with an instance."""
+    zone: str = index()
+    meta: dict[str, str] = index(each=True, default={})
+    health: str = index(default=PASSING)
+    """The worst of its own checks; its instances are never better."""
+    check_ids: list[str] | None = ref(
+        lambda: Check,
+        each=True,
+        breaks_when=("status", CRITICAL),
+        when_broken=lambda: [entry.patch(Node, entry.SELF, {"health": CRITICAL})],
+    )
+    """Every check of the node itself; None for none, never empty."""
+
+
+@table("checks", id=14)
+class Check(Row):
+    """A check of one instance or of one node, with which it goes. Ids are unique in the cluster."""
+
+    id: str = key()
+    service: str = index()
+    """The service's name; empty for a node's check."""
+    instance: str | None = ref(lambda: Instance, then=lambda: [entry.delete(Check, entry.SELF)])
+    """The instance's key, `<name> <id>`. Either this or `node` is given."""
+    node: str | None = ref(lambda: Node, then=lambda: [entry.delete(Check, entry.SELF)])
+    """The node that it is a check of; None for an instance's check, wherever that runs."""
+    name: str = ""
+    type: str = ""
+    """http, tcp, grpc, udp, script, ttl, alias or maintenance."""
+    definition: bytes | None = json_column()
+    """What it does, as `check_definitions.definition` completes it; a changed one is another check."""
+    status: str = index(default=CRITICAL)
+    output: str = ""
+    changed_at_ms: int = 0
+    """When the status last changed, in ms since 1970."""
+    recent: bytes | None = json_column()
+    """The last transitions that were planned, oldest first; see `status.transitions_of`."""
+    deregister_after_ms: int | None = None
+    """Critical for so long, its instance is to be deregistered; None: never."""
+    lease: str | None = ref(
+        lambda: CheckLease,
+        then=lambda: [
+            entry.patch(
+                Check,
+                entry.SELF,
+                {"status": CRITICAL, "output": TTL_EXPIRED, "changed_at_ms": entry.now(), "lease": None},
+            )
+        ],
+    )
+    """Its own id while a lease holds its status, which is critical when that ends."""
+    origin: str = "registration"
+    """What made it, an `Origin`: a registration that comes without it takes only its own away."""
+
+
+@table("check_leases", id=15)
+class CheckLease(Row):
+    """How long the last report of a TTL check counts. Renewals stay out of the log."""
+
+    id: str = key()
+    of: str | None = ref(Check, then=lambda: [entry.delete(CheckLease, entry.SELF)])
     ttl_ms: int | None = lease()
 
 
@@ -41,6 +142,8 @@ _FIELDS: Final = [
     ("tags", Instance.column("tags"), OMIT_EMPTY),
     ("meta", Instance.column("meta"), OMIT_EMPTY),
     ("checks", Instance.column("checks"), OMIT_EMPTY | VERBATIM),
+    ("node", Instance.column("node"), OMIT_EMPTY),
+    ("zone", Instance.column("zone"), OMIT_EMPTY),
 ]
 SERVICE: Final = Shape(Instance.table_id, _FIELDS)
 """A service as every answer shows it."""

@@ -1,0 +1,41 @@
+"""How healthy an instance must be to be given to somebody, as conditions that an index answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+from konsul.features.catalog.tables import PASSING as PASSING_STATUS
+from konsul.features.catalog.tables import STATUSES, WARNING, Instance
+
+Health: TypeAlias = Literal["passing", "serving", "any"]
+PASSING: Final = "passing"
+SERVING: Final = "serving"
+"""Passing or warning: what is given out unless somebody asks otherwise."""
+ANY: Final = "any"
+HEALTHS: Final[tuple[Health, ...]] = (PASSING, SERVING, ANY)
+
+_COLUMN: Final = Instance.column("health")
+_CONDITIONS: Final[dict[str, tuple[tuple[tuple[int, bytes], ...], ...]]] = {
+    PASSING: (((_COLUMN, PASSING_STATUS.encode()),),),
+    SERVING: (((_COLUMN, PASSING_STATUS.encode()),), ((_COLUMN, WARNING.encode()),)),
+    ANY: ((),),
+}
+
+
+def conditions(health: Health) -> Sequence[tuple[tuple[int, bytes], ...]]:
+    """The `where` of each scan that together finds what is as healthy; each finds others."""
+    return _CONDITIONS[health]
+
+
+def serves(health: Health, status: str) -> bool:
+    """Whether an instance of this status is healthy enough."""
+    return health == ANY or status == PASSING_STATUS or (health == SERVING and status == WARNING)
+
+
+def worst(statuses: Sequence[str]) -> str:
+    """The worst of them; passing when there is none. A word that is no status counts as critical."""
+    return STATUSES[max(map(_RANKS.__getitem__, statuses), default=0)]
+
+
+_RANKS: Final = {status: rank for rank, status in enumerate(STATUSES)}

@@ -1,0 +1,146 @@
+"""Plans of entries that change what is healthy.
+
+All that was read is guarded: what was worked out from it holds when it is applied, or is worked out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from konsul.errors import Busy, Conflict
+from konsul.features.catalog.healths import worst
+from konsul.features.catalog.tables import CRITICAL, PASSING, Check, Instance, Node
+from konsul.kernel import entry
+
+if TYPE_CHECKING:
+    from konsul.engine import Applied, Engine
+    from konsul.kernel.context import Context
+
+T = TypeVar("T")
+ATTEMPTS: Final = 16
+"""Plans of one change before it is given up: each further one means that somebody else succeeded."""
+
+
+class Plan:
+    """The one case of an entry, while it is put together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine: Final = engine
+        self.guards: list[entry.Guard] = []
+        self.ops: list[entry.Op] = []
+
+    @property
+    def steps(self) -> int:
+        """Guards and ops, of which an entry has at most `entry.MAX_STEPS`."""
+        return len(self.guards) + len(self.ops)
+
+    def instance(self, key: bytes) -> Instance | None:
+        """The instance under a key, as it is now; not guarded."""
+        row = self.engine.get(Instance.table_id, key)
+        return None if row is None else Instance.stored(key, row.cells)
+
+    def node(self, name: str) -> Node | None:
+        """The node of that name, as it is now; not guarded."""
+        key = name.encode()
+        row = self.engine.get(Node.table_id, key)
+        return None if row is None else Node.stored(key, row.cells)
+
+    def check(self, check_id: str) -> Check | None:
+        """The check under an id, as it is now; not guarded."""
+        key = check_id.encode()
+        row = self.engine.get(Check.table_id, key)
+        return None if row is None else Check.stored(key, row.cells)
+
+    def node_health(self, name: str | None) -> str:
+        """How a node is, guarded; passing without one."""
+        if name is None:
+            return PASSING
+        node = self.node(name)
+        self.guards.append(entry.is_(Node, name, "health", None if node is None else node.health))
+        return PASSING if node is None else node.health
+
+    def statuses(self, check_ids: Iterable[str], known: Mapping[str, str] = {}) -> list[str]:
+        """The status of each check, guarded; of those in `known` what that says, which is not."""
+        found: list[str] = []
+        for check_id in check_ids:
+            status = known.get(check_id)
+            if status is None:
+                check = self.check(check_id)
+                status = None if check is None else check.status
+                self.guards.append(entry.is_(Check, check_id, "status", status))
+            if status is not None:
+                found.append(status)
+        return found
+
+    def settle_instance(
+        self,
+        row: Instance,
+        check_ids: list[str] | None,
+        known: Mapping[str, str],
+        node_health: str | None = None,
+    ) -> None:
+        """Gives a stored instance these checks and the health that follows, guarded by what it is now.
+
+        `known`: statuses that this plan writes. `node_health`: the node's, if it is guarded already.
+        """
+        key = row.key.encode()
+        self.guards.append(entry.exists(Instance, key))
+        self.guards.append(entry.is_(Instance, key, "check_ids", row.check_ids))
+        self.guards.append(entry.is_(Instance, key, "node", row.node))
+        on = self.node_health(row.node) if node_health is None else node_health
+        health = worst([on, *self.statuses(check_ids or (), known)])
+        changes: dict[str, object] = {}
+        if check_ids != row.check_ids:
+            changes["check_ids"] = check_ids or None
+        if self._is_to_write(row.health, health, row.check_ids or (), known):
+            changes["health"] = health
+        elif health != CRITICAL:
+            self.guards.append(entry.is_(Instance, key, "health", row.health))
+        if changes:
+            self.ops.append(entry.patch(Instance, key, changes))
+
+    def settle_node(self, row: Node, check_ids: list[str] | None, known: Mapping[str, str]) -> str:
+        """As `settle_instance`, of a node; returns its health. Its instances are for `spreading`."""
+        self.guards.append(entry.exists(Node, row.name))
+        self.guards.append(entry.is_(Node, row.name, "check_ids", row.check_ids))
+        health = worst(self.statuses(check_ids or (), known))
+        changes: dict[str, object] = {}
+        if check_ids != row.check_ids:
+            changes["check_ids"] = check_ids or None
+        if self._is_to_write(row.health, health, row.check_ids or (), known):
+            changes["health"] = health
+        elif health != CRITICAL:
+            self.guards.append(entry.is_(Node, row.name, "health", row.health))
+        if changes:
+            self.ops.append(entry.patch(Node, row.name, changes))
+        return health
+
+    @staticmethod
+    def _is_to_write(was: str, health: str, before: Iterable[str], known: Mapping[str, str]) -> bool:
+        """False for what stays, and where the law writes it: a check it had that becomes critical."""
+        if health == CRITICAL and any(known.get(check_id) == CRITICAL for check_id in before):
+            return False
+        return was != health
+
+    async def commit(self, ctx: Context) -> Applied:
+        """Applies it. Raises Conflict when something is not as it was read; see `Context.commit`."""
+        return await ctx.commit(entry.encode([entry.case(self.guards, self.ops)]))
+
+
+async def planned(ctx: Context, attempt: Callable[[Plan], Awaitable[T]], what: str) -> T:
+    """Makes plans until one of them holds. `attempt` fills and commits one; it raises Conflict to be called
+    again with a new one. `what`: is being changed, for the message.
+
+    Raises:
+        Busy: others changed it each time. What else `attempt` raises.
+    """
+    for number in range(ATTEMPTS):
+        if number:
+            # What it lost against is in the log, and perhaps not in the tables of this node yet.
+            await ctx.engine.barrier("default", ctx.terms.timeout_ms)
+        try:
+            return await attempt(Plan(ctx.engine))
+        except Conflict:
+            continue
+    raise Busy(f"{what} changes too often now: try again")

@@ -1,0 +1,66 @@
+"""Carrying a node's health to its instances: for the better, and to warning. To critical it is law."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from konsul.engine import unpack_row
+from konsul.errors import Busy, Conflict
+from konsul.features.catalog.plans import ATTEMPTS, Plan
+from konsul.features.catalog.tables import Instance
+from konsul.kernel import entry
+
+if TYPE_CHECKING:
+    from konsul.kernel.context import Context
+
+PAGE: Final = 1_000
+STEPS_MAX: Final = entry.MAX_STEPS - 256
+"""An entry is full before another instance might not fit in: its checks' guards and a few more."""
+PER_ENTRY: Final = 512
+"""Instances of one entry; after a conflict half as many."""
+
+
+async def spread(ctx: Context, node: str) -> None:
+    """Gives every instance of a node the health that follows from the node's and its own checks.
+
+    In as many entries as it takes; all are applied when this returns. Until then an instance may be told
+    worse than it is, never critical ones better.
+
+    Raises:
+        Busy: its instances change too often. What `Context.commit` raises.
+    """
+    where = [(Instance.column("node"), node.encode())]
+    after: bytes | None = None
+    while True:
+        rows, after = ctx.engine.scan_packed(Instance.table_id, b"", where, after, PAGE)
+        await _settle(ctx, node, [Instance.stored(key, unpack_row(packed).cells) for key, packed in rows])
+        if after is None:
+            return
+
+
+async def _settle(ctx: Context, node: str, rows: list[Instance]) -> None:
+    most = PER_ENTRY
+    lost = 0
+    at = 0
+    while at < len(rows):
+        plan = Plan(ctx.engine)
+        on = plan.node_health(node)
+        end = at
+        while end < min(len(rows), at + most) and plan.steps < STEPS_MAX:
+            row = plan.instance(rows[end].key.encode())
+            end += 1
+            if row is not None and row.node == node:
+                plan.settle_instance(row, row.check_ids, {}, on)
+        try:
+            if plan.ops:
+                await plan.commit(ctx)
+        except Conflict:
+            lost += 1
+            if lost >= ATTEMPTS:
+                raise Busy(f"the instances of node {node} change too often now: try again") from None
+            most = max(1, (end - at) // 2)
+            await ctx.engine.barrier("default", ctx.terms.timeout_ms)
+            continue
+        lost, at = 0, end
+        await asyncio.sleep(0)
