@@ -15,6 +15,7 @@ SERVING: Final = "serving"
 ANY: Final = "any"
 HEALTHS: Final[tuple[Health, ...]] = (PASSING, SERVING, ANY)
 
+_RANKS: Final[dict[str, int]] = {status: rank for rank, status in enumerate(STATUSES)}
 _COLUMN: Final = Instance.column("health")
 _CONDITIONS: Final[dict[str, tuple[tuple[tuple[int, bytes], ...], ...]]] = {
     PASSING: (((_COLUMN, PASSING_STATUS.encode()),),),
@@ -34,8 +35,5 @@ def serves(health: Health, status: str) -> bool:
 
 
 def worst(statuses: Sequence[str]) -> str:
-    """The worst of them; passing when there is none. A word that is no status counts as critical."""
+    """The worst of them; passing when there is none."""
     return STATUSES[max(map(_RANKS.__getitem__, statuses), default=0)]
-
-
-_RANKS: Final = {status: rank for rank, status in enumerate(STATUSES)}
