@@ -40,7 +40,7 @@ cdef bytes _key(bytes name):
 cdef int service_get(Exchange ex, Py_ssize_t prefix) except -1:
     """GET /services/{name}."""
     cdef bytes name = _name(ex, prefix)
-    if name is None or name == b"query" or name == b"watch" or ex.site.service_shape is None:
+    if name is None or name in (b"query", b"watch", b"dependency-graph") or ex.site.service_shape is None:
         return ex.fall()
     if not read_freshness(ex):
         return ex.fall()  # also a long-poll, `index=`, which the application keeps waiting

@@ -1,0 +1,1 @@
+"""Which service needs which: declared, kept free of cycles, and shown with the health of both ends."""
