@@ -33,6 +33,8 @@ BODIES: Final[Mapping[tuple[str, str], Any]] = {
     ("POST", "/batch/services/get"): {"names": ["svc"]},
     ("POST", "/batch/services/register"): {"services": [SERVICE]},
     ("POST", "/batch/services/deregister"): {"names": ["svc"]},
+    ("POST", "/services/{name}/dependencies"): {"dependencies": ["db"]},
+    ("PUT", "/services/{name}/dependencies"): {"dependencies": ["db"]},
     ("PUT", "/lb/strategy"): {"strategy": "random"},
     ("POST", "/acl/policies"): POLICY,
     ("PUT", "/acl/policies/{name}"): POLICY | {"name": "absent"},

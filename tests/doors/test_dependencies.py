@@ -189,9 +189,11 @@ def test_of_circles_declared_at_once_none_closes(http: httpx.Client) -> None:
             pairs = list(zip(ring, [*ring[1:], ring[0]], strict=True))
             answers = list(
                 pool.map(
-                    lambda pair: http.post(
-                        f"/services/{pair[0]}/dependencies", json={"dependencies": [pair[1]]}
-                    ).status_code,
+                    lambda pair: (
+                        http.post(
+                            f"/services/{pair[0]}/dependencies", json={"dependencies": [pair[1]]}
+                        ).status_code
+                    ),
                     pairs,
                 )
             )

@@ -49,7 +49,7 @@ def test_of_two_halves_of_a_cycle_the_second_is_refused(tmp_path: Path) -> None:
         await commit(ctx, one)
         with pytest.raises(Conflict):
             await commit(ctx, other)
-        with pytest.raises(Duplicate, match="^dependency cycle: b -> a -> b$"):
+        with pytest.raises(Duplicate, match=r"^dependency cycle: b -> a -> b$"):
             planning.replacing(ctx, "b", ["a"])
         assert reading.edge_count(ctx.engine) == 1
 

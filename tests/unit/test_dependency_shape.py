@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -60,7 +61,7 @@ def test_a_cycle_is_found_exactly_when_there_is_one(
     assert (way is not None) == (name in walked(together, name))
     if way is not None:
         assert way[0] == way[-1] == name
-        assert all(other in together.get(one, []) for one, other in zip(way, way[1:], strict=False))
+        assert all(other in together.get(one, []) for one, other in pairwise(way))
         assert len(set(way)) == len(way) - 1
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from konsul.errors import NotFound
-from konsul.features.catalog.rules import NOT_FOUND
-from konsul.features.catalog.rules import NAME
+from konsul.features.catalog.rules import NAME, NOT_FOUND
 from konsul.features.catalog.tables import Instance, instances_prefix
 from konsul.features.dependencies import reading, shape
 from konsul.features.dependencies.health import health_of
