@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t
 
 from konsul_ext.admission cimport allow_all
 from konsul_ext.buffer cimport Buffer, pack_array, shrink
-from konsul_ext.kv cimport bin_size, is_json, pack_step, pack_value, refused, storable, submit_failed
+from konsul_ext.kv cimport bin_size, is_json, pack_cells, pack_step, refused, storable, submit_failed
 from konsul_ext.reading cimport read_freshness, settle
 from konsul_ext.site cimport KV_BATCH_DELETE, KV_BATCH_GET, KV_BATCH_SET, SUCCESS, Site
 from konsul_ext.writing cimport commit, takes_write
@@ -173,8 +173,7 @@ cdef bint _pack_puts(Exchange ex, Buffer* entry, dict items) except -1:
             return False
         if size > ex.site.max_value_bytes:
             return False
-        pack_array(entry, 3)
-        pack_value(entry, text, size, None)
+        pack_cells(entry, text, size, None)
     return True
 
 

@@ -220,8 +220,7 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     if not allow(ex, "kv:write", key, "kv.set"):
         return 0
     b = site.clean_scratch()
-    pack_array(b, 3)
-    pack_value(b, value, size, flags)
+    pack_cells(b, value, size, flags)
     cells = site.scratch_bytes()
     ex.subject = key
     ex.expected = at if at is not None else 0
@@ -232,14 +231,16 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
     return ex.wait_for(ticket, &_put_done)
 
 
-cdef int pack_value(Buffer* b, const char* value, Py_ssize_t size, object flags) except -1:
-    """The three cells of a row: value, flags (absent: KEEP, msgpack ext 3 without payload), no expiry."""
+cdef int pack_cells(Buffer* b, const char* value, Py_ssize_t size, object flags) except -1:
+    """The cells of a row: value, flags (absent: KEEP, msgpack ext 3 without payload), no expiry, and the lock as
+    it is (session and lock_index KEEP): it stays whatever is written."""
+    pack_array(b, 5)
     pack_bin(b, value, size)
     if flags is None:
         put(b, "\xc7\x00\x03", 3)
     else:
         pack_u64(b, flags)
-    return put_byte(b, 0xc0)
+    return put(b, "\xc0\xc7\x00\x03\xc7\x00\x03", 7)
 
 
 cdef int _put_done(Exchange ex, tuple completion) except -1:

@@ -7,6 +7,8 @@ FEATURES: tuple[str, ...] = (
     "ratelimit",
     "watch",
     "kv",
+    "sessions",
+    "dependencies",
     "catalog",
     "lb",
     "cluster",

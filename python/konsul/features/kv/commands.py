@@ -68,11 +68,13 @@ def cells(value: bytes, flags: int | None, ttl_ms: int | None) -> bytes:
 
 
 def columns(value: bytes, flags: int | None = None, ttl_ms: int | None = None) -> tuple[object, ...]:
-    """A row's cells in column order; flags None keeps what the row has."""
+    """A row's cells in column order; flags None keeps what the row has, and a lock stays whatever is written."""
     return (
         value,
         entry.KEEP if flags is None else flags,
         None if ttl_ms is None else entry.now(ttl_ms),
+        entry.KEEP,
+        entry.KEEP,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from konsul.features.kv import batch, commands, paging, queries, routes, tables, transaction, trees
+from konsul.features.kv import batch, commands, locks, paging, queries, routes, tables, transaction, trees
 from konsul.features.kv.metrics import METRICS
 from konsul.kernel.feature import Feature
 from konsul.kernel.graph import Graph
@@ -20,6 +20,8 @@ feature = Feature(
         batch.delete_many_cas,
         transaction.transact,
         trees.delete_tree,
+        locks.acquire,
+        locks.release,
     ),
     queries=(
         queries.get,

@@ -29,6 +29,8 @@ METRICS: Final[tuple[Metric, ...]] = (
             "kv.batch_set_cas": "batch_set_cas",
             "kv.batch_delete_cas": "batch_delete_cas",
             "kv.transaction": "transaction",
+            "kv.acquire": "acquire",
+            "kv.release": "release",
         },
     ),
     EngineGauge("konsul_kv_store_size", "Keys stored.", lambda engine: engine.count(Entry.table_id)),

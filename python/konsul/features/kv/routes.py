@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from konsul.errors import Busy, Invalid
-from konsul.features.kv import batch_routes, documents, transaction_routes, watches
+from konsul.features.kv import batch_routes, documents, lock_routes, transaction_routes, watches
 from konsul.features.kv.bodies import VALUE, decode_value
 from konsul.features.kv.commands import delete, set_
 from konsul.features.kv.queries import Listing, get, get_json, list_keys, list_rows
@@ -123,8 +123,13 @@ async def put_route(
     ttl: Annotated[
         str | None, Query(description="With `raw`: how long the key stays, such as `30s`.")
     ] = None,
+    acquire: Annotated[str | None, Query(description="Lock the key for this session.")] = None,
+    release: Annotated[str | None, Query(description="Give back this session's lock.")] = None,
 ) -> Response:
-    """Writes one key from a JSON object or, with `raw`, from the body as it is."""
+    """Writes one key from a JSON object or, with `raw`, from the body as it is; with `acquire` or `release`
+    only if its lock can be taken or is held."""
+    if acquire is not None or release is not None:
+        return await lock_routes.answer(ctx, request, key, acquire=acquire, release=release)
     if is_on(raw):
         body: dict[str, Any] = {
             "value": await request.body(),

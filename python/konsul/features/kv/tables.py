@@ -5,17 +5,38 @@ from __future__ import annotations
 from typing import Final
 
 from konsul.engine import Form, Shape
-from konsul.kernel.schema import Row, expires, key, table
+from konsul.engine import Row as Found
+from konsul.features.sessions.tables import DELETE, RELEASE, LockDelay, Session
+from konsul.kernel import entry
+from konsul.kernel.schema import Row, expires, key, ref, table
+
+
+def _delay() -> entry.Op:
+    """What follows when a session that held a key is lost: nobody may acquire it for the session's delay."""
+    return entry.put(LockDelay, entry.SELF, [entry.parent(Session.column("lock_delay_ms"), plus_now=True)])
 
 
 @table("kv", id=1)
 class Entry(Row):
-    """A key with its value. Any bytes are a value; flags belong to the client and mean nothing here."""
+    """A key with its value. Any bytes are a value; flags belong to the client and mean nothing here.
+
+    `session` holds the key's lock, which is advisory: who does not ask for it may write all the same.
+    """
 
     key: str = key()
     value: bytes = b""
     flags: int = 0
     expires_at_ms: int | None = expires()
+    session: str | None = ref(
+        Session,
+        choose_by="behavior",
+        then=lambda: {
+            RELEASE: (entry.patch(Entry, entry.SELF, {"session": None}), _delay()),
+            DELETE: (entry.delete(Entry, entry.SELF), _delay()),
+        },
+    )
+    lock_index: int = 0
+    """Rises with every new holder, also over deletions of the key: a fencing token. 0: never locked."""
 
 
 KEY: Final = -1
@@ -35,7 +56,9 @@ METADATA: Final = Shape(
         ("expires_at", Entry.column("expires_at_ms"), OMIT_EMPTY | RFC3339),
         ("flags", Entry.column("flags"), 0),
         ("key", KEY, 0),
+        ("lock_index", Entry.column("lock_index"), OMIT_EMPTY),
         ("modify_index", MODIFY_INDEX, 0),
+        ("session", Entry.column("session"), OMIT_EMPTY),
         ("value", Entry.column("value"), TEXT_OR_BASE64),
     ],
 )
@@ -44,7 +67,19 @@ METADATA: Final = Shape(
 FORM: Final = Form(
     Entry.table_id,
     kinds=("set", "set", "delete", "delete", ""),
-    row=[("key", KEY, 0), ("value", Entry.column("value"), OMIT_EMPTY | TEXT_OR_BASE64)],
+    row=[
+        ("key", KEY, 0),
+        ("value", Entry.column("value"), OMIT_EMPTY | TEXT_OR_BASE64),
+        ("session", Entry.column("session"), OMIT_EMPTY),
+        ("lock_index", Entry.column("lock_index"), OMIT_EMPTY),
+    ],
     old=[("old_value", Entry.column("value"), TEXT_OR_BASE64)],
 )
 """What a watch tells of a key."""
+
+
+def lock_of(row: Found | None) -> tuple[str | None, int]:
+    """The session that holds a key, and its lock_index; no row has neither, nor has one older than locks."""
+    cells = [] if row is None else row.cells
+    position = Entry.column("lock_index")
+    return (cells[position - 1], cells[position]) if len(cells) > position else (None, 0)

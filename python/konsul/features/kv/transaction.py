@@ -208,7 +208,7 @@ class Plan:
         row = self._row(stored)
         if row is None:
             return None
-        value, flags, expires_at_ms = row.cells
+        value, flags, expires_at_ms = row.cells[:3]
         return Seen(value, flags, expires_at_ms, row.create_index, row.modify_index)
 
 
