@@ -10,7 +10,7 @@ import pytest
 
 from konsul.client.acl import Acl
 from konsul.client.acl_aio import AsyncAcl
-from konsul.client.aio import AsyncClient, AsyncKV, AsyncServices
+from konsul.client.aio import AsyncClient, AsyncKV
 from konsul.client.audit import Audit
 from konsul.client.audit_aio import AsyncAudit
 from konsul.client.auth import ApiKeys, Auth, Users
@@ -19,7 +19,9 @@ from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.ratelimit import RateLimit
 from konsul.client.ratelimit_aio import AsyncRateLimit
-from konsul.client.sync import KV, Client, Services
+from konsul.client.services import Services
+from konsul.client.services_aio import AsyncServices
+from konsul.client.sync import KV, Client
 from konsul.client.watch import Watch
 from konsul.client.watch_aio import AsyncWatch
 

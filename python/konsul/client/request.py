@@ -12,6 +12,8 @@ from konsul.errors import Internal, Invalid
 
 T = TypeVar("T")
 Params = tuple[tuple[str, str], ...]
+Progress = Callable[[int], None]
+"""Told how many more are done."""
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -100,3 +102,7 @@ def flag(name: str, on: bool) -> Params:
 def option(name: str, value: object | None) -> Params:
     """A query parameter that is left out when there is no value."""
     return () if value is None else ((name, str(value)),)
+
+
+def quiet(_: int) -> None:
+    """The progress of what nobody watches."""

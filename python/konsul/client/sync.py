@@ -12,11 +12,11 @@ from weakref import WeakSet
 import httpx
 
 from konsul import __version__
-from konsul.client import graphql_calls, kv_calls, probe_calls, service_calls, watch_calls, wire
+from konsul.client import graphql_calls, kv_calls, probe_calls, watch_calls, wire
 from konsul.client.acl import Acl
 from konsul.client.audit import Audit
 from konsul.client.auth import Auth
-from konsul.client.changes import KvEvent, ServiceEvent
+from konsul.client.changes import KvEvent
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
 from konsul.client.exchange import Exchange, Reply, Send, exchange
@@ -24,31 +24,24 @@ from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
 from konsul.client.model import (
     BatchResult,
-    BatchServices,
     BatchValues,
     Health,
     KeyValue,
     Operation,
-    Service,
-    ServiceInstance,
     TransactionResult,
     Version,
     Written,
 )
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
 from konsul.client.ratelimit import RateLimit
-from konsul.client.request import Call, Flow
+from konsul.client.request import Call, Flow, Progress, quiet
+from konsul.client.services import Services
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams import Connector
 from konsul.client.subscribing import Subscribing
 from konsul.client.watch import Watch
 
 T = TypeVar("T")
-Progress = Callable[[int], None]
-
-
-def _quiet(_: int) -> None:
-    """Nobody watches."""
 
 
 class Client:
@@ -279,18 +272,18 @@ class KV:
                 return
 
     def get_many(
-        self, keys: Iterable[str], progress: Progress = _quiet, *, consistency: str | None = None
+        self, keys: Iterable[str], progress: Progress = quiet, *, consistency: str | None = None
     ) -> BatchValues:
         """Any number of keys, a thousand per request."""
         return self._client.flow(kv_calls.get_many(keys, progress, consistency))
 
     def set_many(
-        self, items: Mapping[str, Value] | Iterable[tuple[str, Value]], progress: Progress = _quiet
+        self, items: Mapping[str, Value] | Iterable[tuple[str, Value]], progress: Progress = quiet
     ) -> BatchResult:
         """Write any number of keys, a thousand per request; each request is all or nothing."""
         return self._client.flow(kv_calls.set_many(items, progress))
 
-    def delete_many(self, keys: Iterable[str], progress: Progress = _quiet) -> BatchResult:
+    def delete_many(self, keys: Iterable[str], progress: Progress = quiet) -> BatchResult:
         """Delete any number of keys, a thousand per request."""
         return self._client.flow(kv_calls.delete_many(keys, progress))
 
@@ -301,81 +294,3 @@ class KV:
     def delete_many_cas(self, expected: Mapping[str, int]) -> BatchResult:
         """Delete up to 1000 keys, all or nothing, at their expected indices."""
         return self._client.call(kv_calls.delete_many_cas(expected))
-
-
-class Services:
-    """The catalog; `Client.services`. Semantics and errors stand at the functions of `service_calls`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def register(self, service: Service, *, cas: int | None = None) -> Written:
-        """Register or replace one instance."""
-        return self._client.call(service_calls.register(service, cas))
-
-    def deregister(self, name: str, *, instance: str | None = None, cas: int | None = None) -> Written:
-        """Take one instance out."""
-        return self._client.call(service_calls.deregister(name, instance, cas))
-
-    def deregister_all(self, name: str) -> None:
-        """Take every instance of a service out."""
-        self._client.call(service_calls.deregister_all(name))
-
-    def heartbeat(self, name: str, *, instance: str | None = None) -> None:
-        """Renew one instance's lease; NotFound when it is not registered."""
-        self._client.call(service_calls.heartbeat(name, instance))
-
-    def get(self, name: str, *, consistency: str | None = None) -> ServiceInstance:
-        """The instance that stands for the service; NotFound when there is none."""
-        return self._client.call(service_calls.get(name, consistency))
-
-    def instances(self, name: str, *, consistency: str | None = None) -> tuple[ServiceInstance, ...]:
-        """Every live instance; NotFound when there is none."""
-        return self._client.call(service_calls.instances(name, consistency))
-
-    def list(self, *, consistency: str | None = None) -> tuple[Service, ...]:
-        """Every live instance of every service."""
-        return self._client.call(service_calls.list_(consistency))
-
-    def query(
-        self,
-        *,
-        tags: Iterable[str] = (),
-        meta: Mapping[str, str] | None = None,
-        consistency: str | None = None,
-    ) -> tuple[Service, ...]:
-        """Services with all of these tags and metadata."""
-        return self._client.call(service_calls.query(tags, meta or {}, consistency))
-
-    def get_many(self, names: Iterable[str], *, consistency: str | None = None) -> BatchServices:
-        """Any number of services, a hundred per request."""
-        return self._client.flow(service_calls.get_many(names, consistency))
-
-    def register_many(self, services: Iterable[Service], progress: Progress = _quiet) -> BatchResult:
-        """Register any number of services, a hundred per request; `failed` names those refused."""
-        return self._client.flow(service_calls.register_many(services, progress))
-
-    def deregister_many(self, names: Iterable[str]) -> BatchResult:
-        """Take any number of services out, a hundred per request."""
-        return self._client.flow(service_calls.deregister_many(names))
-
-    def watch(
-        self,
-        service: str | None = None,
-        *,
-        tags: Iterable[str] = (),
-        heartbeats: bool = False,
-        since: int | None = None,
-        initial: bool = False,
-        transport: Transport = "sse",
-        reconnect: bool = True,
-        notices: bool = False,
-        on_compacted: OnCompacted = "relist",
-    ) -> Watch[ServiceEvent]:
-        """Changes of instances: of services whose name matches the pattern `service`, with all of `tags`.
-
-        `heartbeats`: also those that reach the server asked. Everything else is as for keys: see `KV.watch`.
-        """
-        plan = watch_calls.services_plan(service, tuple(tags), heartbeats)
-        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
-        return self._client._watch(plan, wishes)

@@ -1,0 +1,94 @@
+"""`AsyncClient.services`: the catalog. Semantics stand at `service_calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from konsul.client import service_calls, watch_calls
+from konsul.client.changes import ServiceEvent
+from konsul.client.model import BatchResult, BatchServices, Service, ServiceInstance, Written
+from konsul.client.pursuit import OnCompacted, Transport, Wishes
+from konsul.client.request import Progress, quiet
+from konsul.client.watch_aio import AsyncWatch
+
+if TYPE_CHECKING:
+    from konsul.client.aio import AsyncClient
+
+
+class AsyncServices:
+    """The catalog; `AsyncClient.services`. Semantics and errors stand at the functions of `service_calls`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def register(self, service: Service, *, cas: int | None = None) -> Written:
+        """Register or replace one instance."""
+        return await self._client.call(service_calls.register(service, cas))
+
+    async def deregister(self, name: str, *, instance: str | None = None, cas: int | None = None) -> Written:
+        """Take one instance out."""
+        return await self._client.call(service_calls.deregister(name, instance, cas))
+
+    async def deregister_all(self, name: str) -> None:
+        """Take every instance of a service out."""
+        await self._client.call(service_calls.deregister_all(name))
+
+    async def heartbeat(self, name: str, *, instance: str | None = None) -> None:
+        """Renew one instance's lease; NotFound when it is not registered."""
+        await self._client.call(service_calls.heartbeat(name, instance))
+
+    async def get(self, name: str, *, consistency: str | None = None) -> ServiceInstance:
+        """The instance that stands for the service; NotFound when there is none."""
+        return await self._client.call(service_calls.get(name, consistency))
+
+    async def instances(self, name: str, *, consistency: str | None = None) -> tuple[ServiceInstance, ...]:
+        """Every live instance; NotFound when there is none."""
+        return await self._client.call(service_calls.instances(name, consistency))
+
+    async def list(self, *, consistency: str | None = None) -> tuple[Service, ...]:
+        """Every live instance of every service."""
+        return await self._client.call(service_calls.list_(consistency))
+
+    async def query(
+        self,
+        *,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, str] | None = None,
+        consistency: str | None = None,
+    ) -> tuple[Service, ...]:
+        """Services with all of these tags and metadata."""
+        return await self._client.call(service_calls.query(tags, meta or {}, consistency))
+
+    async def get_many(self, names: Iterable[str], *, consistency: str | None = None) -> BatchServices:
+        """Any number of services, a hundred per request."""
+        return await self._client.flow(service_calls.get_many(names, consistency))
+
+    async def register_many(self, services: Iterable[Service], progress: Progress = quiet) -> BatchResult:
+        """Register any number of services, a hundred per request; `failed` names those refused."""
+        return await self._client.flow(service_calls.register_many(services, progress))
+
+    async def deregister_many(self, names: Iterable[str]) -> BatchResult:
+        """Take any number of services out, a hundred per request."""
+        return await self._client.flow(service_calls.deregister_many(names))
+
+    def watch(
+        self,
+        service: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        heartbeats: bool = False,
+        since: int | None = None,
+        initial: bool = False,
+        transport: Transport = "sse",
+        reconnect: bool = True,
+        notices: bool = False,
+        on_compacted: OnCompacted = "relist",
+    ) -> AsyncWatch[ServiceEvent]:
+        """Changes of instances: of services whose name matches the pattern `service`, with all of `tags`.
+
+        `heartbeats`: also those that reach the server asked. Everything else is as for keys: see `KV.watch`.
+        """
+        plan = watch_calls.services_plan(service, tuple(tags), heartbeats)
+        wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
+        return self._client._watch(plan, wishes)
