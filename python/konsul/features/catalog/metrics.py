@@ -37,6 +37,17 @@ QUERY_RESULTS: Final = Histogram(
     buckets=(0, 1, 5, 10, 25, 50, 100, 250, 500),
     registry=None,
 )
+SEARCH_ROWS: Final = Counter(
+    "konsul_search_rows_total",
+    "Rows that searches with a filter, an order or a page looked at.",
+    registry=None,
+)
+SEARCH_LIMITS: Final = Counter(
+    "konsul_search_limits_total",
+    "Searches that met a limit: `rows` answered a part and where to go on, `sort` were refused.",
+    ("limit",),
+    registry=None,
+)
 
 METRICS: Final[tuple[Metric, ...]] = (
     OperationCounter(
@@ -69,4 +80,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     QUERIES,
     QUERY_SECONDS,
     QUERY_RESULTS,
+    SEARCH_ROWS,
+    SEARCH_LIMITS,
 )
