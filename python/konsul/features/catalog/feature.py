@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from konsul.features.catalog import batch, commands, leases, paging, queries, routes, tables
 from konsul.features.catalog.metrics import METRICS
+from konsul.features.catalog.search_config import SearchSettings
+from konsul.features.catalog.search_queries import search_services
 from konsul.kernel.feature import Feature
 from konsul.kernel.graph import Graph
 
@@ -26,6 +28,7 @@ feature = Feature(
         queries.instances_metadata,
         queries.find,
         queries.get_many,
+        search_services,
         paging.page,
         paging.instances_page,
         paging.count,
@@ -34,6 +37,7 @@ feature = Feature(
     ),
     router=routes.router,
     services=(leases.Leases,),
+    config=SearchSettings,
     metrics=METRICS,
     shapes={"service": tables.SERVICE},
     graphql=Graph("konsul.features.catalog.graphql"),

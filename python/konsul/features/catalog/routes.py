@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ from konsul.features.catalog.queries import (
     instances_metadata,
     list_services,
 )
+from konsul.features.catalog.search_parameters import Paged, Placed, asked_words, page_response
+from konsul.features.catalog.search_queries import search_services
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import Cas, Metadata, is_on, u64
 from konsul.kernel.polling import Polling
@@ -87,9 +90,12 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 
 
 @router.get("/services", needs="service:list")
-async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
-    """Lists every instance of every service, by name and id."""
+async def list_route(ctx: ReadCtx, poll: Polling, which: Placed, asked: Paged) -> Response:
+    """Lists every instance of every service, by name and id; or those that are searched for."""
     ctx = await poll.wait(ctx, watches.of_names, "*")
+    if which or asked:
+        found = await ctx.run(search_services, which=which, asked=asked)
+        return page_response(found.services, found.after)
     text = await ctx.run(list_services)
     return json_response(text)
 
@@ -98,12 +104,26 @@ async def list_route(ctx: ReadCtx, poll: Polling) -> Response:
 async def query_route(
     ctx: ReadCtx,
     request: Request,
+    which: Placed,
+    asked: Paged,
     tags: Tags = [],  # noqa: B006
     tag: Tags = [],  # noqa: B006
 ) -> Response:
-    """Finds services by tags and by `meta.<key>=<value>`, all of which must hold."""
+    """Finds services by tags, `meta.<key>=<value>`, name, node, zone, health and filter; all must hold."""
     wanted = [*tags, *tag]
     pairs = meta_filters(request)
+    if which or asked.filter is not None or (asked and (wanted or pairs)):
+        which = replace(which, tags=wanted, metadata=pairs)
+        found = await ctx.run(search_services, which=which, asked=asked)
+        return json_response(
+            b'{"count":%d,"query":%b,"services":%b,"after":%b}'
+            % (
+                found.count,
+                orjson.dumps(asked_words(which, asked)),
+                found.services,
+                orjson.dumps(found.after),
+            )
+        )
     if not wanted and not pairs:
         raise Invalid("At least one tag or metadata filter must be specified")
     return await _found(ctx, "combined", wanted, pairs)

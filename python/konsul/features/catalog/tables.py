@@ -37,12 +37,13 @@ class Instance(Row):
     port: int = 0
     tags: list[str] = index(each=True, default=[])
     meta: dict[str, str] = index(each=True, default={})
-    checks: bytes | None = json_column()
+    checks: bytes | None = json_column(default=None)
     """The definitions that came with its registration, as they are shown with it."""
     ttl_ms: int | None = lease()
     """None: it stays until it is deregistered."""
     node: str | None = ref(
         lambda: Node,
+        default=None,
         then=lambda: [entry.delete(Instance, entry.SELF)],
         breaks_when=("health", CRITICAL),
         when_broken=lambda: [entry.patch(Instance, entry.SELF, {"health": CRITICAL})],
@@ -53,6 +54,7 @@ class Instance(Row):
     """The worst of its checks and of its node."""
     check_ids: list[str] | None = ref(
         lambda: Check,
+        default=None,
         each=True,
         breaks_when=("status", CRITICAL),
         when_broken=lambda: [entry.patch(Instance, entry.SELF, {"health": CRITICAL})],
@@ -73,6 +75,7 @@ class Node(Row):
     """The worst of its own checks; its instances are never better."""
     check_ids: list[str] | None = ref(
         lambda: Check,
+        default=None,
         each=True,
         breaks_when=("status", CRITICAL),
         when_broken=lambda: [entry.patch(Node, entry.SELF, {"health": CRITICAL})],
@@ -87,25 +90,26 @@ class Check(Row):
     id: str = key()
     service: str = index()
     """The service's name; empty for a node's check."""
-    instance: str | None = ref(lambda: Instance, then=lambda: [entry.delete(Check, entry.SELF)])
+    instance: str | None = ref(lambda: Instance, default=None, then=lambda: [entry.delete(Check, entry.SELF)])
     """The instance's key, `<name> <id>`. Either this or `node` is given."""
-    node: str | None = ref(lambda: Node, then=lambda: [entry.delete(Check, entry.SELF)])
+    node: str | None = ref(lambda: Node, default=None, then=lambda: [entry.delete(Check, entry.SELF)])
     """The node that it is a check of; None for an instance's check, wherever that runs."""
     name: str = ""
     type: str = ""
     """http, tcp, grpc, udp, script, ttl, alias or maintenance."""
-    definition: bytes | None = json_column()
+    definition: bytes | None = json_column(default=None)
     """What it does, as `check_definitions.definition` completes it; a changed one is another check."""
     status: str = index(default=CRITICAL)
     output: str = ""
     changed_at_ms: int = 0
     """When the status last changed, in ms since 1970."""
-    recent: bytes | None = json_column()
+    recent: bytes | None = json_column(default=None)
     """The last transitions that were planned, oldest first; see `status.transitions_of`."""
     deregister_after_ms: int | None = None
     """Critical for so long, its instance is to be deregistered; None: never."""
     lease: str | None = ref(
         lambda: CheckLease,
+        default=None,
         then=lambda: [
             entry.patch(
                 Check,
@@ -124,7 +128,7 @@ class CheckLease(Row):
     """How long the last report of a TTL check counts. Renewals stay out of the log."""
 
     id: str = key()
-    of: str | None = ref(Check, then=lambda: [entry.delete(CheckLease, entry.SELF)])
+    of: str | None = ref(Check, default=None, then=lambda: [entry.delete(CheckLease, entry.SELF)])
     ttl_ms: int | None = lease()
 
 
@@ -147,6 +151,8 @@ _FIELDS: Final = [
 ]
 SERVICE: Final = Shape(Instance.table_id, _FIELDS)
 """A service as every answer shows it."""
+LISTED: Final = Shape(Instance.table_id, [*_FIELDS, ("health", Instance.column("health"), 0)])
+"""A service as searches show it."""
 
 FORM: Final = Form(
     Instance.table_id,
