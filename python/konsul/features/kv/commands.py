@@ -68,7 +68,7 @@ def cells(value: bytes, flags: int | None, ttl_ms: int | None) -> bytes:
 
 
 def columns(value: bytes, flags: int | None = None, ttl_ms: int | None = None) -> tuple[object, ...]:
-    """A row's cells in column order; flags None keeps what the row has, and a lock stays whatever is written."""
+    """A row's cells in column order; flags None keeps those of the row, and a lock always stays."""
     return (
         value,
         entry.KEEP if flags is None else flags,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from konsul.features.kv.transaction_plan import Kind
 from konsul.kernel.routing import JSON, MSGPACK
 
 _U64: Final = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
@@ -55,9 +56,10 @@ TRANSACTION: Final = _batch(
             "type": "object",
             "required": ["type", "key"],
             "properties": {
-                "type": {"type": "string", "enum": ["check", "set", "delete", "get"]},
+                "type": {"type": "string", "enum": list(get_args(Kind))},
                 "key": {"type": "string"},
                 "index": _U64,
+                "session": {"type": "string"},
                 **_VALUE,
             },
         },

@@ -14,7 +14,7 @@ from konsul.errors import KonsulError, NotFound
 from konsul.features.kv.bodies import encode_value
 from konsul.features.kv.paging import count, rows
 from konsul.features.kv.queries import get
-from konsul.features.kv.tables import Entry
+from konsul.features.kv.tables import Entry, lock_of
 from konsul.kernel.asking import Asking
 from konsul.kernel.graph import Long, Time
 
@@ -86,6 +86,17 @@ class KvPair:
     @strawberry.field(graphql_type=Time | None, description="When it will be deleted; null: it stays.")
     def expires_at(self, info: Info) -> Any:
         return self._of_row(info, lambda row: row.cells[_EXPIRES])
+
+    @strawberry.field(graphql_type=str | None, description="The session that holds its lock; null: nobody.")
+    def session(self, info: Info) -> Any:
+        return self._of_row(info, lambda row: lock_of(row)[0])
+
+    @strawberry.field(
+        graphql_type=Long | None,
+        description="Rises with every new holder of its lock; 0: it was never locked." + _GONE,
+    )
+    def lock_index(self, info: Info) -> Any:
+        return self._of_row(info, lambda row: lock_of(row)[1])
 
     @classmethod
     async def resolve_reference(cls, info: Info, key: str) -> KvPair | None:

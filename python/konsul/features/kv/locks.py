@@ -1,7 +1,7 @@
 """Locks on keys: a session acquires one, holds it, and releases it.
 
-They are advisory, as in Consul and in Burrows, "The Chubby lock service" (2006): a write that does not ask for
-the lock goes through, and keeps it. What guards against a holder that does not know yet that it lost is
+They are advisory, as in Consul and in Burrows, "The Chubby lock service" (2006): a write that does not ask
+for the lock goes through, and keeps it. What guards against a holder that does not know yet that it lost is
 `lock_index`: whoever is given it together with work refuses work under a lower one.
 """
 
@@ -113,7 +113,7 @@ def delay_left_ms(ctx: Context, stored: bytes) -> int | None:
 
 @command("kv.acquire", needs="kv:write", resource="key")
 async def acquire(ctx: Context, *, key: str, session: str, change: Change, cas: int | None = None) -> Outcome:
-    """Locks a key for a session and writes `change`. Who holds it already only writes. The key need not exist.
+    """Locks a key, which need not exist, for a session and writes `change`. Its holder only writes.
 
     Under an Idempotency-Key it is tried as without: what held then need not hold now, and who holds the lock
     is told so.

@@ -28,7 +28,8 @@ async def create_route(ctx: Ctx, request: Request) -> Response:
         body = await read_members(request, documents.MEMBERS)
     wanted = documents.wanted_of(body, ctx.config.of(SessionSettings))
     scope = documents.scope_of(wanted.name, wanted.node)
-    return json_response(await ctx.run(commands.create, scope=scope, wanted=wanted), 201)
+    made = await ctx.run(commands.create, scope=scope, wanted=wanted)
+    return json_response(made, 201)
 
 
 @router.get("/sessions", needs="session:list")
@@ -46,13 +47,15 @@ async def node_route(ctx: ReadCtx, node: str, after: After = None, limit: Limit 
 @router.get("/sessions/{id}", needs="session:read")
 async def get_route(ctx: ReadCtx, id: str) -> Response:
     """Reads one session."""
-    return json_response(await ctx.run(queries.get, id=id, scope=await queries.scope(ctx, id)))
+    found = await ctx.run(queries.get, id=id, scope=await queries.scope(ctx, id))
+    return json_response(found)
 
 
 @router.put("/sessions/{id}/renew", needs="session:write")
 async def renew_route(ctx: Ctx, id: str) -> Response:
     """Gives a session its whole TTL again. Indices stay as they are."""
-    return json_response(await ctx.run(commands.renew, id=id, scope=await queries.scope(ctx, id)))
+    renewed = await ctx.run(commands.renew, id=id, scope=await queries.scope(ctx, id))
+    return json_response(renewed)
 
 
 @router.delete("/sessions/{id}", needs="session:write")
