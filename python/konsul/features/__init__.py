@@ -10,6 +10,7 @@ FEATURES: tuple[str, ...] = (
     "sessions",
     "dependencies",
     "catalog",
+    "checks",
     "lb",
     "cluster",
     "health",
