@@ -17,6 +17,10 @@ from konsul.client.auth import ApiKeys, Auth, Users
 from konsul.client.auth_aio import AsyncApiKeys, AsyncAuth, AsyncUsers
 from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
+from konsul.client.dependencies import ServiceDependencies
+from konsul.client.dependencies_aio import AsyncServiceDependencies
+from konsul.client.nodes import Nodes
+from konsul.client.nodes_aio import AsyncNodes
 from konsul.client.ratelimit import RateLimit
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.services import Services
@@ -29,6 +33,8 @@ PAIRS = [
     (Client, AsyncClient),
     (KV, AsyncKV),
     (Services, AsyncServices),
+    (ServiceDependencies, AsyncServiceDependencies),
+    (Nodes, AsyncNodes),
     (Cluster, AsyncCluster),
     (Auth, AsyncAuth),
     (Users, AsyncUsers),

@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     from konsul.client.model import BatchServices as BatchServices
     from konsul.client.model import BatchValues as BatchValues
     from konsul.client.model import Check as Check
+    from konsul.client.model import Dependencies as Dependencies
+    from konsul.client.model import DependencyGraph as DependencyGraph
+    from konsul.client.model import GraphNode as GraphNode
     from konsul.client.model import Health as Health
+    from konsul.client.model import Impact as Impact
     from konsul.client.model import JoinToken as JoinToken
     from konsul.client.model import KeyValue as KeyValue
+    from konsul.client.model import Node as Node
     from konsul.client.model import Operation as Operation
     from konsul.client.model import Peer as Peer
     from konsul.client.model import Service as Service
@@ -65,9 +70,14 @@ HOMES = {
         "BatchServices",
         "BatchValues",
         "Check",
+        "Dependencies",
+        "DependencyGraph",
+        "GraphNode",
         "Health",
+        "Impact",
         "JoinToken",
         "KeyValue",
+        "Node",
         "Operation",
         "Peer",
         "Service",

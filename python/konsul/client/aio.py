@@ -20,6 +20,7 @@ from konsul.client.auth_aio import AsyncAuth
 from konsul.client.changes import KvEvent
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.course import Course
+from konsul.client.dependencies_aio import AsyncServiceDependencies
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
@@ -33,6 +34,7 @@ from konsul.client.model import (
     Version,
     Written,
 )
+from konsul.client.nodes_aio import AsyncNodes
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
@@ -71,6 +73,8 @@ class AsyncClient:
         self._watches: WeakSet[AsyncWatch[Any]] = WeakSet()
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
+        self.nodes = AsyncNodes(self)
+        self.dependencies = AsyncServiceDependencies(self)
         self.cluster = AsyncCluster(self)
         self.auth = AsyncAuth(self)
         self.acl = AsyncAcl(self)

@@ -40,8 +40,8 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A health check of a service. Give exactly one of `http`, `tcp`, `grpc`, `ttl`; durations are Go text
-    (`30s`)."""
+    """A health check of a service. Give exactly one of `http`, `tcp`, `grpc`, `udp`, `ttl`, `script`,
+    `alias_service`, `alias_node`; durations are Go text (`30s`)."""
 
     name: str = ""
     id: str = ""
@@ -51,12 +51,31 @@ class Check:
     ttl: str = ""
     interval: str = ""
     timeout: str = ""
+    udp: str = ""
+    script: tuple[str, ...] = ()
+    alias_service: str = ""
+    alias_node: str = ""
+    method: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    expected_status: str = ""
+    expected_body: str = ""
+    grpc_use_tls: bool = False
+    tls_skip_verify: bool = False
+    tls_server_name: str = ""
+    success_before_passing: int = 0
+    failures_before_critical: int = 0
+    failures_before_warning: int = 0
+    deregister_critical_after: str = ""
+    initial_status: str = ""
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service as it is registered. `id` names the instance; empty means the only one, called like the
-    service."""
+    service. `ttl` is Go text; `0` holds it without heartbeats, empty leaves it to the server. `dependencies`
+    None leaves alone what the service declared before; they and `ttl` are not in what is read."""
 
     name: str
     address: str
@@ -65,6 +84,10 @@ class Service:
     tags: tuple[str, ...] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    node: str = ""
+    zone: str = ""
+    ttl: str = ""
+    dependencies: tuple[str, ...] | None = None
 
     @property
     def instance(self) -> str:
@@ -74,12 +97,67 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class ServiceInstance:
-    """A registered instance with its bookkeeping."""
+    """A registered instance with its bookkeeping. `health`: passing, warning or critical; empty where the
+    server does not tell."""
 
     service: Service
     create_index: int = 0
     modify_index: int = 0
     expires_at: datetime | None = None
+    health: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine that instances are on. `document` holds everything the server sent, such as its instances and
+    checks."""
+
+    name: str
+    address: str = ""
+    zone: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+    health: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What a service declared to depend on, and which services declared to depend on it."""
+
+    service: str
+    dependencies: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A service in a graph. `health` is the worst of its instances, `absent` without any. `depth`: in a graph
+    the longest chain below it, in an impact the steps away."""
+
+    name: str
+    health: str
+    passing: int = 0
+    warning: int = 0
+    critical: int = 0
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyGraph:
+    """Services and what they need, as `(from, to)`. `order`: every service after all that it needs."""
+
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[tuple[str, str], ...]
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a failure of a service would reach, and what it depends on itself, over any number of steps."""
+
+    service: GraphNode
+    dependents: tuple[GraphNode, ...]
+    dependencies: tuple[GraphNode, ...]
 
 
 @dataclass(frozen=True, slots=True)

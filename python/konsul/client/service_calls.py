@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from konsul.client.request import JSON, Answer, Call, Flow, Params, Request, fla
 from konsul.errors import Invalid
 
 BATCH_SERVICES_MAX = 100
-CHECK_FIELDS = ("name", "id", "http", "tcp", "grpc", "ttl", "interval", "timeout")
+CHECK_FIELDS = tuple(one.name for one in dataclasses.fields(Check))
 
 
 def register(service: Service, cas: int | None = None) -> Call[Written]:
@@ -59,19 +60,35 @@ def get(name: str, consistency: str | None = None) -> Call[ServiceInstance]:
     return Call(request, lambda answer: _instance(answer.json()))
 
 
-def instances(name: str, consistency: str | None = None) -> Call[tuple[ServiceInstance, ...]]:
-    """Every live instance of a service, by id. The result raises NotFound when there is none."""
+def instances(
+    name: str, consistency: str | None = None, health: str | None = None
+) -> Call[tuple[ServiceInstance, ...]]:
+    """Every live instance of a service, by id; with `health` (passing, serving, any) those that are so. The
+    result raises NotFound when there is none at all."""
     path = f"/services/{_name(name)}/instances"
-    params = (*flag("metadata", True), *option("consistency", consistency))
+    params = (*flag("metadata", True), *option("health", health), *option("consistency", consistency))
     request = Request("GET", path, "GET /services/{name}/instances", params, repeatable=True, kind="read")
     return Call(request, lambda answer: tuple(_instance(item) for item in answer.json()))
 
 
-def list_(consistency: str | None = None) -> Call[tuple[Service, ...]]:
-    """Every live instance of every service, by name and id."""
-    params = option("consistency", consistency)
+def list_(consistency: str | None = None, health: str | None = None) -> Call[tuple[Service, ...]]:
+    """Every live instance of every service, by name and id; with `health` (passing, serving, any) those that
+    are so."""
+    params = (*option("health", health), *option("consistency", consistency))
     request = Request("GET", "/services/", "GET /services/", params, repeatable=True, kind="read")
     return Call(request, lambda answer: tuple(service(item) for item in answer.json()))
+
+
+def maintenance(name: str, enable: bool, reason: str = "", instance: str | None = None) -> Call[None]:
+    """Take a service out of service, or one instance of it, as if it were critical; or put it back."""
+    path = f"/services/{_name(name)}/maintenance"
+    params = (
+        ("enable", "true" if enable else "false"),
+        *option("reason", reason or None),
+        *option("id", instance),
+    )
+    route = "PUT /services/{name}/maintenance"
+    return Call(Request("PUT", path, route, params, repeatable=True, kind="write"), lambda _: None)
 
 
 def query(
@@ -131,10 +148,28 @@ def document(one: Service) -> dict[str, Any]:
     """The JSON form of a service; empty members are left out."""
     members: dict[str, Any] = {"name": one.name, "id": one.id, "address": one.address, "port": one.port}
     members |= {"tags": list(one.tags), "meta": dict(one.meta)}
-    members["checks"] = [
-        {name: value for name in CHECK_FIELDS if (value := getattr(check, name))} for check in one.checks
-    ]
-    return {name: value for name, value in members.items() if value or name == "port"}
+    members["checks"] = [check_document(check) for check in one.checks]
+    members |= {"node": one.node, "zone": one.zone, "ttl": one.ttl}
+    found = {name: value for name, value in members.items() if value or name == "port"}
+    if one.dependencies is not None:
+        found["dependencies"] = list(one.dependencies)
+    return found
+
+
+def check_document(one: Check) -> dict[str, Any]:
+    """The JSON form of a check; empty members are left out."""
+    members = {name: getattr(one, name) for name in CHECK_FIELDS}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in members.items() if value
+    }
+
+
+def check(members: Mapping[str, Any]) -> Check:
+    """A check from the JSON form of its definition; members that this client does not know are left out."""
+    found = {name: value for name, value in members.items() if name in CHECK_FIELDS and value}
+    if "script" in found:
+        found["script"] = tuple(found["script"])
+    return Check(**found)
 
 
 def service(members: Mapping[str, Any]) -> Service:
@@ -146,10 +181,9 @@ def service(members: Mapping[str, Any]) -> Service:
         id=str(members.get("id") or ""),
         tags=tuple(members.get("tags") or ()),
         meta=dict(members.get("meta") or {}),
-        checks=tuple(
-            Check(**{name: str(item.get(name) or "") for name in CHECK_FIELDS})
-            for item in members.get("checks") or ()
-        ),
+        checks=tuple(check(item) for item in members.get("checks") or ()),
+        node=str(members.get("node") or ""),
+        zone=str(members.get("zone") or ""),
     )
 
 
@@ -160,6 +194,7 @@ def _instance(members: Mapping[str, Any]) -> ServiceInstance:
         int(members.get("create_index", 0)),
         int(members.get("modify_index", 0)),
         moment(members.get("expires_at")),
+        str(members.get("health") or ""),
     )
 
 

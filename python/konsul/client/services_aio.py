@@ -42,13 +42,21 @@ class AsyncServices:
         """The instance that stands for the service; NotFound when there is none."""
         return await self._client.call(service_calls.get(name, consistency))
 
-    async def instances(self, name: str, *, consistency: str | None = None) -> tuple[ServiceInstance, ...]:
-        """Every live instance; NotFound when there is none."""
-        return await self._client.call(service_calls.instances(name, consistency))
+    async def instances(
+        self, name: str, *, health: str | None = None, consistency: str | None = None
+    ) -> tuple[ServiceInstance, ...]:
+        """Every live instance, or those that are `passing` or `serving`; NotFound when none is there."""
+        return await self._client.call(service_calls.instances(name, consistency, health))
 
-    async def list(self, *, consistency: str | None = None) -> tuple[Service, ...]:
-        """Every live instance of every service."""
-        return await self._client.call(service_calls.list_(consistency))
+    async def list(self, *, health: str | None = None, consistency: str | None = None) -> tuple[Service, ...]:
+        """Every live instance of every service, or those that are `passing` or `serving`."""
+        return await self._client.call(service_calls.list_(consistency, health))
+
+    async def maintenance(
+        self, name: str, enable: bool = True, *, reason: str = "", instance: str | None = None
+    ) -> None:
+        """Take a service, or one instance of it, out of service until it is put back with `enable` False."""
+        await self._client.call(service_calls.maintenance(name, enable, reason, instance))
 
     async def query(
         self,
@@ -78,6 +86,7 @@ class AsyncServices:
         *,
         tags: Iterable[str] = (),
         heartbeats: bool = False,
+        passing: bool = False,
         since: int | None = None,
         initial: bool = False,
         transport: Transport = "sse",
@@ -87,8 +96,9 @@ class AsyncServices:
     ) -> AsyncWatch[ServiceEvent]:
         """Changes of instances: of services whose name matches the pattern `service`, with all of `tags`.
 
-        `heartbeats`: also those that reach the server asked. Everything else is as for keys: see `KV.watch`.
+        `heartbeats`: also those that reach the server asked. `passing`: only instances that are, and one that
+        stops being so is told as gone. Everything else is as for keys: see `KV.watch`.
         """
-        plan = watch_calls.services_plan(service, tuple(tags), heartbeats)
+        plan = watch_calls.services_plan(service, tuple(tags), heartbeats, passing)
         wishes = Wishes(since, initial, transport, reconnect, notices, on_compacted)
         return self._client._watch(plan, wishes)

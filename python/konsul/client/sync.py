@@ -19,6 +19,7 @@ from konsul.client.auth import Auth
 from konsul.client.changes import KvEvent
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
+from konsul.client.dependencies import ServiceDependencies
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
@@ -32,6 +33,7 @@ from konsul.client.model import (
     Version,
     Written,
 )
+from konsul.client.nodes import Nodes
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
 from konsul.client.ratelimit import RateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
@@ -70,6 +72,8 @@ class Client:
         self._watches: WeakSet[Watch[Any]] = WeakSet()
         self.kv = KV(self)
         self.services = Services(self)
+        self.nodes = Nodes(self)
+        self.dependencies = ServiceDependencies(self)
         self.cluster = Cluster(self)
         self.auth = Auth(self)
         self.acl = Acl(self)

@@ -42,11 +42,12 @@ def kv_plan(pattern: str, coalesce: bool, page_size: int) -> Plan:
     )
 
 
-def services_plan(name: str | None, tags: Sequence[str], heartbeats: bool) -> Plan:
-    """The changes of the instances whose service's name matches and that carry all tags."""
+def services_plan(name: str | None, tags: Sequence[str], heartbeats: bool, passing: bool = False) -> Plan:
+    """The changes of the instances whose service's name matches and that carry all tags; with `passing` an
+    instance comes when it is passing, and goes when it no longer is."""
 
     def listed(rows: bool, at_least: int) -> Flow[Listing]:
-        return _services_listing(name, tags, at_least) if rows else _services_index(name, at_least)
+        return _services_listing(name, tags, at_least, passing) if rows else _services_index(name, at_least)
 
     return Plan(
         path="/services/watch",
@@ -58,6 +59,7 @@ def services_plan(name: str | None, tags: Sequence[str], heartbeats: bool) -> Pl
             *option("service", name),
             *(("tag", tag) for tag in tags),
             *flag("heartbeats", heartbeats),
+            *flag("passing", passing),
         ),
     )
 
@@ -165,9 +167,10 @@ def _services_index(name: str | None, at_least: int) -> Flow[Listing]:
     return Listing(index)
 
 
-def _services_listing(name: str | None, tags: Sequence[str], at_least: int) -> Flow[Listing]:
+def _services_listing(name: str | None, tags: Sequence[str], at_least: int, passing: bool) -> Flow[Listing]:
     headers = {MIN_INDEX: str(at_least)} if at_least else {}
-    request = Request("GET", "/services/", "GET /services/", (), headers, repeatable=True, kind="read")
+    params = flag("passing", passing)
+    request = Request("GET", "/services/", "GET /services/", params, headers, repeatable=True, kind="read")
     matches = patterns.matcher(name) if name else lambda _: True
     wanted = set(tags)
 

@@ -1,0 +1,41 @@
+"""`AsyncClient.nodes`: The machines that instances are on. Semantics stand at `node_calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from konsul.client import node_calls
+from konsul.client.model import Node
+
+if TYPE_CHECKING:
+    from konsul.client.aio import AsyncClient
+
+
+class AsyncNodes:
+    """The machines that instances are on."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, *, filter: str | None = None, consistency: str | None = None) -> tuple[Node, ...]:
+        """Every node by name, or those that the filter expression holds for."""
+        return await self._client.call(node_calls.list_(filter, consistency))
+
+    async def get(self, name: str, *, consistency: str | None = None) -> Node:
+        """One node with its instances and checks; NotFound when there is none."""
+        return await self._client.call(node_calls.get(name, consistency))
+
+    async def set(
+        self, name: str, *, address: str = "", zone: str = "", meta: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a node, or replace what is known of it; its instances and checks stay."""
+        await self._client.call(node_calls.set_(name, address, zone, meta or {}))
+
+    async def delete(self, name: str) -> None:
+        """Remove a node with its instances and checks."""
+        await self._client.call(node_calls.delete(name))
+
+    async def maintenance(self, name: str, enable: bool = True, *, reason: str = "") -> None:
+        """Take everything on a node out of service until it is put back with `enable` False."""
+        await self._client.call(node_calls.maintenance(name, enable, reason))
