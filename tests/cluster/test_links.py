@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -160,6 +163,35 @@ def test_a_target_that_is_not_there_ends_the_connection(links: Links) -> None:
         nobody: int = taken.getsockname()[1]
     with dial(links.listen("b", nobody)) as connection, pytest.raises((OSError, AssertionError)):
         read_exactly(connection, 1)
+
+
+def test_what_is_accepted_while_it_closes_is_closed_too(echo: Echo) -> None:
+    """Otherwise the garbage collector finds it, in the middle of whatever test runs then."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def who_dials(_: int, __: int) -> str:
+        asked.set()
+        go_on.wait(DEADLINE_S)
+        return "a"
+
+    links = Links(who_dials)
+    port = links.listen("b", echo.port)
+    with contextlib.ExitStack() as held, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("ignore")
+        gc.collect()
+        warnings.simplefilter("always")
+        held.enter_context(dial(port))
+        assert asked.wait(DEADLINE_S)
+        for _ in range(8):
+            held.enter_context(dial(port))
+        closing = threading.Thread(target=links.close)
+        closing.start()
+        # The network's own thread stands still: what it finds afterwards is both at once.
+        time.sleep(0.1)
+        go_on.set()
+        closing.join(DEADLINE_S)
+        gc.collect()
+        assert not [each.message for each in warned if "unclosed transport" in str(each.message)]
 
 
 def test_the_kernel_tells_whose_connection_it_is() -> None:

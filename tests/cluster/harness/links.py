@@ -248,9 +248,13 @@ class Links:
 
     async def _close(self) -> None:
         for server in self._servers.values():
-            server.close()
-        # Who was accepted just now must have begun: a task cancelled before that leaves its socket open.
+            for listening in server.sockets:
+                self._loop.remove_reader(listening)
+        # Who was accepted just now must have begun: a task cancelled before that leaves its socket open, and
+        # so does one whose server is closed by then (https://github.com/python/cpython/issues/109564).
         await _settle()
+        for server in self._servers.values():
+            server.close()
         for connection in list(self._connections):
             connection.abort()
         tasks = list(self._tasks)
