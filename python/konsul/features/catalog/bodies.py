@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import orjson
 
+from konsul.errors import Invalid
 from konsul.features.catalog.checks import complete
-from konsul.features.catalog.rules import Service
-from konsul.kernel.routing import MAYBE_U64, OBJECTS, TEXT, TEXT_MAP, TEXTS, Kind
+from konsul.features.catalog.rules import TTL_MAX_MS, Service
+from konsul.kernel.duration import parse_duration_ms
+from konsul.kernel.routing import MAYBE_TEXTS, MAYBE_U64, OBJECTS, TEXT, TEXT_MAP, TEXTS, Kind
 
 _I64: Final = range(-(2**63), 2**63)
 
@@ -32,13 +34,18 @@ SERVICE: Final[dict[str, Kind]] = {
     "tags": TEXTS,
     "meta": TEXT_MAP,
     "checks": OBJECTS,
+    "node": TEXT,
+    "zone": TEXT,
+    "ttl": TEXT,
+    "dependencies": MAYBE_TEXTS,
 }
 SERVICE_WITH_CAS: Final[dict[str, Kind]] = SERVICE | {"cas": MAYBE_U64}
 
 
 def service_of(picked: dict[str, Any]) -> Service:
-    """The service of the members named by `SERVICE`. Raises Invalid for a check that cannot be one."""
+    """The service of the members named by `SERVICE`. Raises Invalid for a check or TTL that cannot be one."""
     name, instance = picked["name"], picked["id"] or None
+    depends_on = picked["dependencies"]
     return Service(
         name=name,
         id=instance,
@@ -47,11 +54,27 @@ def service_of(picked: dict[str, Any]) -> Service:
         tags=tuple(picked["tags"]),
         meta=picked["meta"],
         checks=complete(picked["checks"], name, instance or name),
+        node=picked["node"] or None,
+        zone=picked["zone"],
+        ttl_ms=_ttl_ms(picked["ttl"]),
+        depends_on=None if depends_on is None else tuple(depends_on),
     )
 
 
-def document(service: Service) -> bytes:
-    """The service as JSON text, as a read of it would answer."""
+def _ttl_ms(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        given_ms = parse_duration_ms(text)
+    except ValueError:
+        raise Invalid(f"invalid service ttl: {text[:100]} (expected a duration such as 30s, or 0)") from None
+    if given_ms > TTL_MAX_MS:
+        raise Invalid(f"invalid service ttl: {text[:100]} is too long (at most 8760h)")
+    return given_ms
+
+
+def document(service: Service, zone: str) -> bytes:
+    """The service as JSON text, as a read of it would answer; `zone`: the one it was given."""
     members: dict[str, Any] = {"name": service.name}
     if service.id is not None and service.id != service.name:
         members["id"] = service.id
@@ -62,4 +85,8 @@ def document(service: Service) -> bytes:
         members["meta"] = service.meta
     if service.checks:
         members["checks"] = orjson.Fragment(service.checks)
+    if service.node:
+        members["node"] = service.node
+    if zone:
+        members["zone"] = zone
     return orjson.dumps(members)

@@ -1,36 +1,24 @@
-"""Health-check definitions inside a service: kept and echoed here, run by the health feature."""
+"""Checks as a registration brings them: definitions completed, and the rows that they become."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
 from konsul.errors import Invalid
+from konsul.features.catalog.check_definitions import KINDS, Definition, check_definition, type_of
+from konsul.features.catalog.tables import CRITICAL, Check, Origin
 from konsul.kernel.duration import parse_duration_ms
-from konsul.kernel.routing import BOOL, TEXT, TEXT_MAP, Kind, members
+from konsul.kernel.routing import members
 
 MAX_CHECKS: Final = 64
 MAX_BYTES: Final = 64 << 10
 """Of all checks of an instance together, as JSON: a listing gathers them, and a body may be much larger."""
-_KINDS: Final[dict[str, Kind]] = {
-    "id": TEXT,
-    "name": TEXT,
-    "service_id": TEXT,
-    "http": TEXT,
-    "tcp": TEXT,
-    "grpc": TEXT,
-    "ttl": TEXT,
-    "interval": TEXT,
-    "timeout": TEXT,
-    "method": TEXT,
-    "headers": TEXT_MAP,
-    "tls_skip_verify": BOOL,
-    "grpc_use_tls": BOOL,
-}
-_DURATIONS: Final = ("ttl", "interval", "timeout")
+_APART: Final = ("id", "name", "service_id")
+"""Members of a definition that are columns of its row, or say whose it is."""
 _NAMESPACE: Final = uuid.UUID("5b1d5c8e-8f5e-4c0b-9d55-3f2f4a6c7e10")
 
 
@@ -41,20 +29,14 @@ def complete(definitions: Sequence[Any], service: str, instance: str) -> bytes |
     service again names the same checks.
 
     Raises:
-        Invalid: too many, of the wrong type, or with a duration that cannot be one.
+        Invalid: too many, of the wrong type, or one that breaks a rule of `check_definitions`.
     """
     if len(definitions) > MAX_CHECKS:
         raise Invalid(f"check validation failed: too many checks: {len(definitions)} (max {MAX_CHECKS})")
-    completed: list[dict[str, Any]] = []
-    for position, definition in enumerate(definitions):
-        check = members(definition, _KINDS)
-        for name in _DURATIONS:
-            _check_duration(name, check[name])
-        check["name"] = check["name"] or f"{service}-health"
-        derived = uuid.uuid5(_NAMESPACE, f"{service}/{instance}/{position}/{check['name']}")
-        check["id"] = check["id"] or str(derived)
-        check["service_id"] = instance
-        completed.append({name: value for name, value in check.items() if value})
+    completed = [
+        complete_one(definition, f"{service}/{instance}/{position}", service, instance)
+        for position, definition in enumerate(definitions)
+    ]
     ids = [check["id"] for check in completed]
     if len(set(ids)) != len(ids):
         twice = next(one for one in ids if ids.count(one) > 1)
@@ -65,13 +47,48 @@ def complete(definitions: Sequence[Any], service: str, instance: str) -> bytes |
     return text if completed else None
 
 
-def _check_duration(name: str, text: str) -> None:
-    """A period of zero would run a check without pause; a TTL of zero would never expire."""
-    if not text:
-        return
-    try:
-        fine = parse_duration_ms(text) > 0
-    except ValueError:
-        fine = False
-    if not fine:
-        raise Invalid(f"check validation failed: invalid {name}: {text} (expected a duration such as 30s)")
+def complete_one(definition: Any, place: str, owner: str, service_id: str) -> Definition:
+    """One definition, completed; its id is derived from `place` and its name, which is from its `owner`.
+
+    Raises:
+        Invalid: of the wrong type, or one that breaks a rule of `check_definitions`.
+    """
+    check: Definition = members(definition, KINDS)
+    check_definition(check)
+    check["name"] = check["name"] or f"{owner}-health"
+    check["id"] = check["id"] or str(uuid.uuid5(_NAMESPACE, f"{place}/{check['name']}"))
+    check["service_id"] = service_id
+    return {name: value for name, value in check.items() if value}
+
+
+def row_of(
+    definition: Mapping[str, Any],
+    *,
+    service: str = "",
+    instance: str | None = None,
+    node: str | None = None,
+    origin: Origin = "registration",
+) -> Check:
+    """The row of a completed definition, as it is before its first report.
+
+    Args:
+        service: the service's name, with `instance`, the instance's key as text; or else `node`.
+    """
+    after = definition.get("deregister_critical_after")
+    return Check(
+        id=definition["id"],
+        service=service,
+        instance=instance,
+        node=node,
+        name=definition["name"],
+        type=type_of(definition),
+        definition=orjson.dumps({name: value for name, value in definition.items() if name not in _APART}),
+        status=definition.get("initial_status") or CRITICAL,
+        deregister_after_ms=parse_duration_ms(after) if after else None,
+        origin=origin,
+    )
+
+
+def rows_of(checks: bytes | None, service: str, instance: str) -> list[Check]:
+    """The rows of what `complete` wrote, for the instance with that key."""
+    return [row_of(one, service=service, instance=instance) for one in orjson.loads(checks or b"[]")]

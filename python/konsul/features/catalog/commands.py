@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from konsul.errors import Conflict, KonsulError, NotFound
+from konsul.errors import Conflict, NotFound
 from konsul.features.catalog.metrics import METADATA_KEYS, TAGS
+from konsul.features.catalog.registering import Registered, refusal, register_instance
 from konsul.features.catalog.rules import NOT_FOUND, Service, check_service, is_possible
 from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
 from konsul.kernel import entry
@@ -13,25 +14,22 @@ from konsul.kernel.settings import ServiceSettings
 
 
 @command("service.register", needs="service:register", resource="name")
-async def register(ctx: Context, *, name: str, service: Service, cas: int | None = None) -> int:
-    """Registers one instance, replacing the one with its id; returns its modify_index. `name`: the service's.
+async def register(ctx: Context, *, name: str, service: Service, cas: int | None = None) -> Registered:
+    """Registers one instance, replacing the one with its id, with its checks. `name`: the service's.
 
-    Its lease begins now; without a heartbeat it is gone when the configured TTL is over.
+    Its lease begins now; without a heartbeat it is gone when its TTL is over.
 
     Raises:
-        Invalid: the service breaks a rule.
+        Invalid: the service breaks a rule, or a check's id is another's. Duplicate: a cycle of dependencies.
         NotFound: `cas` > 0 and the instance is absent. Conflict: `cas` and its modify_index differ.
+        LimitReached: there is no room for dependencies. Busy: others write the same at once.
     """
     del name
     check_service(service, ctx.config.of(ServiceSettings))
-    key = instance_key(service.name, service.id)
-    try:
-        applied = await ctx.put(Instance.table_id, key, cells(ctx, service), cas)
-    except Conflict as conflict:
-        raise refusal(service.name, cas or 0, conflict.current) from None
+    registered = await register_instance(ctx, service, cas)
     TAGS.observe(len(service.tags))
     METADATA_KEYS.observe(len(service.meta))
-    return applied.index
+    return registered
 
 
 @command("service.deregister", needs="service:deregister", resource="name")
@@ -84,29 +82,3 @@ async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
         await ctx.renew(Instance.table_id, key)
     except NotFound:
         raise NotFound(NOT_FOUND) from None
-
-
-def cells(ctx: Context, service: Service) -> bytes:
-    """The packed cells of an instance."""
-    own_id = service.id if service.id != service.name else None
-    return entry.cells(
-        service.name,
-        own_id or None,
-        service.address,
-        service.port,
-        service.tags,
-        service.meta,
-        service.checks,
-        ctx.config.of(ServiceSettings).ttl_ms,
-    )
-
-
-def refusal(name: str, expected: int, current: int) -> KonsulError:
-    """The error of a compare-and-set that did not hold: `current` 0 means that the instance is absent."""
-    if current == 0:
-        return NotFound(NOT_FOUND)
-    return Conflict(
-        f"CAS conflict for service '{name}': expected ModifyIndex {expected}, but current is {current}",
-        key=name.encode(),
-        current=current,
-    )

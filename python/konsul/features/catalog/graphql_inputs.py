@@ -89,6 +89,12 @@ class RegisterServiceInput:
     tags: list[str] | None = strawberry.UNSET
     metadata: list[MetadataInput] | None = strawberry.UNSET
     checks: list[HealthCheckInput] | None = strawberry.UNSET
+    node: str | None = strawberry.UNSET
+    zone: str | None = strawberry.UNSET
+    ttl: Duration | None = strawberry.field(
+        default=strawberry.UNSET, description="0s: it stays until it is deregistered."
+    )
+    dependencies: list[str] | None = strawberry.UNSET
 
 
 def service_of(given: RegisterServiceInput) -> rules.Service:
@@ -111,6 +117,10 @@ def service_of(given: RegisterServiceInput) -> rules.Service:
             "tags": list(given.tags or ()),
             "meta": meta,
             "checks": [_definition(check) for check in given.checks or ()],
+            "node": given.node or "",
+            "zone": given.zone or "",
+            "ttl": format_duration_ms(given.ttl) if isinstance(given.ttl, int) else "",
+            "dependencies": list(given.dependencies) if isinstance(given.dependencies, list) else None,
         }
     )
 

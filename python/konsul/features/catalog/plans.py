@@ -128,15 +128,21 @@ class Plan:
         return await ctx.commit(entry.encode([entry.case(self.guards, self.ops)]))
 
 
-async def planned(ctx: Context, attempt: Callable[[Plan], Awaitable[T]], what: str) -> T:
+async def planned(
+    ctx: Context, attempt: Callable[[Plan], Awaitable[T]], what: str, *, reads: bool = True
+) -> T:
     """Makes plans until one of them holds. `attempt` fills and commits one; it raises Conflict to be called
-    again with a new one. `what`: is being changed, for the message.
+    again with a new one.
+
+    Args:
+        what: is being changed, for the message.
+        reads: what it reads may be reason enough to refuse, so it must not be old.
 
     Raises:
         Busy: others changed it each time. What else `attempt` raises.
     """
     for number in range(ATTEMPTS):
-        if number:
+        if number or (reads and not ctx.engine.is_current()):
             # What it lost against is in the log, and perhaps not in the tables of this node yet.
             await ctx.engine.barrier("default", ctx.terms.timeout_ms)
         try:

@@ -47,9 +47,10 @@ async def register_route(ctx: Ctx, request: Request) -> Response:
     """Registers one instance of a service, replacing the one with its id."""
     body = await read_members(request, SERVICE_WITH_CAS)
     service = service_of(body)
-    index = await ctx.run(register, name=service.name, service=service, cas=body["cas"])
+    done = await ctx.run(register, name=service.name, service=service, cas=body["cas"])
     return json_response(
-        b'{"message":"service registered","modify_index":%d,"service":%b}' % (index, document(service))
+        b'{"message":"service registered","modify_index":%d,"service":%b}'
+        % (done.index, document(service, done.zone))
     )
 
 

@@ -16,6 +16,8 @@ RESERVED_NAMES: Final = ("query", "watch", "dependency-graph")
 NOT_FOUND: Final = "Service not found"
 KEY_MAX_BYTES: Final = 1_024
 ADDRESS_MAX_CHARS: Final = 255
+ZONE_MAX_BYTES: Final = 128
+TTL_MAX_MS: Final = 365 * 24 * 3_600_000
 _TAG: Final = re.compile(r"[A-Za-z0-9_:./-]+")
 _META_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED_META: Final = ("_", "konsul_")
@@ -33,6 +35,13 @@ class Service:
     meta: Mapping[str, str] = field(default_factory=dict)
     checks: bytes | None = None
     """The check definitions as JSON text, completed by `checks.complete`."""
+    node: str | None = None
+    zone: str = ""
+    """Without one it is that of the metadata, else the node's."""
+    ttl_ms: int | None = None
+    """How long it stays without a heartbeat; 0: until it is deregistered, None: as the settings say."""
+    depends_on: tuple[str, ...] | None = None
+    """The services that it needs; None: what was declared before stays."""
 
 
 def check_service(service: Service, limits: ServiceSettings) -> None:
@@ -55,6 +64,23 @@ def check_service(service: Service, limits: ServiceSettings) -> None:
         raise Invalid("service port must be between 1 and 65535")
     _check_tags(service.tags, limits)
     _check_metadata(service.meta, limits)
+    if service.node is not None:
+        check_node(service.node)
+    check_zone(service.zone)
+
+
+def check_node(name: str) -> None:
+    """Raises Invalid for a name that no node can have."""
+    if not NAME.fullmatch(name):
+        raise Invalid(f"invalid node name: {name} (must match ^{NAME.pattern}$)")
+
+
+def check_zone(zone: str) -> None:
+    """Raises Invalid for a zone that an index could not hold, or that could not be shown."""
+    if len(zone.encode()) > ZONE_MAX_BYTES:
+        raise Invalid(f"zone too long: {len(zone.encode())} bytes (max {ZONE_MAX_BYTES})")
+    if not zone.isprintable():
+        raise Invalid("zone contains a control character")
 
 
 def is_possible(key: bytes) -> bool:

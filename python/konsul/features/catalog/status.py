@@ -1,7 +1,7 @@
 """What checks say, and what follows for whoever they are checks of.
 
 A report is acknowledged when the tables say what follows from it: the check's status, the health of its
-instance or node, and of a node that of its instances. Becoming critical is law (`tables`); the rest is planned.
+instance or node, and of a node that of its instances. Becoming critical is law (`tables`), the rest planned.
 """
 
 from __future__ import annotations
