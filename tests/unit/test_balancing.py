@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konsul.features.catalog.candidates import Candidate
-from konsul.features.lb import strategies
+from konsul.features.lb import hashing, strategies
 from konsul.features.lb.balancer import Asking, Balancer, Earnings, Rings, Turns, node_of
-from konsul.features.lb.strategies import VIRTUAL_NODES, WEIGHT_MAX, Strategy
+from konsul.features.lb.hashing import VIRTUAL_NODES
+from konsul.features.lb.strategies import WEIGHT_MAX, Strategy
 
 NAMES = st.lists(st.text("abcxyz-0123456789", min_size=1, max_size=12), min_size=2, max_size=6, unique=True)
 WEIGHTS = st.dictionaries(st.binary(max_size=3), st.integers(1, 9), min_size=1, max_size=6)
@@ -41,8 +42,8 @@ def chosen(balancer: Balancer, strategy: Strategy, found: list[Candidate], askin
     [(b"", 0xCBF29CE484222325), (b"a", 0xAF63DC4C8601EC8C), (b"foobar", 0x85944171F73967E8)],
 )
 def test_the_hash_is_fnv_1a_with_its_published_values(data: bytes, expected: int) -> None:
-    assert strategies.fnv1a_64(data) == expected
-    assert strategies.fnv1a_64(data[1:], strategies.fnv1a_64(data[:1])) == expected
+    assert hashing.fnv1a_64(data) == expected
+    assert hashing.fnv1a_64(data[1:], hashing.fnv1a_64(data[:1])) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,14 @@ def test_a_weight_is_a_positive_integer_or_one(text: str, weight: int) -> None:
 
 @given(st.integers(1, 20), st.integers(0, 10**6), st.integers(1, 5))
 def test_round_robin_gives_everyone_as_many_turns(count: int, start: int, rounds: int) -> None:
-    turns = Counter(strategies.round_robin(count, start + turn) for turn in range(count * rounds))
+    turns = Counter(strategies.round_robin(count, start + turn)[0] for turn in range(count * rounds))
     assert turns == dict.fromkeys(range(count), rounds)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8))
 def test_least_connections_rotates_over_those_with_the_fewest(connections: list[int]) -> None:
     idle = {at for at, number in enumerate(connections) if number == min(connections)}
-    turns = Counter(strategies.least_connections(connections, turn) for turn in range(3 * len(idle)))
+    turns = Counter(strategies.least_connections(connections, turn)[0] for turn in range(3 * len(idle)))
     assert turns == dict.fromkeys(idle, 3)
 
 
@@ -98,21 +99,21 @@ def test_smooth_spreads_the_heavy_ones_and_equals_take_turns() -> None:
 
 def test_random_choices_follow_their_probabilities() -> None:
     rng = Random(7)
-    even = Counter(strategies.uniform(4, rng) for _ in range(8_000))
+    even = Counter(strategies.uniform(4, rng)[0] for _ in range(8_000))
     assert all(1_800 < even[at] < 2_200 for at in range(4))
-    heavy = Counter(strategies.weighted_random([1, 3], rng) for _ in range(8_000))
+    heavy = Counter(strategies.weighted_random([1, 3], rng)[0] for _ in range(8_000))
     assert 5_800 < heavy[1] < 6_200
-    assert strategies.weighted_random([WEIGHT_MAX] * 10_000, rng) < 10_000
+    assert strategies.weighted_random([WEIGHT_MAX] * 10_000, rng)[0] < 10_000
 
 
 @given(st.integers(1, 50), st.ip_addresses())
 def test_ip_hash_is_the_hash_modulo_the_number(count: int, address: object) -> None:
-    assert strategies.ip_hash(count, str(address)) == strategies.fnv1a_64(str(address).encode()) % count
+    assert hashing.ip_hash(count, str(address)) == [ hashing.fnv1a_64(str(address).encode()) % count]
 
 
 def test_a_node_has_its_virtual_nodes_by_number() -> None:
-    expected = sorted(strategies.fnv1a_64(f"web:h:{number}".encode()) for number in range(VIRTUAL_NODES))
-    assert list(strategies.ring_points("web:h")) == expected
+    expected = sorted(hashing.fnv1a_64(f"web:h:{number}".encode()) for number in range(VIRTUAL_NODES))
+    assert list(hashing.ring_points("web:h")) == expected
     assert len(expected) == 150
 
 
@@ -120,30 +121,32 @@ def test_a_node_has_its_virtual_nodes_by_number() -> None:
 def test_the_ring_is_the_merged_ring_and_forgets_only_the_one_that_went(
     names: list[str], session: str
 ) -> None:
-    rings = [strategies.ring_points(name) for name in names]
-    place = strategies.fnv1a_64(session.encode())
+    rings = [hashing.ring_points(name) for name in names]
+    place = hashing.fnv1a_64(session.encode())
     merged = sorted((point, at) for at, ring in enumerate(rings) for point in ring)
     owner = next((at for point, at in merged if point >= place), merged[0][1])
-    assert strategies.ring_hash(rings, session) == owner
+    assert hashing.ring_hash(rings, session) == [owner]
     without = (owner + 1) % len(names)
     kept = names[:without] + names[without + 1 :]
-    again = strategies.ring_hash(rings[:without] + rings[without + 1 :], session)
+    (again,) = hashing.ring_hash(rings[:without] + rings[without + 1 :], session)
     assert kept[again] == names[owner]
 
 
 def test_sessions_spread_over_the_ring() -> None:
-    rings = [strategies.ring_points(f"web-{number}:10.0.0.{number}") for number in range(3)]
+    rings = [hashing.ring_points(f"web-{number}:10.0.0.{number}") for number in range(3)]
     rng = Random(7)
-    owners = Counter(strategies.ring_hash(rings, rng.randbytes(8).hex()) for _ in range(3_000))
+    owners = Counter(hashing.ring_hash(rings, rng.randbytes(8).hex())[0] for _ in range(3_000))
     assert all(owners[at] > 300 for at in range(3))
 
 
-def test_latency_prefers_the_first_in_the_region_else_anyone() -> None:
-    rng = Random(7)
-    tags = [["region:us"], ["x", "region:eu"], ["region:eu"]]
-    assert strategies.latency_based(tags, "eu", 3, rng) == 1
+def test_latency_without_measurements_prefers_the_first_in_the_region_else_anyone() -> None:
+    balancer = Balancer(Random(7))
+    found = [candidate("a", tags=("region:us",)), candidate("b", tags=("x", "region:eu"))]
+    found.append(candidate("c", tags=("region:eu",)))
+    assert chosen(balancer, Strategy.LATENCY_BASED, found, Asking("q", region="eu")) == "b"
     for region in ("", "asia"):
-        assert {strategies.latency_based(tags, region, 3, rng) for _ in range(100)} == {0, 1, 2}
+        asking = Asking("q", region=region)
+        assert {chosen(balancer, Strategy.LATENCY_BASED, found, asking) for _ in range(100)} == set("abc")
 
 
 @pytest.mark.parametrize("strategy", Strategy)
@@ -193,5 +196,5 @@ def test_points_are_kept_for_those_asked_for_last() -> None:
     rings = Rings(most=3)
     nodes = [f"n{number}" for number in range(120)]
     found = asyncio.run(rings.of(nodes))
-    assert found == [strategies.ring_points(node) for node in nodes]
+    assert found == [hashing.ring_points(node) for node in nodes]
     assert len(rings) == 3

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from konsul.features.lb import strategies
+from konsul.features.lb import hashing, strategies
+from konsul.features.lb.latency import by_latency
+from konsul.features.lb.loads import Loads, loads_of
+from konsul.features.lb.pools import Pool
 from konsul.features.lb.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -37,6 +42,10 @@ class Asking:
     client_addr: str = ""
     session: str = ""
     region: str = ""
+    load_factor: float | None = None
+    """How far above the mean an instance of `ring-hash` may be loaded; None: as it comes."""
+    warned_percent: int = strategies.FULL_PERCENT
+    """What of its weight an instance with a warning keeps."""
 
 
 class Turns:
@@ -71,7 +80,7 @@ class Earnings:
     def __len__(self) -> int:
         return self._size
 
-    def choose(self, group: Hashable, weights: dict[bytes, int]) -> bytes:
+    def choose(self, group: Hashable, weights: Mapping[bytes, int]) -> bytes:
         """The key of the instance whose turn it is."""
         cell = hash(group)
         current = self._groups.pop(cell, {})
@@ -83,6 +92,11 @@ class Earnings:
             _, forgotten = self._groups.popitem(last=False)
             self._size -= len(forgotten)
         return chosen
+
+    def richest(self, group: Hashable, most: int) -> list[bytes]:
+        """Whose turns come next, as it stands."""
+        current = self._groups.get(hash(group), {})
+        return heapq.nlargest(most, current, key=current.__getitem__)
 
 
 class Rings:
@@ -102,7 +116,7 @@ class Rings:
         for node in nodes:
             points = self._points.get(node)
             if points is None:
-                points = strategies.ring_points(node)
+                points = hashing.ring_points(node)
                 built += 1
             self._points[node] = points
             self._points.move_to_end(node)
@@ -118,38 +132,87 @@ class Rings:
 class Balancer:
     """The choices of one node."""
 
-    def __init__(self, rng: Random | None = None) -> None:
+    def __init__(self, rng: Random | None = None, loads: Loads | None = None) -> None:
         self.strategy = Strategy.ROUND_ROBIN
         self.rng = rng or SystemRandom()
         self.turns = Turns()
         self.earnings = Earnings()
         self.rings = Rings()
+        self.loads = loads or Loads()
 
     async def choose(self, strategy: Strategy, found: Sequence[Candidate], asking: Asking) -> int:
         """The position of one of the candidates, which are in order of name and id and not empty."""
+        return (await self.order(strategy, Pool(found), asking))[0]
+
+    async def order(self, strategy: Strategy, pool: Pool, asking: Asking, most: int = 1) -> list[int]:
+        """The positions of up to `most` candidates of the pool, which is not empty, best first."""
+        found = pool.found
         count = len(found)
         match strategy:
-            case Strategy.ROUND_ROBIN:
-                return strategies.round_robin(count, self.turns.take(asking.group))
+            case Strategy.ROUND_ROBIN | Strategy.ZONE_AWARE:
+                return strategies.round_robin(count, self.turns.take(asking.group), most)
             case Strategy.RANDOM:
-                return strategies.uniform(count, self.rng)
+                return strategies.uniform(count, self.rng, most)
             case Strategy.LEAST_CONNECTIONS:
-                # Nobody reports connections to the server, so every instance has as many as the others.
-                return strategies.least_connections([0] * count, self.turns.take(asking.group))
+                active = self.loads.active_of([one.key for one in found])
+                chosen = strategies.least_connections(active, self.turns.take(asking.group), most)
+                self.loads.assign(found[chosen[0]].key)
+                return chosen
             case Strategy.WEIGHTED_ROUND_ROBIN:
-                weights = {one.key: strategies.weight_of(one.meta) for one in found}
-                chosen = self.earnings.choose(asking.group, weights)
-                return list(weights).index(chosen)
+                return self._by_earnings(pool, asking, most)
             case Strategy.WEIGHTED_RANDOM:
-                return strategies.weighted_random([strategies.weight_of(one.meta) for one in found], self.rng)
+                weights = list(pool.weights(asking.warned_percent).values())
+                return strategies.weighted_random(weights, self.rng, most)
             case Strategy.IP_HASH:
-                return strategies.ip_hash(count, asking.client_addr)
+                return hashing.ip_hash(count, asking.client_addr, most)
             case Strategy.RING_HASH:
-                rings = await self.rings.of([node_of(one) for one in found])
-                return strategies.ring_hash(rings, asking.session or asking.client_addr)
+                return await self._on_ring(pool, asking, most)
             case Strategy.LATENCY_BASED:
-                tags = (one.tags for one in found)
-                return strategies.latency_based(tags, asking.region, count, self.rng)
+                return self._by_latency(pool, asking, most)
+
+    def _by_earnings(self, pool: Pool, asking: Asking, most: int) -> list[int]:
+        weights = pool.weights(asking.warned_percent)
+        keys = list(weights)
+        chosen = self.earnings.choose(asking.group, weights)
+        if most == 1:
+            return [keys.index(chosen)]
+        next_ones = self.earnings.richest(asking.group, most) or keys
+        order = dict.fromkeys((chosen, *next_ones, *keys))
+        places = {key: at for at, key in enumerate(keys)}
+        return [places[key] for key in islice(order, most)]
+
+    async def _on_ring(self, pool: Pool, asking: Asking, most: int) -> list[int]:
+        if pool.rings is None:
+            pool.rings = await self.rings.of([node_of(one) for one in pool.found])
+        session = asking.session or asking.client_addr
+        if asking.load_factor is None:
+            return hashing.ring_hash(pool.rings, session, most)
+        active = self.loads.active_of([one.key for one in pool.found])
+        chosen = hashing.bounded_ring_hash(pool.rings, session, active, asking.load_factor, most)
+        self.loads.assign(pool.found[chosen[0]].key)
+        return chosen
+
+    def _by_latency(self, pool: Pool, asking: Asking, most: int) -> list[int]:
+        """By what was measured, of those in the client's region if there are any. Nothing measured: the first
+        in the region; no region: anyone."""
+        region = pool.tagged(strategies.REGION_TAG + asking.region) if asking.region else None
+        if region is None or not region.found:
+            chosen = self._fastest(pool, most)
+            return strategies.uniform(len(pool), self.rng, most) if chosen is None else chosen
+        chosen = self._fastest(region, most)
+        near = [region.found[at].key for at in (chosen if chosen is not None else range(len(region)))]
+        places = {one.key: at for at, one in enumerate(pool.found)}
+        first = [places[key] for key in near]
+        return (
+            [*first, *(at for at in range(len(pool)) if at not in set(first))][:most]
+            if most > 1
+            else first[:1]
+        )
+
+    def _fastest(self, pool: Pool, most: int) -> list[int] | None:
+        if not self.loads.has_latencies():
+            return None
+        return by_latency([self.loads.latency_ms(one.key) for one in pool.found], self.rng, most)
 
 
 def node_of(candidate: Candidate) -> str:
@@ -168,5 +231,5 @@ def balancer_of(engine: Engine) -> Balancer:
     """The node's balancer; goes with the node's engine."""
     balancer = _OF.get(engine)
     if balancer is None:
-        balancer = _OF[engine] = Balancer()
+        balancer = _OF[engine] = Balancer(loads=loads_of(engine))
     return balancer

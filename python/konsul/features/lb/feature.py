@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from konsul.features.lb import commands, queries, routes
+from konsul.features.lb import commands, queries, routes, rule_commands, rule_queries, spreading, tables
+from konsul.features.lb.config import LbSettings
 from konsul.features.lb.metrics import METRICS
 from konsul.kernel.feature import Feature
 
 feature = Feature(
     name="lb",
-    commands=(commands.set_strategy,),
-    queries=(queries.select, queries.current_strategy),
+    tables=(tables.RuleRow,),
+    commands=(
+        commands.set_strategy,
+        commands.report,
+        commands.report_many,
+        rule_commands.set_rules,
+        rule_commands.delete_rules,
+        rule_commands.activate,
+        rule_commands.set_split,
+        rule_commands.delete_split,
+    ),
+    queries=(
+        queries.select,
+        queries.current_strategy,
+        queries.loads,
+        rule_queries.rules,
+        rule_queries.list_rules,
+    ),
     router=routes.router,
+    services=(spreading.Spreading,),
+    config=LbSettings,
     metrics=METRICS,
+    install=spreading.install,
 )

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from konsul.features.lb.balancer import balancer_of
+from konsul.features.lb.loads import loads_of
 from konsul.features.lb.strategies import Strategy
 from konsul.kernel.metrics import Metric, Source
 
@@ -40,6 +41,45 @@ POOL_SIZE: Final = Histogram(
 )
 
 
+REPORTS: Final = Counter(
+    "konsul_load_balancer_reports_total",
+    "Reports of connections and latencies, by who made them: clients, checks, or other nodes passing on.",
+    ("source",),
+    registry=None,
+)
+REPORTS_LOST: Final = Counter(
+    "konsul_load_balancer_reports_lost_total",
+    "Reports that another node was not told: its turn came with no room left, or it was not reached.",
+    ("reason",),
+    registry=None,
+)
+SERIES_MAX: Final = 1_000
+"""Instances with a series of their own; the connections of those beyond are added up."""
+OTHER: Final = "other"
+
+
+class ActiveConnections:
+    """What clients reported and what still counts of it."""
+
+    def families(self, source: Source) -> Iterable[GaugeMetricFamily]:
+        """A series per instance with a report."""
+        family = GaugeMetricFamily(
+            "konsul_load_balancer_active_connections",
+            "Connections that clients reported.",
+            labels=("service_name", "instance"),
+        )
+        others = 0
+        for number, (key, connections) in enumerate(loads_of(source.engine).reported()):
+            if number < SERIES_MAX:
+                name, _, instance = key.decode("utf-8", "replace").partition(" ")
+                family.add_metric((name, instance), connections)
+            else:
+                others += connections
+        if others:
+            family.add_metric((OTHER, OTHER), others)
+        yield family
+
+
 class CurrentStrategy:
     """One series per strategy: 1 for the node's, 0 for the others."""
 
@@ -60,4 +100,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     STRATEGY_CHANGES,
     POOL_SIZE,
     CurrentStrategy(),
+    ActiveConnections(),
+    REPORTS,
+    REPORTS_LOST,
 )

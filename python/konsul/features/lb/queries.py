@@ -1,4 +1,4 @@
-"""Selecting one live instance: candidates by the catalog's indexes, the choice by the node's strategy."""
+"""Selecting live instances, and seeing how that is done: the strategy, rules, what was reported."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from konsul.errors import Forbidden, Invalid, NotFound
-from konsul.features.catalog.candidates import Candidate, candidates_of, candidates_with, text_of
-from konsul.features.lb.balancer import Asking, balancer_of
+from konsul.features.catalog.candidates import ANY, candidates_of, text_of
+from konsul.features.lb.asked import PLAIN, Wishes
+from konsul.features.lb.balancer import balancer_of
+from konsul.features.lb.loads import Known, loads_of
 from konsul.features.lb.metrics import POOL_SIZE, SELECTION_SECONDS, SELECTIONS
+from konsul.features.lb.selecting import CANDIDATES_MAX, Prospect, Question, Selecting
 from konsul.features.lb.strategies import Strategy
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 
 SelectionType: TypeAlias = Literal["service", "tags", "metadata", "combined"]
 READ: Final = "service:read"
-CANDIDATES_MAX: Final = 10_000
-"""The first so many by name take part; one selection is bounded by it."""
 _NONE: Final[dict[SelectionType, str]] = {
     "service": "No service instances available",
     "tags": "No service instances matching tags",
@@ -32,15 +33,17 @@ _NO_FILTER: Final[dict[SelectionType, str]] = {
 
 
 class Selection(NamedTuple):
-    """The instance as JSON text, and what chose it."""
+    """Instances as JSON texts, best first, and what chose them: the strategy, and the named rule whose they
+    are ("" for none)."""
 
-    service: bytes
+    services: list[bytes]
     strategy: Strategy
+    rule: str
 
 
 @query("lb.strategy", needs="service:read")
 async def current_strategy(ctx: Context) -> Strategy:
-    """The strategy this node chooses by."""
+    """The strategy this node chooses by where nobody says otherwise."""
     return balancer_of(ctx.engine).strategy
 
 
@@ -52,18 +55,17 @@ async def select(
     service: str | None = None,
     tags: Sequence[str] = (),
     metadata: Sequence[tuple[str, str]] = (),
-    session: str = "",
-    region: str = "",
+    wishes: Wishes = PLAIN,
 ) -> Selection:
-    """One live instance: by `service` (a tag, else a name), or with every tag and metadata pair; of the
-    services that the caller may read.
+    """Live instances that serve, one or as many as are wished: by `service` (a tag, else a name), or with
+    every tag and metadata pair; of the services that the caller may read.
 
     Raises:
         Forbidden: he may read none.
-        Invalid: neither tag nor pair is given, or too many. NotFound: no instance matches.
+        Invalid: neither tag nor pair is given, or too many; a rule was named that is not there.
+        NotFound: no instance matches.
     """
-    balancer = balancer_of(ctx.engine)
-    strategy = balancer.strategy
+    strategy = wishes.strategy or balancer_of(ctx.engine).strategy
     began_s = time.perf_counter()
     status = "error"
     try:
@@ -72,28 +74,46 @@ async def select(
         sight = ctx.visible(READ)
         if sight is not None and not sight.could_see(""):
             raise Forbidden(needs=READ, resource="*", reason="no rule lets any service be read")
-        found = _candidates(ctx, service, tags, metadata)
-        POOL_SIZE.labels(kind).observe(len(found))
-        group = (service, frozenset(tags), frozenset(metadata))
-        asking = Asking(group, ctx.client_addr, session, region)
-        while found:
-            at = await balancer.choose(strategy, found, asking)
-            text = text_of(ctx, found[at])
-            if text is not None:
-                status = "success"
-                return Selection(text, strategy)
-            # It went after it was found; the rest is as good.
-            del found[at]
-        status = "not_found"
-        raise NotFound(_NONE[kind])
+        selecting = Selecting(ctx)
+        prospect = selecting.prospect(Question(service, frozenset(tags), frozenset(metadata)), wishes)
+        strategy = prospect.strategy
+        POOL_SIZE.labels(kind).observe(len(prospect.pool))
+        texts = await _texts(ctx, selecting, prospect, wishes.limit or 1)
+        if not texts:
+            status = "not_found"
+            raise NotFound(_NONE[kind])
+        status = "success"
+        return Selection(texts, strategy, prospect.rule)
     finally:
         SELECTIONS.labels(strategy.value, kind, status).inc()
         SELECTION_SECONDS.labels(strategy.value, kind).observe(time.perf_counter() - began_s)
 
 
-def _candidates(
-    ctx: Context, service: str | None, tags: Sequence[str], metadata: Sequence[tuple[str, str]]
-) -> list[Candidate]:
-    if service is None:
-        return candidates_with(ctx, tags, metadata, CANDIDATES_MAX)
-    return candidates_with(ctx, [service], (), CANDIDATES_MAX) or candidates_of(ctx, service, CANDIDATES_MAX)
+async def _texts(ctx: Context, selecting: Selecting, prospect: Prospect, most: int) -> list[bytes]:
+    while prospect.pool.found:
+        found = prospect.pool.found
+        texts: list[bytes] = []
+        for at in await selecting.order(prospect, most):
+            text = text_of(ctx, found[at])
+            if text is None:
+                # It went after it was found; the rest is as good.
+                prospect = selecting.without(prospect, at)
+                break
+            texts.append(text)
+        else:
+            return texts
+    return []
+
+
+@query("lb.loads", needs="service:read", resource="service")
+async def loads(ctx: Context, *, service: str) -> list[tuple[str, Known]]:
+    """What this node knows of the load of a service's instances, by id.
+
+    Raises:
+        NotFound: there is no such service.
+    """
+    found = candidates_of(ctx, service, CANDIDATES_MAX, ANY)
+    if not found:
+        raise NotFound("Service not found")
+    known = loads_of(ctx.engine)
+    return [(one.id or one.name, known.known(one.key)) for one in found]

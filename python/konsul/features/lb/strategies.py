@@ -1,13 +1,13 @@
-"""The eight ways of choosing, as functions of what they look at: each answers a position in the candidates.
+"""The names of the strategies, and those that go by turns, chance and weight, as functions of what they see.
 
-Candidates are never empty. Nothing is remembered here; what a strategy keeps is in `balancer`.
+Each answers positions in the candidates, best first, as many as are wanted and there are. Candidates are
+never empty. Nothing is remembered here: what a strategy keeps is in `balancer`. The ring is in `hashing`.
 """
 
 from __future__ import annotations
 
+import heapq
 import re
-from array import array
-from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from random import Random
@@ -27,49 +27,56 @@ class Strategy(StrEnum):
     IP_HASH = "ip-hash"
     RING_HASH = "ring-hash"
     LATENCY_BASED = "latency-based"
+    ZONE_AWARE = "zone-aware"
 
 
-VIRTUAL_NODES: Final = 150
 WEIGHT_MAX: Final = 1_000_000
 """Heavier counts as this: sums stay small numbers whatever metadata says."""
+WEIGHT: Final = "weight"
+WARNING_WEIGHT: Final = "weight_warning"
+"""The names of the metadata that hold weights."""
+FULL_PERCENT: Final = 100
 REGION_TAG: Final = "region:"
 _WEIGHT: Final = re.compile(r"\+?[0-9]+", re.ASCII)
-_FNV_OFFSET: Final = 0xCBF29CE484222325
-_FNV_PRIME: Final = 0x100000001B3
-_U64: Final = 2**64 - 1
 
 
-def weight_of(meta: Mapping[str, str]) -> int:
+def weight_of(meta: Mapping[str, str], name: str = WEIGHT) -> int:
     """The weight in an instance's metadata: a whole number from 1 to WEIGHT_MAX, 1 for anything else."""
-    text = meta.get("weight", "")
+    text = meta.get(name, "")
     if not _WEIGHT.fullmatch(text):
         return 1
-    # Zero is no weight: an instance that should get nothing is deregistered.
-    return min(int(text), WEIGHT_MAX) or 1
+    # Zero is no weight: an instance that should get nothing is deregistered, or a rule's percentage is 0.
+    return min(int(text[:20]), WEIGHT_MAX) or 1
 
 
-def fnv1a_64(data: bytes, state: int = _FNV_OFFSET) -> int:
-    """FNV-1a with 64 bits (Fowler, Noll, Vo; RFC 9923), going on from `state`."""
-    for byte in data:
-        state = (state ^ byte) * _FNV_PRIME & _U64
-    return state
+def share_of(meta: Mapping[str, str], *, is_warned: bool, warned_percent: int) -> int:
+    """The weight in hundredths. An instance with a warning has its own `weight_warning` if it names one, else
+    `warned_percent` of its weight."""
+    if not is_warned:
+        return weight_of(meta) * FULL_PERCENT
+    if WARNING_WEIGHT in meta:
+        return weight_of(meta, WARNING_WEIGHT) * FULL_PERCENT
+    return weight_of(meta) * warned_percent
 
 
-def round_robin(count: int, turn: int) -> int:
-    """The candidate whose turn it is."""
-    return turn % count
+def round_robin(count: int, turn: int, most: int = 1) -> list[int]:
+    """The candidate whose turn it is, then those whose turns come next."""
+    return [(turn + step) % count for step in range(min(most, count))]
 
 
-def uniform(count: int, rng: Random) -> int:
-    """Any candidate, each as likely."""
-    return rng.randrange(count)
+def uniform(count: int, rng: Random, most: int = 1) -> list[int]:
+    """Any candidates, each as likely."""
+    return [rng.randrange(count)] if most == 1 else rng.sample(range(count), min(most, count))
 
 
-def least_connections(connections: Sequence[int], turn: int) -> int:
-    """The candidate with the fewest connections; those with equally few take turns."""
-    fewest = min(connections)
-    tied = [at for at, number in enumerate(connections) if number == fewest]
-    return tied[turn % len(tied)]
+def least_connections(connections: Sequence[int], turn: int, most: int = 1) -> list[int]:
+    """The candidates with the fewest connections; those with equally few take turns."""
+    if most == 1:
+        fewest = min(connections)
+        tied = [at for at, number in enumerate(connections) if number == fewest]
+        return [tied[turn % len(tied)]]
+    count = len(connections)
+    return heapq.nsmallest(most, range(count), key=lambda at: (connections[at], (at - turn) % count))
 
 
 def smooth(weights: Mapping[K, int], current: dict[K, int]) -> K:
@@ -79,56 +86,33 @@ def smooth(weights: Mapping[K, int], current: dict[K, int]) -> K:
     weights. In a full round of that many choices each is chosen `weight` times, spread evenly.
     `current` holds what each has; who left is forgotten.
     """
-    for gone in current.keys() - weights.keys():
-        del current[gone]
+    if len(current) > len(weights) or current.keys() - weights.keys():
+        for gone in current.keys() - weights.keys():
+            del current[gone]
+    total = 0
+    richest: int | None = None
     for one, weight in weights.items():
-        current[one] = current.get(one, 0) + weight
-    chosen = max(weights, key=current.__getitem__)
-    current[chosen] -= sum(weights.values())
+        total += weight
+        has = current[one] = current.get(one, 0) + weight
+        if richest is None or has > richest:
+            richest, chosen = has, one
+    current[chosen] -= total
     return chosen
 
 
-def weighted_random(weights: Sequence[int], rng: Random) -> int:
-    """Any candidate, as likely as it is heavy."""
-    return rng.choices(range(len(weights)), weights)[0]
+def weighted_random(weights: Sequence[int], rng: Random, most: int = 1) -> list[int]:
+    """Any candidates, as likely as they are heavy.
 
-
-def ip_hash(count: int, client_addr: str) -> int:
-    """The same candidate for the same client address, as long as their number stays."""
-    return fnv1a_64(client_addr.encode()) % count
-
-
-def ring_points(node: str) -> array[int]:
-    """Where the virtual nodes `node:0` to `node:149` stand on the ring, ascending."""
-    start = fnv1a_64(f"{node}:".encode())
-    points: list[int] = []
-    for number in range(VIRTUAL_NODES):
-        # FNV goes byte by byte, so `node:14` goes on from `node:1`: a step per point instead of a whole hash.
-        before = points[number // 10] if number >= 10 else start
-        points.append((before ^ ord("0") + number % 10) * _FNV_PRIME & _U64)
-    return array("Q", sorted(points))
-
-
-def ring_hash(rings: Sequence[array[int]], session: str) -> int:
-    """The candidate that owns the first point at or after the session's hash, past the end the first of all.
-
-    One search per candidate instead of one merged ring: nothing has to be rebuilt when instances come and go.
+    Several are drawn without putting back, by the keys of Efraimidis and Spirakis (2006): the largest of
+    `u ** (1 / weight)`.
     """
-    place = fnv1a_64(session.encode())
-
-    def distance(at: int) -> int:
-        points = rings[at]
-        found = bisect_left(points, place)
-        return (points[found % len(points)] - place) & _U64
-
-    return min(range(len(rings)), key=distance)
+    if most == 1:
+        return [rng.choices(range(len(weights)), weights)[0]]
+    keys = [rng.random() ** (1 / weight) for weight in weights]
+    return heapq.nlargest(most, range(len(weights)), key=keys.__getitem__)
 
 
-def latency_based(tags: Iterable[Sequence[str]], region: str, count: int, rng: Random) -> int:
-    """The first candidate tagged with the client's region; without one, or without a region, any."""
+def of_region(tags: Iterable[Sequence[str]], region: str) -> list[int]:
+    """The candidates tagged with the client's region; none without one."""
     wanted = REGION_TAG + region
-    if region:
-        for at, own in enumerate(tags):
-            if wanted in own:
-                return at
-    return uniform(count, rng)
+    return [at for at, own in enumerate(tags) if wanted in own] if region else []

@@ -1,0 +1,1 @@
+-- Asks for the address wrk was given, over and over: what is selected is the server's choice.
