@@ -11,7 +11,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import h11
 
@@ -70,8 +70,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio calls it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows for mypy
-        self._transport = transport
+        # Not asyncio's own class under uvloop.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls it. What nobody asked for ends the connection."""

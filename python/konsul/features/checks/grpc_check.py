@@ -7,7 +7,7 @@ bytes. The protocol: https://github.com/grpc/grpc/blob/master/doc/health-checkin
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from konsul.features.checks.definition import Definition, host_and_port
 from konsul.features.checks.outcome import CRITICAL, PASSING, WARNING, Outcome, outcome
@@ -91,13 +91,13 @@ class _Call(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio calls it: sends the whole call."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows for mypy
-        self._transport = transport
+        # Not asyncio's own class under uvloop.
+        self._transport = cast("asyncio.Transport", transport)
         self._http.initiate_connection()
         stream = self._http.get_next_available_stream_id()
         self._http.send_headers(stream, self._head)
         self._http.send_data(stream, self._request, end_stream=True)
-        transport.write(self._http.data_to_send())
+        self._transport.write(self._http.data_to_send())
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls it."""
