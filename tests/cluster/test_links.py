@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -9,7 +10,8 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
 
@@ -165,16 +167,22 @@ def test_a_target_that_is_not_there_ends_the_connection(links: Links) -> None:
         read_exactly(connection, 1)
 
 
-def test_what_is_accepted_while_it_closes_is_closed_too(echo: Echo) -> None:
+def test_what_is_accepted_while_it_closes_is_closed_too(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the garbage collector finds it, in the middle of whatever test runs then."""
-    asked, go_on = threading.Event(), threading.Event()
+    asked, goes_on = threading.Event(), threading.Event()
 
     def who_dials(_: int, __: int) -> str:
         asked.set()
-        go_on.wait(DEADLINE_S)
+        goes_on.wait(DEADLINE_S)
         return "a"
 
-    links = Links(who_dials)
+    def order(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
+        """The network's own thread stands still: it finds this and who dials at once."""
+        ordered = run(work, loop)
+        goes_on.set()
+        return ordered
+
+    links, run = Links(who_dials), asyncio.run_coroutine_threadsafe
     port = links.listen("b", echo.port)
     with contextlib.ExitStack() as held, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("ignore")
@@ -184,12 +192,8 @@ def test_what_is_accepted_while_it_closes_is_closed_too(echo: Echo) -> None:
         assert asked.wait(DEADLINE_S)
         for _ in range(8):
             held.enter_context(dial(port))
-        closing = threading.Thread(target=links.close)
-        closing.start()
-        # The network's own thread stands still: what it finds afterwards is both at once.
-        time.sleep(0.1)
-        go_on.set()
-        closing.join(DEADLINE_S)
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", order)
+        links.close()
         gc.collect()
         assert not [each.message for each in warned if "unclosed transport" in str(each.message)]
 
