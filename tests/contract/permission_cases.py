@@ -11,6 +11,7 @@ from typing import Any, Final
 SERVICE: Final = {"name": "svc", "address": "10.0.0.1", "port": 80}
 CHECKED: Final = SERVICE | {"name": "svc", "checks": [{"name": "alive", "ttl": "1h"}]}
 POLICY: Final = {"name": "made", "kv": [{"path": "a", "capabilities": ["read"]}]}
+QUERY: Final = {"name": "made", "service": {"service": "svc"}}
 ASKED: Final = {"policies": ["all"], "resource": "kv", "path": "a", "capability": "read"}
 FILLED: Final[Mapping[str, str]] = {
     "{key:path}": "a/b",
@@ -35,6 +36,8 @@ BODIES: Final[Mapping[tuple[str, str], Any]] = {
     ("POST", "/batch/services/deregister"): {"names": ["svc"]},
     ("POST", "/services/{name}/dependencies"): {"dependencies": ["db"]},
     ("PUT", "/services/{name}/dependencies"): {"dependencies": ["db"]},
+    ("POST", "/query"): QUERY,
+    ("PUT", "/query/{id}"): QUERY | {"name": "absent"},
     ("PUT", "/lb/strategy"): {"strategy": "random"},
     ("PUT", "/lb/rules/{service:path}"): {"strategy": "random"},
     ("PUT", "/lb/rules/{service:path}/active"): {"active": "blue"},

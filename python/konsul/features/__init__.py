@@ -12,6 +12,7 @@ FEATURES: tuple[str, ...] = (
     "catalog",
     "checks",
     "lb",
+    "queries",
     "cluster",
     "health",
     "metrics",

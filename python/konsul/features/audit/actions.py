@@ -73,6 +73,14 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "lb.rules.delete": ("service.rules.delete", "service"),
     "lb.split.set": ("service.rules.update", "service"),
     "lb.split.delete": ("service.rules.delete", "service"),
+    # Prepared queries
+    "query.create": ("query.create", "query"),
+    "query.update": ("query.update", "query"),
+    "query.delete": ("query.delete", "query"),
+    "query.list": ("query.list", "query"),
+    "query.read": ("query.get", "query"),
+    "query.explain": ("query.explain", "query"),
+    "query.execute": ("query.execute", "query"),
     # The cluster
     "cluster.join": ("cluster.join", "cluster"),
     "cluster.leave": ("cluster.leave", "cluster"),

@@ -47,7 +47,11 @@ def compile_filter(text: str, selectors: Selectors[R]) -> Filter[R]:
     Raises:
         FilterError: it is none; a selector is unknown; an operator or a value does not fit its kind.
     """
-    tree = parse(text)
+    return compile_tree(text, parse(text), selectors)
+
+
+def compile_tree(text: str, tree: Expression, selectors: Selectors[R]) -> Filter[R]:
+    """As `compile_filter`, of a tree that was made of the text and then changed. Raises as it."""
     compiling = _Compiling(text, selectors)
     accepts = compiling.of(tree)
     return Filter(text, accepts, compiling.where(tree), compiling.terms, compiling.patterns)
