@@ -181,6 +181,32 @@ def test_declarations_outlive_the_instances(http: httpx.Client) -> None:
     assert http.get("/services/web/dependencies").json()["dependencies"] == ["db"]
 
 
+def test_a_registration_declares_all_or_nothing(http: httpx.Client) -> None:
+    assert register(http, "web", dependencies=["db", "api"]).status_code == 200
+    assert http.get("/services/web/dependencies").json()["dependencies"] == ["api", "db"]
+    # Without the member what was declared stays; with an empty list it goes.
+    assert register(http, "web", port=81).status_code == 200
+    assert http.get("/services/web/dependencies").json()["dependencies"] == ["api", "db"]
+    declare(http, "api", "disk")
+    refused(register(http, "disk", dependencies=["web"]), 409, "dependency cycle: disk -> web -> api -> disk")
+    assert http.get("/services/disk").status_code == 404
+    refused(
+        register(http, "disk", dependencies=["a", "a"]),
+        400,
+        "dependency validation failed: duplicate dependency: a",
+    )
+    batch = [
+        {"name": "disk", "address": "h", "port": 1, "dependencies": ["web"]},
+        {"name": "job", "address": "h", "port": 1, "dependencies": ["web"]},
+    ]
+    answer = http.post("/batch/services/register", json={"services": batch}).json()
+    assert answer["failed"] == ["disk"]
+    assert answer["errors"] == {"disk": "dependency cycle: disk -> web -> api -> disk"}
+    assert http.get("/services/job/dependencies").json()["dependencies"] == ["web"]
+    assert register(http, "web", dependencies=[]).status_code == 200
+    assert http.get("/services/web/dependencies").json()["dependencies"] == []
+
+
 def test_of_circles_declared_at_once_none_closes(http: httpx.Client) -> None:
     """Each of eight declares the next one: the last that comes would close the ring."""
     ring = [f"r{number}" for number in range(8)]

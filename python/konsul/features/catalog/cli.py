@@ -1,108 +1,79 @@
-"""`konsulctl service`. Imports the client's side only."""
+"""`konsulctl service` and `konsulctl node`. Imports the client's side only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from konsul.cli.command import Group, doing
 from konsul.cli.output import Table
 from konsul.errors import Invalid
-from konsul.features.catalog import cli_watch
+from konsul.features.catalog import cli_nodes, cli_register, cli_watch
+from konsul.features.catalog import cli_views as views
+from konsul.features.catalog.cli_register import Cas, Id, Meta, Name, Tags, pairs
+from konsul.features.dependencies import cli_dependencies, cli_graph
 
 if TYPE_CHECKING:
-    from konsul.client import Check, Service, ServiceInstance
+    from konsul.client import ServiceInstance
 
 service = Group("service", "Register and find services.")
-COMMANDS = (service,)
+maint = Group("maint", "Take a service out of service, and put it back.")
+COMMANDS = (service, cli_nodes.node)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the service.")]
-Id = Annotated[
+HEALTHS = ("passing", "serving", "any")
+Passing = Annotated[bool, typer.Option("--passing", help="Short for --health passing.")]
+Health = Annotated[
     str | None,
-    typer.Option("--id", metavar="ID", help="The instance; without it the one called like the service."),
+    typer.Option("--health", metavar="|".join(HEALTHS), help="Only such instances; serving: not critical."),
 ]
-Cas = Annotated[
-    int | None,
-    typer.Option("--cas", metavar="INDEX", min=0, help="Only at this modify index; 0: only if absent."),
-]
-Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; repeat for more.")]
-Meta = Annotated[
-    list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata; repeat for more.")
-]
-COLUMNS = ("name", "id", "address", "port", "tags", "meta")
 
-
-@service.action("register")
-def register(
-    ctx: typer.Context,
-    name: Name,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it listens.")],
-    port: Annotated[str, typer.Argument(metavar="PORT", help="1 to 65535.")],
-    id: Id = None,
-    tag: Tags = None,
-    meta: Meta = None,
-    check_http: Annotated[
-        list[str] | None, typer.Option("--check-http", metavar="URL", help="Healthy when it answers 2xx.")
-    ] = None,
-    check_tcp: Annotated[
-        list[str] | None, typer.Option("--check-tcp", metavar="HOST:PORT", help="Healthy when it accepts.")
-    ] = None,
-    check_ttl: Annotated[
-        list[str] | None,
-        typer.Option("--check-ttl", metavar="TIME", help="Healthy while it reports in time."),
-    ] = None,
-    cas: Cas = None,
-) -> None:
-    """Register or replace an instance of a service; it stays while its heartbeats come.
-
-    Checks are kept and shown with the service; this version does not run them.
-    """
-    with doing(ctx, "registering service") as session:
-        from konsul.client import Service
-
-        checks = checks_of(name, check_http or (), check_tcp or (), check_ttl or ())
-        one = Service(name, address, port_of(port), id or "", tuple(tag or ()), pairs(meta or ()), checks)
-        written = session.client.services.register(one, cas=cas)
-        told = f"Successfully registered service: {name} at {address}:{one.port}"
-        if checks:
-            told += f" with {len(checks)} health check(s)"
-        session.out.done(told, {"name": name, "id": one.instance, "modify_index": written.modify_index})
+service.action("register")(cli_register.register)
 
 
 @service.action("list")
-def list_(ctx: typer.Context) -> None:
+def list_(ctx: typer.Context, passing: Passing = False, health: Health = None) -> None:
     """List every instance of every service."""
     with doing(ctx, "listing services") as session:
-        _show(session, session.client.services.list())
+        views.show_services(session, session.client.services.list(health=health_of(passing, health)))
 
 
 @service.action("get")
-def get(ctx: typer.Context, name: Name) -> None:
-    """Show the instance that stands for a service."""
+def get(
+    ctx: typer.Context,
+    name: Name,
+    health: Annotated[bool, typer.Option("--health", help="How each of its instances is.")] = False,
+) -> None:
+    """Show the instance that stands for a service, or with --health how all of them are."""
     with doing(ctx, "getting service") as session:
+        if health:
+            found = session.client.services.instances(name)
+            session.out.show(
+                {"name": name, **_counted(found), "instances": [views.detailed(one) for one in found]},
+                text="\n".join(_told(session.out.paint, name, found)),
+                table=Table((*views.COLUMNS, "health"), [_row(one) for one in found]),
+            )
+            return
         one = session.client.services.get(name)
-        session.out.show(
-            detailed(one),
-            text="\n".join(f"{member}: {plain(value)}" for member, value in detailed(one).items()),
-            table=Table(COLUMNS, [row(one.service)]),
-        )
+        members = views.detailed(one)
+        text = "\n".join(f"{member}: {views.plain(value)}" for member, value in members.items())
+        session.out.show(members, text=text, table=Table((*views.COLUMNS, "health"), [_row(one)]))
 
 
 @service.action("instances")
-def instances(ctx: typer.Context, name: Name) -> None:
+def instances(ctx: typer.Context, name: Name, passing: Passing = False, health: Health = None) -> None:
     """List the live instances of a service."""
     with doing(ctx, "getting instances") as session:
-        found = session.client.services.instances(name)
-        _show(session, [one.service for one in found])
+        wanted = health_of(passing, health)
+        views.show_instances(session, session.client.services.instances(name, health=wanted))
 
 
 @service.action("query")
 def query(ctx: typer.Context, tag: Tags = None, meta: Meta = None) -> None:
     """List the services that carry all of these tags and metadata."""
     with doing(ctx, "querying services") as session:
-        _show(session, session.client.services.query(tags=tag or (), meta=pairs(meta or ())))
+        found = session.client.services.query(tags=tag or (), meta=pairs(meta or ()))
+        views.show_services(session, found)
 
 
 @service.action("deregister")
@@ -134,79 +105,64 @@ def heartbeat(ctx: typer.Context, name: Name, id: Id = None) -> None:
 
 
 service.action("watch")(cli_watch.watch)
+service.action("graph")(cli_graph.graph)
+service.action("impact")(cli_graph.impact)
+service.add_typer(cli_dependencies.dependencies)
+service.add_typer(maint)
+
+OneId = Annotated[
+    str | None, typer.Option("--id", metavar="ID", help="Only this instance; without it all of the service.")
+]
 
 
-def port_of(text: str) -> int:
-    """A port number. Raises Invalid for what is none; the range is the server's to check."""
-    if not text.isascii() or not text.isdecimal():
-        raise Invalid(f"invalid port: {text}")
-    return int(text)
+@maint.action("enable")
+def maint_enable(
+    ctx: typer.Context,
+    name: Name,
+    id: OneId = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, shown as output.")] = "",
+) -> None:
+    """Take a service out of DNS, balancing and passing-only reads, as if it were critical."""
+    with doing(ctx, "enabling maintenance") as session:
+        session.client.services.maintenance(name, True, reason=reason, instance=id)
+        told = f"Maintenance enabled for service: {name}" + (f" ({id})" if id else "")
+        session.out.done(told, {"name": name, "id": id, "maintenance": True, "reason": reason})
 
 
-def pairs(arguments: Iterable[str]) -> dict[str, str]:
-    """Metadata from `KEY=VALUE` arguments. Raises Invalid."""
-    found: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or not name:
-            raise Invalid(f"metadata {argument!r} is not KEY=VALUE")
-        found[name] = value
-    return found
+@maint.action("disable")
+def maint_disable(ctx: typer.Context, name: Name, id: OneId = None) -> None:
+    """Put a service back."""
+    with doing(ctx, "disabling maintenance") as session:
+        session.client.services.maintenance(name, False, instance=id)
+        told = f"Maintenance disabled for service: {name}" + (f" ({id})" if id else "")
+        session.out.done(told, {"name": name, "id": id, "maintenance": False})
 
 
-def checks_of(name: str, http: Iterable[str], tcp: Iterable[str], ttl: Iterable[str]) -> tuple[Check, ...]:
-    """The checks of a registration, named and timed as konsulctl always did."""
-    from konsul.client import Check
-
-    timed = {"interval": "30s", "timeout": "10s"}
-    return (
-        *(Check(name=f"{name}-http-check", http=url, **timed) for url in http),
-        *(Check(name=f"{name}-tcp-check", tcp=target, **timed) for target in tcp),
-        *(Check(name=f"{name}-ttl-check", ttl=time) for time in ttl),
-    )
+def health_of(passing: bool, health: str | None) -> str | None:
+    """What both flags ask for together. Raises Invalid."""
+    if health is not None and health not in HEALTHS:
+        raise Invalid(f"--health is {health!r}: expected passing, serving or any")
+    if passing and health not in (None, "passing"):
+        raise Invalid(f"--passing cannot be combined with --health {health}")
+    return "passing" if passing else health
 
 
-def document(one: Service) -> dict[str, Any]:
-    """A service for json and yaml."""
-    from konsul.client.service_calls import document as members
-
-    return members(one)
+def _row(one: ServiceInstance) -> tuple[object, ...]:
+    return (*views.row(one.service), views.healthy(one.health))
 
 
-def detailed(one: ServiceInstance) -> dict[str, Any]:
-    """An instance with its bookkeeping."""
-    members = {**document(one.service), "create_index": one.create_index, "modify_index": one.modify_index}
-    if one.expires_at:
-        members["expires_at"] = one.expires_at.isoformat()
-    return members
+def _counted(found: tuple[ServiceInstance, ...]) -> dict[str, object]:
+    """The health of a service is the worst of its instances'."""
+    counts = {word: sum(one.health == word for one in found) for word in views.COLORS}
+    worst = next((word for word in reversed(views.COLORS) if counts[word]), "")
+    return {"health": worst, "counts": counts}
 
 
-def row(one: Service) -> tuple[object, ...]:
-    """A service as a table row."""
-    return one.name, one.instance, one.address, one.port, ",".join(one.tags), plain(dict(one.meta))
-
-
-def plain(value: Any) -> str:
-    """A member on one line."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
-    if isinstance(value, list):
-        return ",".join(plain(one) for one in value)
-    return str(value)
-
-
-def _show(session: Any, found: Iterable[Service]) -> None:
-    services = list(found)
-    lines = [f"{label(one)} - {one.address}:{one.port}" for one in services]
-    if session.out.quiet:
-        text = "\n".join(lines)
-    else:
-        text = "\n".join(["Services:", *(f"  {line}" for line in lines)]) if lines else "No services found"
-    session.out.show(
-        [document(one) for one in services], text=text, table=Table(COLUMNS, [row(s) for s in services])
-    )
-
-
-def label(one: Service) -> str:
-    """Name, and the instance where it is not called like its service."""
-    return one.name if one.instance == one.name else f"{one.name} ({one.instance})"
+def _told(paint: views.Paint, name: str, found: tuple[ServiceInstance, ...]) -> list[str]:
+    counted = _counted(found)
+    serving = f"{sum(one.health != 'critical' for one in found)} of {len(found)} serving"
+    lines = [f"{name}: {paint(views.healthy(str(counted['health'])))} ({serving})"]
+    return [
+        *lines,
+        *(f"  {views.line(one.service)} {paint(views.healthy(one.health))}" for one in found),
+    ]

@@ -23,6 +23,9 @@ def watch(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TAG", help="Only with this tag; repeat for more.")
     ] = None,
+    passing: Annotated[
+        bool, typer.Option("--passing", help="Only passing instances: one that stops to be so goes.")
+    ] = False,
     heartbeats: Annotated[
         bool, typer.Option("--heartbeats", help="Also heartbeats that reach the server asked.")
     ] = False,
@@ -37,6 +40,7 @@ def watch(
             name,
             tags=tag or (),
             heartbeats=heartbeats,
+            passing=passing,
             since=since,
             initial=initial,
             transport=transport.wire,

@@ -1,0 +1,181 @@
+"""`konsulctl service register`, and what a registration is made of. Imports the client's side only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from konsul.cli.command import doing
+from konsul.errors import Invalid
+
+if TYPE_CHECKING:
+    from konsul.client import Check
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the service.")]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="The instance; without it the one called like the service."),
+]
+Cas = Annotated[
+    int | None,
+    typer.Option("--cas", metavar="INDEX", min=0, help="Only at this modify index; 0: only if absent."),
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; repeat for more.")]
+Meta = Annotated[
+    list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata; repeat for more.")
+]
+DEFAULT_INTERVAL = "30s"
+DEFAULT_TIMEOUT = "10s"
+
+
+def register(
+    ctx: typer.Context,
+    name: Name,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it listens.")],
+    port: Annotated[str, typer.Argument(metavar="PORT", help="1 to 65535.")],
+    id: Id = None,
+    tag: Tags = None,
+    meta: Meta = None,
+    node: Annotated[
+        str, typer.Option("--node", metavar="NODE", help="The machine it is on, whose health it shares.")
+    ] = "",
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="Where it is; without it where its node is.")
+    ] = "",
+    ttl: Annotated[
+        str,
+        typer.Option("--ttl", metavar="TIME", help="How long it stays without a heartbeat; 0: for good."),
+    ] = "",
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option("--depends-on", metavar="SERVICE", help="All that the service needs; repeat for more."),
+    ] = None,
+    check_http: Annotated[
+        list[str] | None, typer.Option("--check-http", metavar="URL", help="Healthy when it answers 2xx.")
+    ] = None,
+    check_tcp: Annotated[
+        list[str] | None, typer.Option("--check-tcp", metavar="HOST:PORT", help="Healthy when it accepts.")
+    ] = None,
+    check_udp: Annotated[
+        list[str] | None,
+        typer.Option("--check-udp", metavar="HOST:PORT", help="Healthy unless it refuses packets."),
+    ] = None,
+    check_grpc: Annotated[
+        list[str] | None,
+        typer.Option("--check-grpc", metavar="HOST:PORT[/SERVICE]", help="gRPC's health protocol."),
+    ] = None,
+    check_script: Annotated[
+        list[str] | None,
+        typer.Option("--check-script", metavar="COMMAND", help="A program of the servers' script directory."),
+    ] = None,
+    check_alias: Annotated[
+        list[str] | None,
+        typer.Option("--check-alias", metavar="SERVICE|node:NODE", help="As healthy as that is."),
+    ] = None,
+    check_ttl: Annotated[
+        list[str] | None,
+        typer.Option("--check-ttl", metavar="TIME", help="Healthy while it reports in time."),
+    ] = None,
+    check_interval: Annotated[
+        str, typer.Option("--check-interval", metavar="TIME", help="Between two runs of a check; 30s.")
+    ] = DEFAULT_INTERVAL,
+    check_timeout: Annotated[
+        str, typer.Option("--check-timeout", metavar="TIME", help="What a run may take; 10s.")
+    ] = DEFAULT_TIMEOUT,
+    deregister_after: Annotated[
+        str,
+        typer.Option("--deregister-after", metavar="TIME", help="Critical for so long, the instance goes."),
+    ] = "",
+    cas: Cas = None,
+) -> None:
+    """Register or replace an instance of a service; it stays while its heartbeats come.
+
+    A check that somebody has to run is critical until it first succeeds.
+    """
+    with doing(ctx, "registering service") as session:
+        from konsul.client import Service
+
+        told = {
+            "http": check_http,
+            "tcp": check_tcp,
+            "udp": check_udp,
+            "grpc": check_grpc,
+            "script": check_script,
+            "alias": check_alias,
+            "ttl": check_ttl,
+        }
+        checks = [
+            check_of(name, kind, target, check_interval, check_timeout, deregister_after)
+            for kind, targets in told.items()
+            for target in targets or ()
+        ]
+        one = Service(
+            name,
+            address,
+            port_of(port),
+            id or "",
+            tuple(tag or ()),
+            pairs(meta or ()),
+            numbered(checks),
+            node,
+            zone,
+            ttl,
+            None if depends_on is None else tuple(depends_on),
+        )
+        written = session.client.services.register(one, cas=cas)
+        said = f"Successfully registered service: {name} at {address}:{one.port}"
+        if checks:
+            said += f" with {len(checks)} health check(s)"
+        session.out.done(said, {"name": name, "id": one.instance, "modify_index": written.modify_index})
+
+
+def check_of(name: str, kind: str, target: str, interval: str, timeout: str, deregister_after: str) -> Check:
+    """A check named and timed as konsulctl always did. Raises Invalid for a command that cannot be split."""
+    from konsul.client import Check
+
+    bare = Check(name=f"{name}-{kind}-check", deregister_critical_after=deregister_after)
+    if kind == "ttl":
+        return replace(bare, ttl=target)
+    timed = replace(bare, interval=interval, timeout=timeout)
+    if kind == "script":
+        try:
+            return replace(timed, script=tuple(shlex.split(target)))
+        except ValueError as error:
+            raise Invalid(f"--check-script {target!r}: {error}") from None
+    if kind == "alias":
+        # It looks into tables and sends nothing: there is no run to be timed.
+        node = target.removeprefix("node:")
+        return replace(bare, alias_service=target) if node == target else replace(bare, alias_node=node)
+    return replace(timed, **{kind: target})
+
+
+def numbered(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """The checks, told apart where two would have the same name."""
+    seen: dict[str, int] = {}
+    found: list[Check] = []
+    for one in checks:
+        times = seen[one.name] = seen.get(one.name, 0) + 1
+        found.append(one if times == 1 else replace(one, name=f"{one.name}-{times}"))
+    return tuple(found)
+
+
+def port_of(text: str) -> int:
+    """A port number. Raises Invalid for what is none; the range is the server's to check."""
+    if not text.isascii() or not text.isdecimal():
+        raise Invalid(f"invalid port: {text}")
+    return int(text)
+
+
+def pairs(arguments: Iterable[str]) -> dict[str, str]:
+    """Metadata from `KEY=VALUE` arguments. Raises Invalid."""
+    found: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name:
+            raise Invalid(f"metadata {argument!r} is not KEY=VALUE")
+        found[name] = value
+    return found
