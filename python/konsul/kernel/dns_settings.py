@@ -15,6 +15,16 @@ _DOMAIN_MAX: Final = 128
 _PART: Final = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_PART}(\.{_PART})*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_PRIVATE: Final = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
 _TTL: Final = between(0, 7 * _DAY_MS, "0 to 168h")
 _SPAN: Final = between(1, _DAY_MS, "1ms to 24h")
 _DNS_PORT: Final = 53
@@ -99,7 +109,7 @@ class DnsSettings(Settings):
         "KONSUL_DNS_TTL",
         DURATION_MS,
         default=30_000,
-        doc="How long resolvers may keep an answer, in whole seconds; a service may say it in metadata `dns_ttl`.",
+        doc="How long resolvers may keep an answer, in whole seconds; metadata `dns_ttl` of a service first.",
         check=_TTL,
     )
     negative_ttl_ms: int = setting(
@@ -143,6 +153,13 @@ class DnsSettings(Settings):
         doc="Most open TCP connections; beyond them new ones are closed.",
         check=between(1, 10_000),
     )
+    tcp_per_client: int = setting(
+        "KONSUL_DNS_TCP_PER_CLIENT",
+        INT,
+        default=64,
+        doc="Most of them from one address.",
+        check=between(1, 10_000),
+    )
     tcp_idle_ms: int = setting(
         "KONSUL_DNS_TCP_IDLE",
         DURATION_MS,
@@ -170,6 +187,13 @@ class DnsSettings(Settings):
         doc="Time one of them has to answer before the next is asked.",
         check=between(1, 60_000, "1ms to 1m"),
     )
+    recursion_networks: tuple[str, ...] = setting(
+        "KONSUL_DNS_RECURSION_NETWORKS",
+        LIST,
+        default=_PRIVATE,
+        doc="Whose questions are sent on to recursors: a resolver that is open to everybody is misused.",
+        check=_are_networks,
+    )
     rrl_responses_per_s: int = setting(
         "KONSUL_DNS_RRL_RESPONSES_PER_SEC",
         INT,
@@ -196,8 +220,8 @@ class DnsSettings(Settings):
         "KONSUL_DNS_POLICIES",
         LIST,
         default=(),
-        doc="Policies that say what DNS may tell, as nobody brings credentials. Without any nothing is told if "
-        " credentials are required.",
+        doc="Policies that say what DNS may tell, as nobody brings credentials. With none it tells "
+        "nothing where credentials are required.",
     )
 
     @property

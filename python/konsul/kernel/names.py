@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from konsul.kernel.context import Context
     from konsul.kernel.watch_spec import Spec
 
-NO_META: Final[Mapping[str, str]] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -47,7 +45,7 @@ class Target:
     """The node it runs on, whose name below `node` is the target of the SRV record if it has the address."""
     name: str = ""
     """Of the service or node."""
-    meta: Mapping[str, str] = field(default=NO_META, hash=False)
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What TXT records say."""
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 from fastapi import FastAPI
@@ -34,6 +34,9 @@ from konsul.server.front import make_front
 from konsul.server.hangup_signal import HangupSignal, reload_peers
 from konsul.server.listener import Listener, probe_address
 from konsul.server.snapshot_signal import SnapshotSignal
+
+if TYPE_CHECKING:
+    from konsul.doors.dns.door import DnsDoor
 
 _OWN_WATCHES: Final = 1_000
 """Watches the node may have for itself, beside those of clients."""
@@ -114,18 +117,20 @@ async def _run(config: Config, features: tuple[Feature, ...]) -> int:
         app = create_app(kernel)
         # Before the features': one comparison, where each of theirs is a pattern to try.
         app.router.routes[:0] = graphql_routes(kernel)
+        dns = dns_door(kernel, host)
         await kernel.start()
         for note in kernel.engine.status()["notes"]:
             logging.logger().warning("recovered", note=note)
     except KonsulError as error:
         logging.logger().error("start failed", error=str(error))
         return 1
-    return await _serve(kernel, app, host, shown, began_s, stop)
+    return await _serve(kernel, app, dns, host, shown, began_s, stop)
 
 
 async def _serve(
     kernel: Kernel,
     app: FastAPI,
+    dns: DnsDoor | None,
     host: str,
     shown: Certificates | None,
     began_s: float,
@@ -154,6 +159,8 @@ async def _serve(
     front.start()
     try:
         await listener.start()
+        if dns is not None:
+            await dns.start()
         _collect_seldom()
         took_ms = round((time.monotonic() - began_s) * 1_000)
         log.info("ready", address=listener.address, version=VERSION, pid=os.getpid(), took_ms=took_ms)
@@ -170,12 +177,24 @@ async def _serve(
     if left:
         log.warning("requests cut off", count=left, grace_ms=http.stop_grace_ms)
     await listener.stop()
+    if dns is not None:
+        await dns.stop()
     await snapshots.close()
     hangup.close()
     await kernel.stop(http.stop_grace_ms)
     front.close()
     log.info("stopped")
     return status
+
+
+def dns_door(kernel: Kernel, host: str) -> DnsDoor | None:
+    """The DNS door with its port, None while it is off. `host`: where HTTP listens. Raises StartFailed."""
+    if not kernel.config.of(settings.DnsSettings).enabled:
+        return None
+    # Imported here: who does not serve it does not pay for it.
+    from konsul.doors.dns.door import DnsDoor
+
+    return DnsDoor(kernel, host)
 
 
 def announce(config: Config) -> None:

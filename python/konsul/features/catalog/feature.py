@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from konsul.features.catalog import batch, commands, leases, paging, queries, routes, tables
 from konsul.features.catalog.metrics import METRICS
+from konsul.features.catalog.names import NAMES
 from konsul.features.catalog.search_config import SearchSettings
 from konsul.features.catalog.search_queries import search_services
 from konsul.kernel.feature import Feature
@@ -39,6 +40,7 @@ feature = Feature(
     services=(leases.Leases,),
     config=SearchSettings,
     metrics=METRICS,
+    names=NAMES,
     shapes={"service": tables.SERVICE},
     graphql=Graph("konsul.features.catalog.graphql"),
 )
