@@ -64,6 +64,8 @@ class Checks:
         self._nodes: frozenset[bytes] = frozenset()
         self._is_runner = False
         """True while this node's lease surely holds."""
+        self._is_needed = asyncio.Event()
+        """There has been a check to run: a cluster without any holds no leases for it."""
         self._changed: set[bytes] | None = None
         self._owed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,6 +109,7 @@ class Checks:
         """Holds the lease. Not surely held counts as lost: no check may run on two nodes."""
         ttl_s = self._settings.runner_ttl_ms / 1_000
         held_until_s = 0.0
+        await self._is_needed.wait()
         while True:
             asked_s = time.monotonic()
             try:
@@ -216,8 +219,10 @@ class Checks:
         """Takes a check on, leaves it, or notes what the tables say of it now."""
         deadlines_of(self._engine).note(key, None if row is None else list(row.cells))
         one = self._runner.get(key)
-        is_ours = row is not None and row.cells[_TYPE] in RUN and self._is_ours(key)
-        if row is None or not is_ours:
+        is_run = row is not None and row.cells[_TYPE] in RUN
+        if is_run:
+            self._is_needed.set()
+        if row is None or not is_run or not self._is_ours(key):
             if one is not None:
                 self._runner.remove(key)
             return

@@ -1,0 +1,1 @@
+"""Health checks, the parts that are pure."""
