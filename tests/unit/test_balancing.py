@@ -27,8 +27,10 @@ def candidate(
     tags: tuple[str, ...] = (),
     meta: dict[str, str] | None = None,
     address: str = "h",
+    zone: str = "",
+    health: str = "passing",
 ) -> Candidate:
-    cells = (name, own_id, address, 1, tags, meta or {}, None, None)
+    cells = (name, own_id, address, 1, tags, meta or {}, None, None, None, zone, health, None)
     packed = bytes(16) + b"".join(msgpack.packb(cell) for cell in cells)
     return Candidate(f"{name} {own_id or name}".encode(), packed)
 
@@ -108,11 +110,11 @@ def test_random_choices_follow_their_probabilities() -> None:
 
 @given(st.integers(1, 50), st.ip_addresses())
 def test_ip_hash_is_the_hash_modulo_the_number(count: int, address: object) -> None:
-    assert hashing.ip_hash(count, str(address)) == [ hashing.fnv1a_64(str(address).encode()) % count]
+    assert hashing.ip_hash(count, str(address)) == [hashing.fnv1a_64(str(address).encode()) % count]
 
 
 def test_a_node_has_its_virtual_nodes_by_number() -> None:
-    expected = sorted(hashing.fnv1a_64(f"web:h:{number}".encode()) for number in range(VIRTUAL_NODES))
+    expected = sorted(hashing.place_of(f"web:h:{number}") for number in range(VIRTUAL_NODES))
     assert list(hashing.ring_points("web:h")) == expected
     assert len(expected) == 150
 
@@ -122,7 +124,7 @@ def test_the_ring_is_the_merged_ring_and_forgets_only_the_one_that_went(
     names: list[str], session: str
 ) -> None:
     rings = [hashing.ring_points(name) for name in names]
-    place = hashing.fnv1a_64(session.encode())
+    place = hashing.place_of(session)
     merged = sorted((point, at) for at, ring in enumerate(rings) for point in ring)
     owner = next((at for point, at in merged if point >= place), merged[0][1])
     assert hashing.ring_hash(rings, session) == [owner]

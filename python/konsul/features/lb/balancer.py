@@ -138,7 +138,7 @@ class Balancer:
         self.turns = Turns()
         self.earnings = Earnings()
         self.rings = Rings()
-        self.loads = loads or Loads()
+        self.loads = Loads() if loads is None else loads
 
     async def choose(self, strategy: Strategy, found: Sequence[Candidate], asking: Asking) -> int:
         """The position of one of the candidates, which are in order of name and id and not empty."""
