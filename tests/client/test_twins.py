@@ -19,12 +19,16 @@ from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.dependencies import ServiceDependencies
 from konsul.client.dependencies_aio import AsyncServiceDependencies
+from konsul.client.locks import Election, Held, Lock, Semaphore
+from konsul.client.locks_aio import AsyncElection, AsyncHeld, AsyncLock, AsyncSemaphore
 from konsul.client.nodes import Nodes
 from konsul.client.nodes_aio import AsyncNodes
 from konsul.client.ratelimit import RateLimit
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.services import Services
 from konsul.client.services_aio import AsyncServices
+from konsul.client.sessions import Sessions
+from konsul.client.sessions_aio import AsyncSessions
 from konsul.client.sync import KV, Client
 from konsul.client.watch import Watch
 from konsul.client.watch_aio import AsyncWatch
@@ -43,6 +47,11 @@ PAIRS = [
     (Audit, AsyncAudit),
     (RateLimit, AsyncRateLimit),
     (Watch, AsyncWatch),
+    (Sessions, AsyncSessions),
+    (Lock, AsyncLock),
+    (Semaphore, AsyncSemaphore),
+    (Election, AsyncElection),
+    (Held, AsyncHeld),
 ]
 NEVER_EARLY = ("httpx", "msgpack", "yaml", "rich", "typer", "websockets")
 

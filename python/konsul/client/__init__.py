@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from konsul.client.model import TransactionResult as TransactionResult
     from konsul.client.model import Version as Version
     from konsul.client.model import Written as Written
+    from konsul.client.session_calls import Acquired as Acquired
+    from konsul.client.session_calls import Session as Session
     from konsul.client.settings import Observation as Observation
     from konsul.client.settings import Settings as Settings
     from konsul.client.sync import Client as Client
@@ -86,6 +88,7 @@ HOMES = {
         "Version",
         "Written",
     ),
+    "session_calls": ("Acquired", "Session"),
     "settings": ("Observation", "Settings"),
     "sync": ("Client",),
     "watch": ("Watch",),

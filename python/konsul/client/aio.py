@@ -39,15 +39,17 @@ from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, 
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
 from konsul.client.services_aio import AsyncServices
+from konsul.client.sessions_aio import AsyncSessions
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams_aio import AsyncConnector
 from konsul.client.subscribing import Subscribing
+from konsul.client.takes_locks_aio import AsyncTakesLocks
 from konsul.client.watch_aio import AsyncWatch
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncTakesLocks):
     """A connection pool to one server, or to several of one cluster.
 
     For one event loop; close it, or use it as an async context manager.
@@ -80,6 +82,7 @@ class AsyncClient:
         self.acl = AsyncAcl(self)
         self.audit = AsyncAudit(self)
         self.ratelimit = AsyncRateLimit(self)
+        self.sessions = AsyncSessions(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -206,6 +206,8 @@ def row(document: Mapping[str, Any]) -> KeyValue:
         int(document.get("create_index", 0)),
         int(document.get("modify_index", 0)),
         moment(document.get("expires_at")),
+        session=str(document.get("session", "")),
+        lock_index=int(document.get("lock_index", 0)),
     )
 
 

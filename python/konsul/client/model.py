@@ -13,7 +13,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class KeyValue:
     """One key with its value and bookkeeping. `expires_at` is None for a key that stays. `read_index`: what
-    the server that was read had seen; 0 in listings. Give it to `get` to wait for what comes after."""
+    the server that was read had seen; 0 in listings. Give it to `get` to wait for what comes after.
+    `session` holds its lock; empty: nobody. `lock_index` rises with each holder; 0: it was never locked."""
 
     key: str
     value: bytes
@@ -22,6 +23,8 @@ class KeyValue:
     modify_index: int = 0
     expires_at: datetime | None = None
     read_index: int = field(default=0, compare=False)
+    session: str = ""
+    lock_index: int = 0
 
     @property
     def text(self) -> str:

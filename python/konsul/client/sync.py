@@ -38,15 +38,17 @@ from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, 
 from konsul.client.ratelimit import RateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
 from konsul.client.services import Services
+from konsul.client.sessions import Sessions
 from konsul.client.settings import ADDRESS, Settings
 from konsul.client.streams import Connector
 from konsul.client.subscribing import Subscribing
+from konsul.client.takes_locks import TakesLocks
 from konsul.client.watch import Watch
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(TakesLocks):
     """A connection pool to one server, or to several of one cluster.
 
     Thread-safe; close it, or use it as a context manager.
@@ -79,6 +81,7 @@ class Client:
         self.acl = Acl(self)
         self.audit = Audit(self)
         self.ratelimit = RateLimit(self)
+        self.sessions = Sessions(self)
 
     def __enter__(self) -> Client:
         return self

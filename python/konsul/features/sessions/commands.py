@@ -88,6 +88,9 @@ async def renew(ctx: Context, *, id: str, scope: str) -> dict[str, Any]:
         NotFound: it has ended, or is about to.
     """
     del scope
+    # A leader that was replaced and does not know it yet would renew a lease that its successor lets end. Who
+    # renews counts from the moment he asked: whoever led after that gives the session a whole TTL anyway.
+    await ctx.engine.barrier("default", ctx.terms.timeout_ms)
     key, row = await found(ctx, id)
     if row.cells[Session.column("ttl_ms")] is not None:
         try:
