@@ -95,9 +95,9 @@ def test_streams_are_as_safe_as_calls(secured_streams: Streams, transport: Trans
         thread.start()
         until(lambda: told, "the first change")
         watch.close()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive(), "another thread ends it"
-    assert secured_streams.left.wait(10)
+    assert secured_streams.left.wait(30)
     stranger = Settings(address, policy=ONCE, client_cert=CERT, client_key=KEY)
     with Client(stranger) as client, pytest.raises(Unreachable, match="certificate verify failed"):
         next(client.kv.watch("a", since=1, transport=transport))

@@ -212,9 +212,9 @@ def test_another_thread_ends_it(transport: Transport, closed_by: str) -> None:
         thread.start()
         until(lambda: told, "the first change")
         (watch if closed_by == "watch" else client).close()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
-        assert server.left.wait(10), "the connection stayed"
+        assert server.left.wait(30), "the connection stayed"
         assert list(watch) == []
         client.close()
     assert told == [change("a", 11)]
@@ -227,7 +227,7 @@ def test_another_thread_ends_a_pause() -> None:
         thread = threading.Thread(target=lambda: list(watch))
         thread.start()
         watch.close()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -242,7 +242,7 @@ def test_another_task_ends_it(transport: Transport) -> None:
                 async for one in watch:
                     told.append(one)
 
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 task = asyncio.create_task(reader())
                 await until_async(lambda: told, "the first change")
                 await watch.close()
@@ -251,7 +251,7 @@ def test_another_task_ends_it(transport: Transport) -> None:
 
     with Streams([said("a", 11), 11, HOLD]) as server:
         assert asyncio.run(story(server.base_url)) == [change("a", 11)]
-        assert server.left.wait(10), "the connection stayed"
+        assert server.left.wait(30), "the connection stayed"
 
 
 @TRANSPORTS

@@ -15,7 +15,7 @@ from tests.doors.streams import Stream
 from tests.waiting import until
 
 READ_APP = [{"path": "app/**", "capabilities": ["read", "list"]}]
-SOON_S = 10.0
+SOON_S = 30.0
 """How long a test waits at most; the nodes take milliseconds."""
 
 

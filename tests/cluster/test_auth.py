@@ -12,7 +12,7 @@ from tests.cluster.harness.node import Node
 from tests.doors.streams import Stream
 from tests.waiting import until
 
-SOON_S = 10.0
+SOON_S = 30.0
 """How long a test waits at most; the nodes take milliseconds."""
 
 

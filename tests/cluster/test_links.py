@@ -19,7 +19,7 @@ from tests.cluster.harness.dialers import owner
 from tests.cluster.harness.links import Links
 from tests.waiting import until
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Echo:

@@ -16,7 +16,7 @@ from tests.cluster.harness.node import Node
 from tests.cluster.harness.stories import fresh_key, put, value_of, writing
 from tests.waiting import until
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 MIB = 1 << 20
 
 

@@ -16,7 +16,7 @@ from tests.cluster.harness.node import Node
 from tests.cluster.harness.stories import fresh_key, put, until_written, value_of
 from tests.waiting import until
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -202,7 +202,7 @@ def test_the_files_of_the_directory_are_policies_of_their_own(node: Guarded, spa
         return found
 
     write("app/**")
-    until(lambda: source() == "directory", "the file to be taken over", 10)
+    until(lambda: source() == "directory", "the file to be taken over")
     assert node.admin.get(f"/acl/policies/{name}").json()["source"] == "directory"
     for answer in (
         node.admin.delete(f"/acl/policies/{name}"),
@@ -216,9 +216,9 @@ def test_the_files_of_the_directory_are_policies_of_their_own(node: Guarded, spa
     with node.user(space, name) as ann:
         assert ann.get("/kv/app/c").status_code == 200
         write("web/**")
-        until(lambda: ann.get("/kv/app/c").status_code == 403, "the changed file to hold", 10)
+        until(lambda: ann.get("/kv/app/c").status_code == 403, "the changed file to hold")
         file.unlink()
-        until(lambda: source() is None, "the file to be gone", 10)
+        until(lambda: source() is None, "the file to be gone")
 
 
 def test_a_file_that_is_no_policy_changes_nothing_and_is_counted(node: Guarded, space: str) -> None:
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_policy_changes_nothing_and_is_counted(node: Guarded, 
     before, listed = errors(), node.admin.get("/acl/policies").json()
     file = node.policies / f"{space}.json"
     file.write_text('{"name":"bad","kv":7}')
-    until(lambda: errors() > before, "the error to be counted", 10)
+    until(lambda: errors() > before, "the error to be counted")
     assert node.admin.get("/acl/policies").json() == listed
     file.unlink()
 

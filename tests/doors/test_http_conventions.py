@@ -15,7 +15,7 @@ PUT_JSON = b"PUT /kv/big HTTP/1.1\r\nHost: k\r\nContent-Type: application/json\r
 
 def raw(server: LiveServer, request: bytes) -> bytes:
     """Everything the server answers to exactly these bytes, until it closes or falls silent."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(request)
         received = b""
         while chunk := connection.recv(65536):
@@ -124,7 +124,7 @@ def test_a_body_over_the_limit_is_refused_by_its_declared_length(server: LiveSer
 
 def test_a_chunked_body_is_refused_while_it_streams(server: LiveServer) -> None:
     head = PUT_JSON + b"Transfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head)
         try:
             for _ in range(80):

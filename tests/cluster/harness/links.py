@@ -24,7 +24,7 @@ UNDER_WAY_MAX = 64
 """Chunks of one connection that a slow or cut link holds before it stops taking more."""
 OUTSIDE = "outside"
 """Who dials and is no node."""
-CONTROL_S = 10.0
+CONTROL_S = 30.0
 
 
 @dataclass(eq=False)

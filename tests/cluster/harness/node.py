@@ -13,7 +13,7 @@ from tests.ask import Answer, ask
 from tests.cluster.harness.ports import steady_port
 from tests.process import Server
 
-ASK_S = 10.0
+ASK_S = 30.0
 PROBE_S = 3.0
 LOG_TAIL_LINES, LOG_LINE_MAX = 40, 500
 

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 TRANSPORT = "graphql-transport-ws"
 LEGACY = "graphql-ws"
 

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from tests.conftest import LiveServer
 from tests.doors.graphql.bombs import BOMBS
 from tests.doors.graphql.conftest import Asks
-from tests.doors.graphql.speaking import Speaker, code_of
+from tests.doors.graphql.speaking import WAIT_S, Speaker, code_of
 from tests.waiting import until
 
 SETTINGS = {
@@ -140,7 +140,7 @@ def test_a_binary_message(speak: Speak) -> None:
 
 def _raw(server: LiveServer) -> socket.socket:
     """A connection after the upgrade, for frames that no library would send."""
-    raw = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
     raw.sendall(
         b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -261,6 +261,7 @@ def test_a_client_that_asks_and_never_reads(server: LiveServer) -> None:
     ping = _masked({"type": "ping", "payload": {"x": "y" * 4_000}})
     with _raw(server) as raw:
         raw.sendall(_masked({"type": "connection_init"}))
+        raw.settimeout(3)
         with pytest.raises((ConnectionError, TimeoutError)):
             raw.sendall(ping * 20_000)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ask import put
 from tests.conftest import LiveServer
-from tests.doors.graphql.speaking import LEGACY, TRANSPORT, Speaker
+from tests.doors.graphql.speaking import LEGACY, TRANSPORT, WAIT_S, Speaker
 
 Speak = Callable[..., Speaker]
 BOTH = pytest.mark.parametrize("dialect", [TRANSPORT, LEGACY])
@@ -167,7 +167,7 @@ def test_a_ping_is_answered_with_its_payload(speak: Speak) -> None:
 def test_the_server_gives_signs_of_life(speak: Speak, dialect: str, sign: str) -> None:
     one = speak(dialect).begin()
     for _ in range(3):
-        assert json.loads(one.socket.recv(timeout=10)) == {"type": sign}
+        assert json.loads(one.socket.recv(timeout=WAIT_S)) == {"type": sign}
 
 
 def test_the_older_dialect_says_goodbye(speak: Speak) -> None:
