@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from konsul.errors import Invalid, KonsulError, TooLarge
+from konsul.errors import Duplicate, Invalid, KonsulError, LimitReached, TooLarge
 from konsul.features.catalog.commands import register
 from konsul.features.catalog.rules import Service, is_possible
 from konsul.features.catalog.tables import Instance, instance_key
@@ -95,6 +95,6 @@ async def _register(ctx: Context, candidate: Candidate) -> KonsulError | None:
         return candidate.service
     try:
         await register.call(ctx, name=candidate.name, service=candidate.service)
-    except (Invalid, TooLarge) as problem:
+    except (Invalid, TooLarge, Duplicate, LimitReached) as problem:
         return problem
     return None
