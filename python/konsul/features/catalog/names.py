@@ -154,7 +154,7 @@ def _targets(
             if known[its_node] != one.address:
                 its_node = None
         targets.append(
-            Target(one.address, one.port, _weight(one), node=its_node, name=one.name, meta=one.meta)
+            Target(one.address, one.port, weight_of(one), node=its_node, name=one.name, meta=one.meta)
         )
     return targets
 
@@ -173,7 +173,8 @@ def _possible(ctx: Context, kind: str, asked: str) -> Iterator[str]:
     yield from book_of(ctx.engine).spelled(kind, asked)
 
 
-def _weight(one: Candidate) -> int:
+def weight_of(one: Candidate) -> int:
+    """The share that an instance's metadata say it has, 1 if they do not."""
     text = one.meta.get(WEIGHT_META, "")
     if one.health == WARNING:
         text = one.meta.get(WARNING_WEIGHT_META, text)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from konsul.features.catalog.candidates import ANY, PASSING, SERVING, Candidate, Health, candidates_of
 from konsul.features.catalog.healths import serves, worst
+from konsul.features.catalog.rules import is_possible
 from konsul.features.catalog.search import SLICE
 from konsul.features.catalog.search_config import SearchSettings
 from konsul.features.catalog.tables import Check, Instance, Node
@@ -118,7 +119,7 @@ async def _ordered(
     if not kept:
         return kept
     if near:
-        return _nearest(ctx, kept, await place_of(ctx, near))
+        return _nearest(ctx, kept, await place_of(ctx, near, kept))
     if strategy is not None:
         asking = Asking(group=("query", query.stored.id, query.name), client_addr=ctx.client_addr)
         places = await balancer_of(ctx.engine).order(strategy, Pool(kept), asking, len(kept))
@@ -128,34 +129,37 @@ async def _ordered(
 
 
 def _nearest(ctx: Context, kept: Sequence[Candidate], place: Place) -> list[Candidate]:
-    """Those on the node, then those in its zone, then the others; each by measured latency, then shuffled."""
-    # A node that nobody described is where its instances say that they are.
-    zone = place.zone or next((one.zone for one in kept if place.node and one.node == place.node), "")
+    """By distance, those equally far by measured latency, the others shuffled."""
     loads, rng = loads_of(ctx.engine), balancer_of(ctx.engine).rng
 
-    def distance(one: Candidate) -> tuple[int, float, float]:
-        far = (
-            0 if place.node and one.node == place.node else 1 if zone and one.zone == zone else 2
-        )
+    def rank(one: Candidate) -> tuple[int, float, float]:
         latency_ms = loads.latency_ms(one.key)
-        return far, _UNMEASURED if latency_ms is None else latency_ms, rng.random()
+        return distance_of(one, place), _UNMEASURED if latency_ms is None else latency_ms, rng.random()
 
-    return sorted(kept, key=distance)
+    return sorted(kept, key=rank)
 
 
-async def place_of(ctx: Context, near: str) -> Place:
+def distance_of(one: Candidate, place: Place) -> int:
+    """0 on the node, 1 in its zone, else 2."""
+    if place.node and one.node == place.node:
+        return 0
+    return 1 if place.zone and one.zone == place.zone else 2
+
+
+async def place_of(ctx: Context, near: str, found: Sequence[Candidate]) -> Place:
     """Where `near` is: `_agent` the node that answers, `_ip` the caller by its address, else the node of this
-    name, else the zone."""
+    name, else the zone. A node that nobody described is where its instances in `found` say that they are."""
     if near == NEAR_AGENT:
         settings = ctx.config.of(ClusterSettings)
-        node = settings.node_id
-        return Place(node, settings.zone or _zone(ctx, node))
-    if near == NEAR_CALLER:
-        node = await _node_at(ctx, ctx.client_addr)
-        return Place(node, _zone(ctx, node))
-    if ctx.engine.get(Node.table_id, near.encode()) is not None:
-        return Place(near, _zone(ctx, near))
-    return Place(zone=near)
+        node, zone = settings.node_id, settings.zone
+    elif near == NEAR_CALLER:
+        node, zone = await _node_at(ctx, ctx.client_addr), ""
+    elif is_possible(near.encode()) and ctx.engine.get(Node.table_id, near.encode()) is not None:
+        node, zone = near, ""
+    else:
+        return Place(zone=near)
+    zone = zone or _zone(ctx, node) or next((one.zone for one in found if node and one.node == node), "")
+    return Place(node, zone)
 
 
 def _zone(ctx: Context, node: str) -> str:

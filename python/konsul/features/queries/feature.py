@@ -5,6 +5,7 @@ from __future__ import annotations
 from konsul.features.queries import commands, queries, routes, tables
 from konsul.features.queries.config import PreparedSettings
 from konsul.features.queries.metrics import METRICS
+from konsul.features.queries.names import NAMES
 from konsul.kernel.feature import Feature
 
 feature = Feature(
@@ -15,4 +16,5 @@ feature = Feature(
     router=routes.router,
     config=PreparedSettings,
     metrics=METRICS,
+    names=NAMES,
 )
