@@ -23,6 +23,8 @@ from konsul.client.locks import Election, Held, Lock, Semaphore
 from konsul.client.locks_aio import AsyncElection, AsyncHeld, AsyncLock, AsyncSemaphore
 from konsul.client.nodes import Nodes
 from konsul.client.nodes_aio import AsyncNodes
+from konsul.client.queries import Queries
+from konsul.client.queries_aio import AsyncQueries
 from konsul.client.ratelimit import RateLimit
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.services import Services
@@ -46,6 +48,7 @@ PAIRS = [
     (Acl, AsyncAcl),
     (Audit, AsyncAudit),
     (RateLimit, AsyncRateLimit),
+    (Queries, AsyncQueries),
     (Watch, AsyncWatch),
     (Sessions, AsyncSessions),
     (Lock, AsyncLock),

@@ -36,6 +36,7 @@ from konsul.client.model import (
 )
 from konsul.client.nodes_aio import AsyncNodes
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
+from konsul.client.queries_aio import AsyncQueries
 from konsul.client.ratelimit_aio import AsyncRateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
 from konsul.client.services_aio import AsyncServices
@@ -82,6 +83,7 @@ class AsyncClient(AsyncTakesLocks):
         self.acl = AsyncAcl(self)
         self.audit = AsyncAudit(self)
         self.ratelimit = AsyncRateLimit(self)
+        self.queries = AsyncQueries(self)
         self.sessions = AsyncSessions(self)
 
     async def __aenter__(self) -> AsyncClient:

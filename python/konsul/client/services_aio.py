@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from konsul.client import service_calls, watch_calls
+from konsul.client import query_calls, service_calls, watch_calls
 from konsul.client.changes import ServiceEvent
 from konsul.client.model import BatchResult, BatchServices, Service, ServiceInstance, Written
 from konsul.client.pursuit import OnCompacted, Transport, Wishes
@@ -67,6 +67,40 @@ class AsyncServices:
     ) -> tuple[Service, ...]:
         """Services with all of these tags and metadata."""
         return await self._client.call(service_calls.query(tags, meta or {}, consistency))
+
+    async def search(
+        self,
+        *,
+        filter: str | None = None,
+        name: str | None = None,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, str] | None = None,
+        node: str | None = None,
+        zone: str | None = None,
+        health: str | None = None,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+        consistency: str | None = None,
+    ) -> query_calls.Page:
+        """Services with their health that the filter expression and all else hold for, a thousand per
+        request; see `query_calls.Search`."""
+        asked = query_calls.search_of(
+            tags,
+            meta,
+            filter=filter,
+            name=name,
+            node=node,
+            zone=zone,
+            health=health,
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            after=after,
+            consistency=consistency,
+        )
+        return await self._client.flow(query_calls.search(asked))
 
     async def get_many(self, names: Iterable[str], *, consistency: str | None = None) -> BatchServices:
         """Any number of services, a hundred per request."""

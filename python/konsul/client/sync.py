@@ -35,6 +35,7 @@ from konsul.client.model import (
 )
 from konsul.client.nodes import Nodes
 from konsul.client.pursuit import OnCompacted, Plan, Steps, Tracker, Transport, Wishes
+from konsul.client.queries import Queries
 from konsul.client.ratelimit import RateLimit
 from konsul.client.request import Call, Flow, Progress, quiet
 from konsul.client.services import Services
@@ -81,6 +82,7 @@ class Client(TakesLocks):
         self.acl = Acl(self)
         self.audit = Audit(self)
         self.ratelimit = RateLimit(self)
+        self.queries = Queries(self)
         self.sessions = Sessions(self)
 
     def __enter__(self) -> Client:
