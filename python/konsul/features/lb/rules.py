@@ -120,7 +120,7 @@ def document_of(rules: Rules) -> dict[str, Any]:
         "load_factor": rules.load_factor,
         **split_of(rules),
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None and value != []}
 
 
 def split_of(rules: Rules) -> dict[str, Any]:
