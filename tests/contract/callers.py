@@ -27,9 +27,19 @@ RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "health": ("read", "write"),
     "backup": ("create", "restore", "export", "import", "list", "delete"),
     "admin": ("read", "write"),
+    "session": ("read", "write", "list"),
+    "query": ("read", "write", "list"),
+    "agent": ("read", "write", "list"),
 }
 """Every resource type that is asked for, with the capabilities it has."""
-SELECTORS: Final = {"kv": ("path", "**"), "service": ("name", "*")}
+_NAME: Final = ("name", "*")
+SELECTORS: Final = {
+    "kv": ("path", "**"),
+    "service": _NAME,
+    "agent": _NAME,
+    "query": _NAME,
+    "session": _NAME,
+}
 READING: Final = frozenset(("read", "list"))
 REFUSED_IDENTITY: Final = ("none", "bad", "expired", "revoked", "wrong type")
 CALLERS: Final = (*REFUSED_IDENTITY, "no policies", "deny rule", "read only", "exact permission", "admin")

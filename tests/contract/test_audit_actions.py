@@ -12,7 +12,20 @@ from konsul.kernel.command import AnyVerb
 from konsul.kernel.feature import load_all
 
 DECLARED = [verb for feature in load_all(FEATURES) for verb in (*feature.commands, *feature.queries)]
-TYPES = {"kv", "service", "health", "cluster", "auth", "acl", "admin", "audit", "backup", "query"}
+TYPES = {
+    "kv",
+    "service",
+    "health",
+    "cluster",
+    "auth",
+    "acl",
+    "admin",
+    "audit",
+    "backup",
+    "query",
+    "session",
+    "node",
+}
 
 
 @pytest.mark.parametrize("verb", DECLARED, ids=lambda verb: verb.name)
