@@ -9,9 +9,9 @@ import typer
 from konsul.cli.command import Group, doing
 from konsul.cli.output import Table
 from konsul.errors import Invalid
-from konsul.features.catalog import cli_nodes, cli_register, cli_watch
+from konsul.features.catalog import cli_nodes, cli_query, cli_register, cli_watch
 from konsul.features.catalog import cli_views as views
-from konsul.features.catalog.cli_register import Cas, Id, Meta, Name, Tags, pairs
+from konsul.features.catalog.cli_register import Cas, Id, Name
 from konsul.features.dependencies import cli_dependencies, cli_graph
 
 if TYPE_CHECKING:
@@ -68,12 +68,7 @@ def instances(ctx: typer.Context, name: Name, passing: Passing = False, health: 
         views.show_instances(session, session.client.services.instances(name, health=wanted))
 
 
-@service.action("query")
-def query(ctx: typer.Context, tag: Tags = None, meta: Meta = None) -> None:
-    """List the services that carry all of these tags and metadata."""
-    with doing(ctx, "querying services") as session:
-        found = session.client.services.query(tags=tag or (), meta=pairs(meta or ()))
-        views.show_services(session, found)
+service.action("query")(cli_query.query)
 
 
 @service.action("deregister")

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from konsul.features.catalog import batch, commands, leases, paging, queries, routes, tables
+from konsul.features.catalog import (
+    batch,
+    commands,
+    leases,
+    maintenance,
+    nodes,
+    paging,
+    queries,
+    routes,
+    tables,
+)
+from konsul.features.catalog.health_counts import HealthCounts
 from konsul.features.catalog.metrics import METRICS
 from konsul.features.catalog.names import NAMES
 from konsul.features.catalog.search_config import SearchSettings
@@ -20,6 +31,10 @@ feature = Feature(
         commands.heartbeat,
         batch.register_many,
         batch.deregister_many,
+        maintenance.service_maintenance,
+        nodes.put_node,
+        nodes.delete_node,
+        maintenance.node_maintenance,
     ),
     queries=(
         queries.get,
@@ -30,6 +45,8 @@ feature = Feature(
         queries.find,
         queries.get_many,
         search_services,
+        nodes.get_node,
+        nodes.list_nodes,
         paging.page,
         paging.instances_page,
         paging.count,
@@ -37,7 +54,7 @@ feature = Feature(
         paging.instance,
     ),
     router=routes.router,
-    services=(leases.Leases,),
+    services=(leases.Leases, HealthCounts),
     config=SearchSettings,
     metrics=METRICS,
     names=NAMES,
