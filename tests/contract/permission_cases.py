@@ -55,6 +55,8 @@ QUERIES: Final[Mapping[tuple[str, str], bytes]] = {
     ("DELETE", "/kv"): b"prefix=a&recurse=true",
     ("GET", "/kv/watch"): b"key=a",
     ("GET", "/services/query"): b"tags=web",
+    ("PUT", "/nodes/{name}/maintenance"): b"enable=true",
+    ("PUT", "/services/{name}/maintenance"): b"enable=true",
     ("GET", "/services/query/tags"): b"tags=web",
     ("GET", "/services/query/metadata"): b"a=b",
     ("GET", "/lb/tags"): b"tags=web",

@@ -66,7 +66,7 @@ def test_metadata_says_when_the_lease_ends(http: httpx.Client, space: str) -> No
     began = datetime.now(UTC)
     register(http, space)
     known = http.get(f"/services/{space}?metadata=true").json()
-    assert set(known) == {"create_index", "expires_at", "modify_index", "service"}
+    assert set(known) == {"create_index", "expires_at", "health", "modify_index", "service"}
     assert began < datetime.fromisoformat(known["expires_at"]) < datetime.now(UTC) + timedelta(seconds=31)
     assert "expires_at" not in http.get(f"/services/{space}?metadata=yes").json()
 

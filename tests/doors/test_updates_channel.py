@@ -54,7 +54,8 @@ def test_services_are_told_with_their_heartbeats(server: LiveServer, space: str)
         ask(server.port, "PUT", f"/heartbeat/{space}")
         told = message(updates)
         assert (told["channel"], told["data"]["type"]) == ("services", "heartbeat")
-        assert told["data"]["service"] == {"name": space, "address": "10.0.0.1", "port": 80}
+        service = {"name": space, "address": "10.0.0.1", "port": 80, "health": "passing"}
+        assert told["data"]["service"] == service
         ask(server.port, "DELETE", f"/deregister/{space}")
         assert message(updates)["data"]["type"] == "deregister"
 

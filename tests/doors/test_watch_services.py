@@ -27,7 +27,8 @@ def test_an_event_is_written_byte_for_byte(server: LiveServer, space: str) -> No
         index = register(server, space, tags=["a"], meta={"k": "v"})
         ask(server.port, "DELETE", f"/deregister/{space}")
         came, went = stream.events(2)
-    service = f'{{"name":"{space}","address":"10.0.0.1","port":80,"tags":["a"],"meta":{{"k":"v"}}}}'
+    service = f'{{"name":"{space}","address":"10.0.0.1","port":80,"tags":["a"],"meta":{{"k":"v"}},'
+    service += '"health":"passing"}'
     at = [event.data["timestamp"] for event in (came, went)]
     assert came.raw.decode() == (
         f"id: {index}\nevent: service-change\n"

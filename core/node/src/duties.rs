@@ -189,10 +189,13 @@ impl Driver {
         let mut leases = self.shared.leases.lock();
         for change in &self.machine.changes {
             match change.kind {
-                ChangeKind::Put { lease_ms: Some(ttl_ms) } => {
+                ChangeKind::Put { lease_ms: Some(ttl_ms), is_begun: true } => {
                     leases.grant(change.table, change.key(), change.index, ttl_ms, now_ms);
                 }
-                ChangeKind::Put { lease_ms: None } | ChangeKind::Delete => {
+                ChangeKind::Put { lease_ms: Some(ttl_ms), is_begun: false } => {
+                    leases.touch(change.table, change.key(), change.index, ttl_ms, now_ms);
+                }
+                ChangeKind::Put { lease_ms: None, .. } | ChangeKind::Delete => {
                     leases.drop_row(change.table, change.key());
                 }
             }

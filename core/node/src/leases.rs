@@ -58,6 +58,24 @@ impl Leases {
         self.drop_dead_places();
     }
 
+    /// The row was written and its lease goes on: what ends it is guarded by the new index. One that was
+    /// about to end is over, and comes up again.
+    pub fn touch(&mut self, table: u16, key: &[u8], index: u64, ttl_ms: u64, now_ms: u64) {
+        let Some((key, lease)) = self.by_table.get_mut(&table).and_then(|rows| {
+            let (key, _) = rows.get_key_value(key)?;
+            let key = Arc::clone(key);
+            let lease = rows.get_mut(&key)?;
+            Some((key, lease))
+        }) else {
+            return self.grant(table, key, index, ttl_ms, now_ms);
+        };
+        lease.index = index;
+        if std::mem::take(&mut lease.is_ending) {
+            lease.queued_ms = now_ms;
+            self.queue.push(Reverse((now_ms, table, key)));
+        }
+    }
+
     /// Forgets the row's lease.
     pub fn drop_row(&mut self, table: u16, key: &[u8]) {
         if let Some(rows) = self.by_table.get_mut(&table) {
@@ -160,6 +178,19 @@ mod tests {
         assert!(ended_keys(&mut leases, 1_000).is_empty());
         assert_eq!(leases.next_ms(), Some(1_900));
         assert_eq!(leases.take_ended(1_900, 10), [Ended { table: 2, key: Arc::from(&b"web"[..]), index: 7 }]);
+    }
+
+    #[test]
+    fn a_row_that_is_written_does_not_live_longer_by_that() {
+        let mut leases = Leases::default();
+        leases.touch(2, b"web", 7, 1_000, 0);
+        leases.touch(2, b"web", 8, 1_000, 900);
+        assert_eq!(leases.left_ms(2, b"web", 900), Some(100));
+        let ended = leases.take_ended(1_000, 10);
+        assert_eq!(ended, [Ended { table: 2, key: Arc::from(&b"web"[..]), index: 8 }]);
+        leases.touch(2, b"web", 9, 1_000, 1_001);
+        assert_eq!(leases.take_ended(1_001, 10)[0].index, 9, "the end that was on its way is refused");
+        assert!(!leases.renew(2, b"web", 1_002), "a heartbeat comes too late");
     }
 
     #[test]

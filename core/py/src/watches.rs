@@ -29,17 +29,22 @@ pub(crate) struct Form {
 #[pymethods]
 impl Form {
     #[new]
-    #[pyo3(signature = (table, kinds, row, old=Vec::new(), wrap=""))]
+    #[pyo3(signature = (table, kinds, row, old=Vec::new(), wrap="", only=None))]
     fn new(
         table: u16,
         kinds: (String, String, String, String, String),
         row: Vec<Field>,
         old: Vec<Field>,
         wrap: &str,
+        only: Option<(u8, Vec<Vec<u8>>)>,
     ) -> PyResult<Self> {
         let kinds = [&kinds.0, &kinds.1, &kinds.2, &kinds.3, &kinds.4].map(String::as_str);
-        let form = views::Form::new(table, kinds, &borrowed(&row), &borrowed(&old), wrap);
-        Ok(Self { inner: Arc::new(form.map_err(refused)?) })
+        let mut form =
+            views::Form::new(table, kinds, &borrowed(&row), &borrowed(&old), wrap).map_err(refused)?;
+        if let Some((column, values)) = only {
+            form = form.only(column, values.into_iter().map(Box::from).collect());
+        }
+        Ok(Self { inner: Arc::new(form) })
     }
 }
 

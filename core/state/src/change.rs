@@ -26,6 +26,9 @@ pub enum ChangeKind {
     Put {
         /// Milliseconds.
         lease_ms: Option<u64>,
+        /// Its lease begins now. False when other cells of a row that was there were changed: whoever writes
+        /// down how a row is doing gives no sign of life for it.
+        is_begun: bool,
     },
     /// It was removed.
     Delete,

@@ -199,7 +199,7 @@ impl<W: Write> Run<'_, W> {
                 f.new.extend_from_slice(&column.default);
             }
         }
-        self.store_row(table, f, context)
+        self.store_row(table, f, true, context)
     }
 
     fn patch(
@@ -231,7 +231,8 @@ impl<W: Write> Run<'_, W> {
                 None => f.new.extend_from_slice(old.cell(table, position)?),
             }
         }
-        self.store_row(table, f, context)
+        let is_begun = table.lease.is_some_and(|column| patches[usize::from(column)].is_some());
+        self.store_row(table, f, is_begun, context)
     }
 
     fn add(
@@ -260,7 +261,8 @@ impl<W: Write> Run<'_, W> {
                 return Err(Refusal::new(code::LIMIT_REACHED, what).into());
             }
         }
-        self.store_row(table, f, context)
+        let is_begun = f.old.is_empty() || table.lease == Some(column);
+        self.store_row(table, f, is_begun, context)
     }
 
     /// Deletes the rows that have the prefix now. Where deletes cannot cause writes, keys are read in chunks.

@@ -113,11 +113,12 @@ impl<'r, W: Write> Run<'r, W> {
         Ok(())
     }
 
-    /// Writes `f.new` over `f.old`.
+    /// Writes `f.new` over `f.old`. `is_begun`: as in [`ChangeKind::Put`].
     pub(crate) fn store_row(
         &mut self,
         table: &Table,
         f: &mut Frame,
+        is_begun: bool,
         context: Context<'_>,
     ) -> Result<(), Stop> {
         row::check_size(&f.new)?;
@@ -135,7 +136,7 @@ impl<'r, W: Write> Run<'r, W> {
             Some(column) => unsigned_of(&f.new, table, column)?,
             None => None,
         };
-        self.note(table, f, ChangeKind::Put { lease_ms });
+        self.note(table, f, ChangeKind::Put { lease_ms, is_begun });
         self.react_to_write(table, f, context)?;
         match table.keep {
             Some(keep) => self.keep_newest(table, keep, context),

@@ -95,11 +95,21 @@ fn changes_tell_of_leases() {
     let mut replica = Replica::new(&[Tab::new(1, "s").column("ttl_ms", "u64").lease(0)]);
     replica.must(0, &[put(1, "a", &[V::Int(30)]), put(1, "b", &[]), delete(1, "a"), delete(1, "a")]);
     let kinds: Vec<_> = replica.changes.iter().map(|change| change.kind).collect();
-    assert_eq!(
-        kinds,
-        [ChangeKind::Put { lease_ms: Some(30) }, ChangeKind::Put { lease_ms: None }, ChangeKind::Delete]
-    );
+    let written = |lease_ms, is_begun| ChangeKind::Put { lease_ms, is_begun };
+    assert_eq!(kinds, [written(Some(30), true), written(None, true), ChangeKind::Delete]);
     assert!(replica.changes.iter().all(|change| change.index == 1 && change.table == 1));
+}
+
+#[test]
+fn a_lease_begins_with_the_row_or_with_its_cell() {
+    let tab = Tab::new(1, "s").column("ttl_ms", "u64").column("n", "u64").lease(0);
+    let mut replica = Replica::new(&[tab]);
+    replica.must(0, &[put(1, "a", &[V::Int(30)]), patch(1, "a", &[(1, V::Int(5))]), add(1, "a", 1, 1, None)]);
+    replica
+        .must(0, &[patch(1, "a", &[(0, V::Int(30))]), put(1, "a", &[V::Int(30)]), add(1, "b", 1, 1, None)]);
+    let begun =
+        replica.changes.iter().map(|change| matches!(change.kind, ChangeKind::Put { is_begun: true, .. }));
+    assert_eq!(begun.collect::<Vec<_>>(), [true, false, false, true, true, true]);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use konsul_state::Refusal;
 use konsul_state::apply::{Cause, Change, ChangeKind};
+use konsul_state::index::Values;
 use konsul_state::json::{OMIT_EMPTY, Shape, write_padded, write_string};
 use konsul_state::read::ReadError;
 use konsul_state::row::Row;
-use konsul_state::schema::Table;
+use konsul_state::schema::{Lookup, Table};
 
 /// What is told of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Form {
     old: Shape,
     /// `,"name":{`
     wrap: Vec<u8>,
+    /// A column and its values: a row with another is to its readers as if it were not there.
+    only: Option<(u8, Vec<Box<[u8]>>)>,
 }
 
 /// A member: its name, its source and its flags, as [`Shape::new`] takes them.
@@ -75,7 +78,15 @@ impl Form {
             key: Shape::new(table, &key)?,
             old: Shape::new(table, &old)?,
             wrap: label,
+            only: None,
         })
+    }
+
+    /// This form for readers to whom a row is there only while `column` has one of these index values: they
+    /// are told that it was created when it gets one, and deleted when it gets another.
+    #[must_use]
+    pub fn only(self, column: u8, values: Vec<Box<[u8]>>) -> Self {
+        Self { only: Some((column, values)), ..self }
     }
 
     /// The table's id.
@@ -84,8 +95,46 @@ impl Form {
     }
 
     /// True if it has a word for what happened.
-    pub(crate) fn tells(&self, what: Happened) -> bool {
-        !self.kinds[what as usize].is_empty()
+    pub(crate) fn tells(&self, what: Option<Happened>) -> bool {
+        what.is_some_and(|what| !self.kinds[what as usize].is_empty())
+    }
+
+    /// True if a row that is there is there for its readers.
+    fn shows(&self, table: Option<&Table>, row: &[u8]) -> bool {
+        let Some((column, values)) = &self.only else { return true };
+        let Some(table) = table.filter(|table| usize::from(*column) < table.columns.len()) else {
+            return true;
+        };
+        let Ok(cell) = Row::new(row).and_then(|row| row.cell(table, *column)) else { return true };
+        let mut found = Values::default();
+        found.collect(cell, Lookup::Single).is_ok()
+            && found.iter().any(|value| values.iter().any(|one| **one == *value))
+    }
+
+    /// What happened to a reader who knew the row as `before`; none if to it nothing did.
+    pub(crate) fn happened(
+        &self,
+        table: Option<&Table>,
+        change: &Change,
+        before: Option<&[u8]>,
+    ) -> Option<Happened> {
+        if self.only.is_none() {
+            return Some(happened(change, before));
+        }
+        let was = before.is_some_and(|row| self.shows(table, row));
+        let is = change.after().is_some_and(|row| self.shows(table, row));
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some(Happened::Created),
+            (true, true) => Some(Happened::Updated),
+            (true, false) if change.kind == ChangeKind::Delete => Some(happened(change, before)),
+            (true, false) => Some(Happened::Deleted),
+        }
+    }
+
+    /// What the renewal of a row's lease is to a reader.
+    pub(crate) fn renewed(&self, table: Option<&Table>, row: &[u8]) -> Option<Happened> {
+        self.shows(table, row).then_some(Happened::Renewed)
     }
 
     /// Writes a change; `before` is the row before as the reader last heard of it.
@@ -95,7 +144,7 @@ impl Form {
         change: &Change,
         before: Option<&[u8]>,
     ) -> Result<Vec<u8>, ReadError> {
-        let what = happened(change, before);
+        let what = self.happened(Some(table), change, before).unwrap_or(Happened::Updated);
         let length = change.rows.bytes();
         let mut out = Vec::with_capacity(length * 5 / 4 + 160);
         let key = change.key();
@@ -153,8 +202,8 @@ fn close(at_ms: u64, modify_index: u64, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// What happened to a reader who knew the row as `before`.
-pub(crate) fn happened(change: &Change, before: Option<&[u8]>) -> Happened {
+/// What happened to a reader of all rows who knew this one as `before`.
+fn happened(change: &Change, before: Option<&[u8]>) -> Happened {
     match (change.kind, change.cause) {
         (ChangeKind::Put { .. }, _) if before.is_none() => Happened::Created,
         (ChangeKind::Put { .. }, _) => Happened::Updated,

@@ -7,7 +7,7 @@ use konsul_state::apply::Change;
 use konsul_state::change::Rows;
 use konsul_state::schema::Schema;
 
-use crate::form::{Form, Happened, happened};
+use crate::form::Form;
 use crate::ring::Held;
 
 /// What a note of an ordinary size takes beside its rows: itself, its place in the ring, the allocator's
@@ -97,11 +97,12 @@ impl Note {
     }
 
     /// True if a form has a word for it, to a reader who knew the row as `before`.
-    pub(crate) fn is_told(&self, form: Option<&Form>, before: Option<&[u8]>) -> bool {
+    pub(crate) fn is_told(&self, form: Option<&Form>, schema: &Schema, before: Option<&[u8]>) -> bool {
         let Some(form) = form else { return true };
+        let table = schema.table(form.table()).ok();
         match &self.what {
-            What::Changed(change) => form.tells(happened(change, before)),
-            What::Renewed { .. } => form.tells(Happened::Renewed),
+            What::Changed(change) => form.tells(form.happened(table, change, before)),
+            What::Renewed { rows, .. } => form.tells(form.renewed(table, rows.after().unwrap_or_default())),
             What::Ready { .. } => true,
         }
     }

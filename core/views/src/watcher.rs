@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use konsul_state::schema::Schema;
 
 use crate::automaton::Automaton;
 use crate::facts::Facts;
@@ -109,18 +110,18 @@ impl Watcher {
     }
 
     /// True if a note that has its table, key and first condition is for it.
-    fn wants(&self, note: &Note, facts: &Facts) -> bool {
+    fn wants(&self, note: &Note, facts: &Facts, schema: &Schema) -> bool {
         let is_due = match &note.what {
             What::Changed(change) => change.index > self.after,
             What::Renewed { .. } => self.renewals,
             What::Ready { .. } => true,
         };
-        is_due && facts.meet(&self.wheres) && note.is_told(self.form.as_deref(), note.before())
+        is_due && facts.meet(&self.wheres) && note.is_told(self.form.as_deref(), schema, note.before())
     }
 
     /// Queues a note that has its table, key and first condition, if it is for it and there is room.
     pub(crate) fn offer(&mut self, note: &Arc<Note>, facts: &Facts, flow: &mut Flow) {
-        if !self.wants(note, facts) {
+        if !self.wants(note, facts, &flow.schema) {
             return;
         }
         if self.lag == Lag::None {
@@ -204,7 +205,7 @@ impl Watcher {
 
     fn tell(&mut self, event: Queued, flow: &mut Flow, told: &mut Told, visit: &mut impl FnMut(Item<'_>)) {
         let payload = match (&event.first, &self.form) {
-            (Some(_), Some(form)) if !event.note.is_told(Some(form), event.before()) => {
+            (Some(_), Some(form)) if !event.note.is_told(Some(form), &flow.schema, event.before()) => {
                 return release(event, flow);
             }
             (Some(_), Some(form)) => event.note.written(form, &flow.schema, event.before()),
@@ -252,7 +253,7 @@ impl Watcher {
             let note = Arc::clone(note);
             if note.table() == Some(self.table) && pattern.matches(&String::from_utf8_lossy(note.key())) {
                 facts.collect(table, columns.clone(), note.before(), note.after());
-                if self.wants(&note, &facts)
+                if self.wants(&note, &facts, &schema)
                     && !self.queue.push(&note, self.buffer, &mut |replaced| flow.release(replaced))
                 {
                     return;

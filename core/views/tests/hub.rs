@@ -6,6 +6,8 @@ mod sketch;
 #[path = "stage/mod.rs"]
 mod stage;
 
+use std::sync::Arc;
+
 use konsul_views::{CLUSTER, ItemKind, WatchError};
 use stage::*;
 
@@ -64,6 +66,40 @@ fn service_events_are_wrapped_and_say_why() {
             event(r#"{"type":"register","service":{"name":"web"}"#, 3),
             event(r#"{"type":"expired","service":{"name":"web"}"#, 4),
         ]
+    );
+}
+
+#[test]
+fn a_row_that_stops_being_what_is_asked_for_is_told_as_going() {
+    let mut stage = Stage::new(20, 1 << 20);
+    let form = Arc::new(services_form().only(1, vec![Box::from(&b"a"[..])]));
+    let plain = stage.watch_spec(Arc::clone(&form), |_| {});
+    let coalesced = stage.watch_spec(form, |spec| spec.coalesce = true);
+    stage.register("web w1", &["a"]);
+    stage.register("web w1", &["a", "b"]);
+    stage.register("web w1", &["b"]);
+    stage.renew("web w1");
+    stage.register("web w1", &["c"]);
+    stage.deregister("web w1");
+    stage.register("web w2", &["b"]);
+    stage.register("web w2", &["a"]);
+    stage.renew("web w2");
+    stage.lapse("web w2");
+    assert_eq!(
+        texts(&stage.told(plain)),
+        [
+            event(r#"{"type":"register","service":{"name":"web","tags":["a"]}"#, 1),
+            event(r#"{"type":"register","service":{"name":"web","tags":["a","b"]}"#, 2),
+            event(r#"{"type":"deregister","service":{"name":"web","tags":["b"]}"#, 3),
+            event(r#"{"type":"register","service":{"name":"web","tags":["a"]}"#, 7),
+            event(r#"{"type":"heartbeat","service":{"name":"web","tags":["a"]}"#, 7),
+            event(r#"{"type":"expired","service":{"name":"web","tags":["a"]}"#, 8),
+        ]
+    );
+    assert_eq!(
+        texts(&stage.told(coalesced)),
+        [event(r#"{"type":"heartbeat","service":{"name":"web","tags":["a"]}"#, 7)],
+        "who knew of none is told of none that has gone again"
     );
 }
 

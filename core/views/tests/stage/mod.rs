@@ -102,6 +102,13 @@ impl Stage {
         self.hub.watch(spec, Some(Arc::clone(&self.services)), None).unwrap()
     }
 
+    /// All services, as a form tells them.
+    pub fn watch_spec(&mut self, form: Arc<Form>, change: impl FnOnce(&mut Spec)) -> u64 {
+        let mut spec = Spec { renewals: true, ..spec(SERVICES, "**", 100) };
+        change(&mut spec);
+        self.hub.watch(spec, Some(form), None).unwrap()
+    }
+
     /// Applies one entry and tells the hub what it changed.
     pub fn entry(&mut self, kind: Kind, ops: &[Vec<u8>]) {
         self.replica.changes.clear();

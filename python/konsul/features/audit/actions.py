@@ -38,6 +38,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "service.register": ("service.register", "service"),
     "service.deregister": ("service.deregister", "service"),
     "service.deregister_all": ("service.deregister", "service"),
+    "service.maintenance": ("service.maintenance", "service"),
     "service.heartbeat": ("service.heartbeat", "service"),
     "service.get": ("service.get", "service"),
     "service.get_metadata": ("service.get", "service"),
@@ -73,6 +74,12 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "lb.rules.delete": ("service.rules.delete", "service"),
     "lb.split.set": ("service.rules.update", "service"),
     "lb.split.delete": ("service.rules.delete", "service"),
+    # Nodes
+    "node.put": ("node.update", "node"),
+    "node.delete": ("node.delete", "node"),
+    "node.maintenance": ("node.maintenance", "node"),
+    "node.get": ("node.get", "node"),
+    "node.list": ("node.list", "node"),
     # Prepared queries
     "query.create": ("query.create", "query"),
     "query.update": ("query.update", "query"),

@@ -66,6 +66,7 @@ RANGES_MAX: Final = 16
 ARGUMENTS_MAX: Final = 32
 ARGUMENT_MAX_CHARS: Final = 1_024
 ID_MAX_CHARS: Final = 255
+RESERVED_IDS: Final = ("_service_maintenance:", "_node_maintenance:")
 NOTES_MAX_CHARS: Final = 1_024
 INTERVAL_MIN_MS: Final = 100
 PERIOD_MAX_MS: Final = 30 * 24 * 3_600_000
@@ -129,6 +130,8 @@ def _at_most(most: int) -> Callable[[str], str | None]:
 
 
 def _id(text: str) -> str | None:
+    if text.startswith(RESERVED_IDS):
+        return f"{_shown(text)} begins as those of maintenance do"
     if _CONTROL.search(text) or "/" in text:
         return f"{_shown(text)!r} has a space, a slash or a control character"
     return _at_most(ID_MAX_CHARS)(text)

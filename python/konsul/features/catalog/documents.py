@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from konsul.features.catalog.check_definitions import (
+    ARGUMENTS_MAX,
+    BODY_MAX_CHARS,
+    NOTES_MAX_CHARS,
+    PATTERN_MAX_CHARS,
+    THRESHOLD_MAX,
+)
 from konsul.features.catalog.rules import NAME
+from konsul.features.catalog.tables import STATUSES
 from konsul.kernel.routing import JSON
 
 _NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _DURATION: Final = {"type": "string", "example": "10s"}
+_THRESHOLD: Final = {"type": "integer", "minimum": 1, "maximum": THRESHOLD_MAX}
 _CHECK: Final = {
     "type": "object",
     "properties": {
@@ -22,8 +31,22 @@ _CHECK: Final = {
         "timeout": _DURATION,
         "method": {"type": "string"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+        "udp": {"type": "string", "example": "10.0.0.7:5300"},
+        "script": {"type": "array", "items": {"type": "string"}, "maxItems": ARGUMENTS_MAX},
+        "alias_service": {"type": "string"},
+        "alias_node": {"type": "string"},
+        "body": {"type": "string", "maxLength": BODY_MAX_CHARS},
+        "expected_status": {"type": "string", "example": "200-299,301"},
+        "expected_body": {"type": "string", "maxLength": PATTERN_MAX_CHARS},
         "tls_skip_verify": {"type": "boolean"},
+        "tls_server_name": {"type": "string"},
         "grpc_use_tls": {"type": "boolean"},
+        "success_before_passing": _THRESHOLD,
+        "failures_before_warning": _THRESHOLD,
+        "failures_before_critical": _THRESHOLD,
+        "deregister_critical_after": _DURATION,
+        "initial_status": {"type": "string", "enum": list(STATUSES)},
+        "notes": {"type": "string", "maxLength": NOTES_MAX_CHARS},
     },
 }
 _SERVICE: Final = {
@@ -37,6 +60,10 @@ _SERVICE: Final = {
         "tags": {"type": "array", "items": {"type": "string"}},
         "meta": {"type": "object", "additionalProperties": {"type": "string"}},
         "checks": {"type": "array", "items": _CHECK},
+        "node": _NAME,
+        "zone": {"type": "string"},
+        "ttl": {"type": "string", "example": "30s"},
+        "dependencies": {"type": "array", "items": _NAME},
     },
 }
 _CAS: Final = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
@@ -56,3 +83,15 @@ REGISTER: Final = _body(
 )
 BATCH_SERVICES: Final = _list_of("services", _SERVICE)
 BATCH_NAMES: Final = _list_of("names", {"type": "string"})
+CHECK: Final = _CHECK
+"""A check's definition, for routes that take one by itself."""
+NODE: Final = _body(
+    {
+        "type": "object",
+        "properties": {
+            "address": {"type": "string"},
+            "zone": {"type": "string"},
+            "meta": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    }
+)

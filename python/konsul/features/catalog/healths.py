@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
+from konsul.features.catalog.tables import CRITICAL, STATUSES, WARNING, Instance
 from konsul.features.catalog.tables import PASSING as PASSING_STATUS
-from konsul.features.catalog.tables import STATUSES, WARNING, Instance
 
 Health: TypeAlias = Literal["passing", "serving", "any"]
 PASSING: Final = "passing"
@@ -21,11 +21,14 @@ _CONDITIONS: Final[dict[str, tuple[tuple[tuple[int, bytes], ...], ...]]] = {
     PASSING: (((_COLUMN, PASSING_STATUS.encode()),),),
     SERVING: (((_COLUMN, PASSING_STATUS.encode()),), ((_COLUMN, WARNING.encode()),)),
     ANY: ((),),
+    WARNING: (((_COLUMN, WARNING.encode()),),),
+    CRITICAL: (((_COLUMN, CRITICAL.encode()),),),
 }
 
 
-def conditions(health: Health) -> Sequence[tuple[tuple[int, bytes], ...]]:
-    """The `where` of each scan that together finds what is as healthy; each finds others."""
+def conditions(health: str) -> Sequence[tuple[tuple[int, bytes], ...]]:
+    """The `where` of each scan that together finds what is as healthy; each finds others. `health`: a
+    `Health`, or warning or critical for exactly those."""
     return _CONDITIONS[health]
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
 
+from konsul.features.catalog.health_counts import counts_of
 from konsul.features.catalog.tables import Instance
-from konsul.kernel.metrics import EngineGauge, Metric, NativeCounter, OperationCounter, ResourceCounter
+from konsul.kernel.metrics import (
+    EngineGauge,
+    Metric,
+    NativeCounter,
+    OperationCounter,
+    ResourceCounter,
+    Source,
+)
 
 _SIZES: Final = (0, 1, 2, 5, 10, 20, 30, 50, 64)
 
@@ -49,7 +60,22 @@ SEARCH_LIMITS: Final = Counter(
     registry=None,
 )
 
+
+class InstancesByHealth:
+    """Instances alive by health."""
+
+    name = "konsul_service_instances"
+
+    def families(self, source: Source) -> Iterable[Family]:
+        """One sample per status."""
+        family = GaugeMetricFamily(self.name, "Instances alive by health.", labels=("health",))
+        for status, number in counts_of(source.engine).items():
+            family.add_metric((status,), number)
+        yield family
+
+
 METRICS: Final[tuple[Metric, ...]] = (
+    InstancesByHealth(),
     OperationCounter(
         "konsul_service_operations_total",
         "Catalog operations by outcome.",

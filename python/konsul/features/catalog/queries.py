@@ -12,15 +12,17 @@ import orjson
 
 from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
+from konsul.features.catalog.healths import ANY, PASSING, conditions
 from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.metrics import QUERIES, QUERY_RESULTS, QUERY_SECONDS
 from konsul.features.catalog.rules import NOT_FOUND, is_possible
-from konsul.features.catalog.tables import SERVICE, Instance, instance_key, instances_prefix
+from konsul.features.catalog.tables import LISTED, SERVICE, Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
+_HEALTH: Final = Instance.column("health")
 LIST: Final = "service:list"
 MAX_FILTERS: Final = 29
 """The most a scan of the core takes, less one each for node, zone and health."""
@@ -39,11 +41,13 @@ class Known:
     create_index: int
     modify_index: int
     expires_in_ms: int | None
+    health: str = PASSING
 
 
 @query("service.get", needs="service:read", resource="name")
 async def get(ctx: Context, *, name: str) -> bytes:
-    """The instance called like its service, else the first by id, as JSON text.
+    """The instance called like its service, else the first passing one by id, as JSON text; without a passing
+    one the first by id.
 
     Raises:
         NotFound: the service has no instance.
@@ -62,7 +66,7 @@ async def get_metadata(ctx: Context, *, name: str) -> Known:
         row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
         if row is not None and text is not None:
             (rest_ms,) = await left_ms(ctx, [key])
-            return Known(text, row.create_index, row.modify_index, rest_ms)
+            return Known(text, row.create_index, row.modify_index, rest_ms, _health(row))
     raise NotFound(NOT_FOUND)
 
 
@@ -74,13 +78,17 @@ async def list_services(ctx: Context) -> bytes:
 
 
 @query("service.instances", needs="service:read", resource="name")
-async def instances(ctx: Context, *, name: str) -> bytes:
-    """Every instance of one service as one JSON array, by id.
+async def instances(ctx: Context, *, name: str, health: str = ANY) -> bytes:
+    """Every instance of one service as one JSON array, by id; those that are as healthy as `conditions` says.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none at all.
     """
     prefix = instances_prefix(name)
+    if health != ANY and _exists(ctx, prefix):
+        keys = _keys(ctx, prefix, health)
+        texts = [ctx.engine.get_json(LISTED, key) for key in keys]
+        return b"[%b]" % b",".join(text for text in texts if text is not None)
     pages = _pages(ctx, prefix, ()) if is_possible(prefix) else []
     if not any(count for _, count in pages):
         raise NotFound(NOT_FOUND)
@@ -88,27 +96,43 @@ async def instances(ctx: Context, *, name: str) -> bytes:
 
 
 @query("service.instances_metadata", needs="service:read", resource="name")
-async def instances_metadata(ctx: Context, *, name: str) -> list[Known]:
-    """As `instances`, each with its indices and the end of its lease."""
+async def instances_metadata(ctx: Context, *, name: str, health: str = ANY) -> list[Known]:
+    """As `instances`, each with its health, its indices and the end of its lease."""
     prefix = instances_prefix(name)
-    found: list[tuple[bytes, Row, bytes]] = []
-    after: bytes | None = None
-    while is_possible(prefix):
-        page = ctx.engine.scan(Instance.table_id, prefix, (), after, PAGE)
-        for key, row in page.rows:
-            text = ctx.engine.get_json(SERVICE, key)
-            if text is not None:
-                found.append((key, row, text))
-        after = page.after
-        if after is None:
-            break
-    if not found:
+    if not _exists(ctx, prefix):
         raise NotFound(NOT_FOUND)
+    found: list[tuple[bytes, Row, bytes]] = []
+    for key in _keys(ctx, prefix, health):
+        row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
+        if row is not None and text is not None:
+            found.append((key, row, text))
     rest_ms = await left_ms(ctx, [key for key, _, _ in found])
     return [
-        Known(text, row.create_index, row.modify_index, left)
+        Known(text, row.create_index, row.modify_index, left, _health(row))
         for (_, row, text), left in zip(found, rest_ms, strict=True)
     ]
+
+
+def _exists(ctx: Context, prefix: bytes) -> bool:
+    return is_possible(prefix) and bool(ctx.engine.scan_packed(Instance.table_id, prefix, (), None, 1)[0])
+
+
+def _keys(ctx: Context, prefix: bytes, health: str) -> list[bytes]:
+    """The keys of one service's instances that are as healthy, ascending."""
+    found: list[bytes] = []
+    for where in conditions(health):
+        after: bytes | None = None
+        while True:
+            rows, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, PAGE)
+            found += [key for key, _ in rows]
+            if after is None:
+                break
+    return sorted(found)
+
+
+def _health(row: Row) -> str:
+    cells = row.cells
+    return str(cells[_HEALTH]) if len(cells) > _HEALTH else PASSING
 
 
 @query("service.query", needs="service:list")
@@ -160,14 +184,19 @@ async def get_many(ctx: Context, *, names: Sequence[str]) -> tuple[Mapping[str, 
 
 
 def representative(ctx: Context, name: str) -> bytes | None:
-    """The key of the instance that stands for its service: the one called like it, else the first by id."""
+    """The key of the instance that stands for its service: the one called like it, else the first passing one
+    by id, else the first."""
     key, prefix = instance_key(name), instances_prefix(name)
     if is_possible(key) and ctx.engine.get(Instance.table_id, key) is not None:
         return key
     if not is_possible(prefix):
         return None
-    page = ctx.engine.scan(Instance.table_id, prefix, (), None, 1)
-    return page.rows[0][0] if page.rows else None
+    for health in (PASSING, ANY):
+        for where in conditions(health):
+            rows, _ = ctx.engine.scan_packed(Instance.table_id, prefix, where, None, 1)
+            if rows:
+                return rows[0][0]
+    return None
 
 
 def _text(ctx: Context, name: str) -> bytes | None:
@@ -225,9 +254,10 @@ def _array(pages: Sequence[tuple[bytes, int]]) -> bytes:
 
 def as_object(known: Known, expires_at: str | None) -> bytes:
     """The `?metadata=true` form of an instance."""
-    return b'{"create_index":%d,%b"modify_index":%d,"service":%b}' % (
+    return b'{"create_index":%d,%b"health":"%b","modify_index":%d,"service":%b}' % (
         known.create_index,
         b"" if expires_at is None else b'"expires_at":%b,' % orjson.dumps(expires_at),
+        known.health.encode(),
         known.modify_index,
         known.service,
     )

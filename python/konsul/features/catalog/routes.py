@@ -10,9 +10,10 @@ import orjson
 from fastapi import Query, Request, Response
 
 from konsul.errors import Invalid
-from konsul.features.catalog import batch_routes, documents, watches
+from konsul.features.catalog import batch_routes, documents, node_routes, watches
 from konsul.features.catalog.bodies import SERVICE_WITH_CAS, document, service_of
 from konsul.features.catalog.commands import deregister, deregister_all, heartbeat, register
+from konsul.features.catalog.healths import ANY
 from konsul.features.catalog.parameters import filters_of, meta_filters
 from konsul.features.catalog.queries import (
     Known,
@@ -25,7 +26,7 @@ from konsul.features.catalog.queries import (
     instances_metadata,
     list_services,
 )
-from konsul.features.catalog.search_parameters import Paged, Placed, asked_words, page_response
+from konsul.features.catalog.search_parameters import Healthy, Paged, Placed, asked_words, page_response
 from konsul.features.catalog.search_queries import search_services
 from konsul.kernel.context import Context
 from konsul.kernel.parameters import Cas, Metadata, is_on, u64
@@ -40,6 +41,7 @@ Tags = Annotated[list[str], Query(description="Tags the service must have, all o
 
 router = Router(tags=["services"])
 router.include_router(batch_routes.router)
+router.include_router(node_routes.router)
 
 
 @router.put("/register", needs="service:register", openapi_extra=documents.REGISTER)
@@ -93,7 +95,7 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 @router.get("/services", needs="service:list")
 async def list_route(ctx: ReadCtx, poll: Polling, which: Placed, asked: Paged) -> Response:
     """Lists every instance of every service, by name and id; or those that are searched for."""
-    ctx = await poll.wait(ctx, watches.of_names, "*")
+    ctx = await poll.wait(ctx, watches.of_names_as(which.health or ANY), "*")
     if which or asked:
         found = await ctx.run(search_services, which=which, asked=asked)
         return page_response(found.services, found.after)
@@ -155,7 +157,7 @@ async def get_route(
     name: str,
     metadata: Metadata = None,
 ) -> Response:
-    """Reads a service: its instance of the same name, else the first by id."""
+    """Reads a service: its instance of the same name, else the first passing one by id."""
     ctx = await poll.wait(ctx, watches.of_service, name)
     if metadata == "true":
         return json_response(_with_expiry(await ctx.run(get_metadata, name=name)))
@@ -168,14 +170,16 @@ async def instances_route(
     ctx: ReadCtx,
     poll: Polling,
     name: str,
+    wanted: Healthy,
     metadata: Metadata = None,
 ) -> Response:
-    """Lists every instance of one service, by id."""
-    ctx = await poll.wait(ctx, watches.of_service, name)
+    """Lists every instance of one service, by id; or those that are as healthy as asked for."""
+    health = wanted or ANY
+    ctx = await poll.wait(ctx, watches.of_service_as(health), name)
     if metadata == "true":
-        known = await ctx.run(instances_metadata, name=name)
+        known = await ctx.run(instances_metadata, name=name, health=health)
         return json_response(b"[%b]" % b",".join(map(_with_expiry, known)))
-    text = await ctx.run(instances, name=name)
+    text = await ctx.run(instances, name=name, health=health)
     return json_response(text)
 
 

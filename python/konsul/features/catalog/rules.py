@@ -63,7 +63,7 @@ def check_service(service: Service, limits: ServiceSettings) -> None:
     if not 1 <= service.port <= 65_535:
         raise Invalid("service port must be between 1 and 65535")
     _check_tags(service.tags, limits)
-    _check_metadata(service.meta, limits)
+    check_metadata(service.meta, limits)
     if service.node is not None:
         check_node(service.node)
     check_zone(service.zone)
@@ -125,7 +125,8 @@ def _tag_problem(tags: Sequence[str], limits: ServiceSettings) -> str | None:
     return None
 
 
-def _check_metadata(meta: Mapping[str, str], limits: ServiceSettings) -> None:
+def check_metadata(meta: Mapping[str, str], limits: ServiceSettings) -> None:
+    """Raises Invalid, with the contract's message, for the first rule that metadata breaks."""
     problem = _metadata_problem(meta, limits)
     if problem:
         raise Invalid(f"metadata validation failed: {problem}")

@@ -63,6 +63,13 @@ def _which(
     return Which(name=name, node=node, zone=zone, health=wanted(health, passing))
 
 
+def _healthy(health: _Health = None, passing: _Passing = None) -> Wanted | None:
+    """Raises Invalid for a health that is none."""
+    return wanted(health, passing)
+
+
+Healthy = Annotated["Wanted | None", Depends(_healthy)]
+"""Annotate a parameter of a listing of instances with it: health, passing."""
 Paged = Annotated[Asked, Depends(_asked)]
 """Annotate a parameter of a listing with it: filter, sort, order, limit, after."""
 Placed = Annotated[Which, Depends(_which)]

@@ -154,13 +154,22 @@ SERVICE: Final = Shape(Instance.table_id, _FIELDS)
 LISTED: Final = Shape(Instance.table_id, [*_FIELDS, ("health", Instance.column("health"), 0)])
 """A service as searches show it."""
 
-FORM: Final = Form(
-    Instance.table_id,
-    kinds=("register", "register", "deregister", "expired", "heartbeat"),
-    row=_FIELDS,
-    wrap="service",
-)
-"""What a watch tells of an instance."""
+
+def instance_form(*statuses: str) -> Form:
+    """What a watch tells of an instance, its health with it. With `statuses`: of one that is none of them as
+    if it were not there, so that whoever hears of what is healthy hears of it going."""
+    only = (Instance.column("health"), [status.encode() for status in statuses]) if statuses else None
+    return Form(
+        Instance.table_id,
+        kinds=("register", "register", "deregister", "expired", "heartbeat"),
+        row=[*_FIELDS, ("health", Instance.column("health"), 0)],
+        wrap="service",
+        only=only,
+    )
+
+
+FORM: Final = instance_form()
+"""What a watch tells of every instance."""
 
 
 def instance_key(name: str, instance_id: str | None = None) -> bytes:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from konsul.features.catalog.tables import Instance
+from konsul.features.catalog.health_counts import counts_of
+from konsul.features.catalog.tables import CRITICAL
 from konsul.features.watch import sources
 from konsul.features.watch.framing import Framing
 from konsul.features.watch.teller import Teller
@@ -29,13 +30,14 @@ def spec() -> Spec:
 
 
 def document(kernel: Kernel) -> bytes:
-    """The event. Expired services are gone, and no check is run yet: whoever is registered is healthy."""
-    total = kernel.engine.count(Instance.table_id)
+    """The event. Expired services are gone; warning is not unhealthy: such a service is still given out."""
+    counts = counts_of(kernel.engine)
+    total, unhealthy = sum(counts.values()), counts[CRITICAL]
     is_well = kernel.ready() and not kernel.services.health()
     data = {
         "status": "healthy" if is_well else "degraded",
         "uptime": format_duration_ms(kernel.uptime_ms()),
-        "services": {"total": total, "healthy": total, "unhealthy": 0},
+        "services": {"total": total, "healthy": total - unhealthy, "unhealthy": unhealthy},
     }
     return orjson.dumps({"type": "health_update", "data": data, "timestamp": int(time.time())})
 

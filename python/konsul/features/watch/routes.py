@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from konsul.errors import Forbidden, Invalid, TooMany, Unsupported
+from konsul.features.catalog.search_parameters import wanted
 from konsul.features.cluster.routes import NOT_ENABLED
 from konsul.features.watch import health, sources
 from konsul.features.watch.asked import (
@@ -51,6 +52,14 @@ _NO_PAST: Final = "since has no meaning here: what is told has no past"
 Key = Annotated[str | None, Query(description="The pattern, unless the path has it; `*` without either.")]
 ServiceName = Annotated[str | None, Query(description="A name or a pattern of names; without it all.")]
 Tags = Annotated[list[str], Query(description="Only instances with every one of these, before or after.")]
+Health = Annotated[
+    str | None,
+    Query(
+        description="Only instances that are `passing`, `serving` (passing or warning), `warning` or "
+        "`critical`: one that ceases to be is told as `deregister`, with the health it has."
+    ),
+]
+Passing = Annotated[str | None, Query(description="On: as `health=passing`.")]
 
 Begin = Callable[[HTTPConnection, Framing], Teller]
 """Opens the watch that a request asks for. Raises what a refusal is."""
@@ -122,7 +131,11 @@ def _begin_services(connection: HTTPConnection, framing: Framing) -> Teller:
     kernel, context, asked = kernel_of(connection), context_of(connection), asked_of(connection)
     query = connection.query_params
     spec = sources.services(
-        query.get("service", ""), query.getlist("tag"), heartbeats=asked.heartbeats, coalesce=asked.coalesce
+        query.get("service", ""),
+        query.getlist("tag"),
+        health=wanted(query.get("health"), query.get("passing")),
+        heartbeats=asked.heartbeats,
+        coalesce=asked.coalesce,
     )
     teller = Teller(kernel.lines, framing)
     watch = kernel.watching.open(context, spec, teller, since=asked.since, transport=_transport(connection))
@@ -212,6 +225,8 @@ async def watch_services(
     request: Request,
     service: ServiceName = None,
     tag: Tags = [],  # noqa: B006
+    health: Health = None,
+    passing: Passing = None,
     since: Since = None,
     coalesce: Coalesce = None,
     heartbeats: Heartbeats = None,
@@ -219,7 +234,7 @@ async def watch_services(
     token: Token = None,
 ) -> Response:
     """Tells every change of the instances of services: `service-change` events."""
-    del service, tag, since, coalesce, heartbeats, progress, token
+    del service, tag, health, passing, since, coalesce, heartbeats, progress, token
     return await _stream(request, _SERVICES, _begin_services)
 
 

@@ -12,7 +12,7 @@ import orjson
 from konsul.engine import Row
 from konsul.errors import Invalid
 from konsul.features.catalog.queries import filters
-from konsul.features.catalog.watches import instances
+from konsul.features.catalog.watches import as_healthy, instances
 from konsul.features.kv.bodies import encode_value
 from konsul.features.kv.tables import Entry
 from konsul.features.kv.watches import matching
@@ -35,9 +35,15 @@ def keys(pattern: str, *, coalesce: bool = False) -> Spec:
 
 
 def services(
-    name: str = "", tags: Sequence[str] = (), *, heartbeats: bool = False, coalesce: bool = False
+    name: str = "",
+    tags: Sequence[str] = (),
+    *,
+    health: str | None = None,
+    heartbeats: bool = False,
+    coalesce: bool = False,
 ) -> Spec:
-    """Instances of services whose name matches, with every tag, before or after the change.
+    """Instances of services whose name matches, with every tag, before or after the change; with a `health`
+    only those that are as healthy, which come and go as they get and cease to be so.
 
     Raises:
         Invalid: a name or a tag that cannot be.
@@ -48,7 +54,8 @@ def services(
     where = filters(tags, ())
     if where is None:
         raise Invalid(_BAD_TAG)
-    return instances(name, where=where, renewals=heartbeats, coalesce=coalesce)
+    spec = instances(name, where=where, renewals=heartbeats, coalesce=coalesce)
+    return spec if health is None else as_healthy(spec, health)
 
 
 def cluster() -> Spec:
