@@ -78,7 +78,7 @@ class DnsSettings(Settings):
     enabled: bool = setting(
         "KONSUL_DNS_ENABLED",
         BOOL,
-        default=False,
+        default=True,
         doc="Answer DNS, UDP and TCP; a taken port stops the start.",
     )
     host: str = setting(

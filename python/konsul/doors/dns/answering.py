@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Reply: TypeAlias = "bytes | None"
 Later: TypeAlias = "Coroutine[Any, Any, Reply]"
+_OVER_TCP: Final = b"tcp"
+"""Before the messages that came over TCP, where there is more room for the answer."""
 _PLAIN_OPT_BYTES: Final = 11
 """An OPT record without options."""
 
@@ -55,11 +57,10 @@ class Answering:
 
     def answer(self, data: bytes, address: str, *, over_tcp: bool) -> Reply | Later:
         """What is answered to `data` from `address`: now, nothing, or after a wait."""
-        if not over_tcp:
-            ready = self._ready.get(data[2:])
-            if ready is not None and self._cache.is_current() and self._permission.allows(ready.found):
-                self._counters.hits += 1
-                return self._sent(data, address, ready)
+        ready = self._ready.get(_OVER_TCP + data[2:] if over_tcp else data[2:])
+        if ready is not None and self._cache.is_current() and self._permission.allows(ready.found):
+            self._counters.hits += 1
+            return self._sent(data, address, ready, over_tcp=over_tcp)
         try:
             query = wire.parse(data)
         except wire.Refused as refused:
@@ -146,18 +147,16 @@ class Answering:
         if over_tcp:
             limit = wire.MESSAGE_MAX_BYTES
         ready = Ready(found, query, max_bytes=limit, most=settings.max_answers, opt=opt, extra=self._extra)
-        if over_tcp:
-            found.cell[0] += 1
-            return data[:2] + ready.text()
         is_plain = len(data) == wire.HEADER + len(query.question) + (_PLAIN_OPT_BYTES if opt else 0)
         if is_plain and query.question == query.folded:
-            self._cache.keep_ready(data[2:], query.folded, ready)
-        return self._sent(data, address, ready)
+            message = _OVER_TCP + data[2:] if over_tcp else data[2:]
+            self._cache.keep_ready(message, query.folded, ready)
+        return self._sent(data, address, ready, over_tcp=over_tcp)
 
-    def _sent(self, data: bytes, address: str, ready: Ready) -> Reply:
+    def _sent(self, data: bytes, address: str, ready: Ready, *, over_tcp: bool) -> Reply:
         """Over UDP, as far as the limit of that network allows."""
         found = ready.found
-        network = self._limiting.network(address)
+        network = b"" if over_tcp else self._limiting.network(address)
         if network:
             verdict = self._limiting.verdict(network, found.question, time.monotonic())
             if verdict != SEND:

@@ -10,10 +10,10 @@ from konsul.doors.dns import wire
 from konsul.doors.dns.words import NOERROR
 
 _ORDERS: Final = 8
-"""Shuffles made in advance; each is read from another record on every time, so that all are first equally
+"""Shuffles that are kept; each is read from another record on every time, so that all are first equally
 often."""
 _ORDERED_MAX: Final = 64
-"""Of more records no shuffle is joined in advance: they would not fit into one answer anyway."""
+"""Of more records no shuffle is kept joined: they would not fit into one answer anyway."""
 
 
 class Found:
@@ -67,9 +67,9 @@ class Found:
     def order(self) -> list[int]:
         """The places of its answers, shuffled, in another order every time."""
         count = len(self.answers)
-        if not self._orders:
-            self._orders = [random.sample(range(count), count) for _ in range(_ORDERS)]
-        order, start = self._orders[self._turn % _ORDERS], self._turn // _ORDERS % count
+        if len(self._orders) < _ORDERS:
+            self._orders.append(random.sample(range(count), count))
+        order, start = self._orders[self._turn % len(self._orders)], self._turn // _ORDERS % count
         self._turn += 1
         return order[start:] + order[:start]
 
@@ -77,16 +77,18 @@ class Found:
         """All of its answers behind each other, in another order every time."""
         if len(self.answers) < 2:
             return self.answers[0] if self.answers else b""
-        if not self._joined:
-            self._joined = [self._join() for _ in range(_ORDERS)]
-        turn = self._turn
+        joined, turn = self._joined, self._turn
+        if len(joined) < _ORDERS:
+            # One more for every use, until there are enough: many are used only once.
+            joined.append(self._join())
         self._turn = turn + 1
-        text, cuts = self._joined[turn % _ORDERS]
+        text, cuts = joined[turn % len(joined)]
         cut = cuts[turn // _ORDERS % len(cuts)]
         return text[cut:] + text[:cut]
 
     def _join(self) -> tuple[bytes, list[int]]:
-        answers = random.sample(self.answers, len(self.answers))
+        answers = list(self.answers)
+        random.shuffle(answers)
         cuts, at = [], 0
         for answer in answers:
             cuts.append(at)

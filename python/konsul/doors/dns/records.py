@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -33,6 +34,7 @@ _RETRY_S: Final = 600
 _EXPIRE_S: Final = 86_400
 _FAMILY: Final = {A: 4, AAAA: 16}
 _STRING_MAX: Final = 255
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]|\.(?=[^.]))*\.?", re.ASCII)
 
 
 class Records:
@@ -175,11 +177,13 @@ def _host(ttl_s: int, targets: Iterable[Target]) -> Sequence[bytes]:
 
 
 def _host_name(text: str) -> bytes | None:
+    if _HOST.fullmatch(text) is None:
+        return None
     try:
         name = wire.name_of(wire.labels_of(text))
     except ValueError:
         return None
-    return name if len(name) > 1 else None
+    return name
 
 
 def _texts(ttl_s: int, targets: Iterable[Target]) -> list[bytes]:

@@ -6,7 +6,7 @@ Written here because it is the hot path: through a library's message objects one
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -199,8 +199,8 @@ def record(owner: bytes, kind: int, ttl_s: int, rdata: bytes) -> bytes:
 def address_of(text: str) -> bytes | None:
     """4 or 16 bytes of an address; None for the name of a host."""
     try:
-        return ipaddress.ip_address(text).packed
-    except ValueError:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
         return None
 
 
