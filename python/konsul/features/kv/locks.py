@@ -166,12 +166,13 @@ def _case(
     """Guards, operations, and the lock_index they lead to; 0: the entry's index."""
     holder, lock_index = lock_of(row)
     if holder == session:
-        return (*_again(stored, session, lock_index, change), lock_index)
+        return (*again(stored, session, lock_index, change), lock_index)
     _check_room(ctx, session)
     return (*taking(stored, session, row, change), lock_index + 1 if lock_index else 0)
 
 
-def _again(stored: bytes, session: str, lock_index: int, change: Change) -> entry.Case:
+def again(stored: bytes, session: str, lock_index: int, change: Change) -> entry.Case:
+    """The case in which a key's holder writes to it; the lock_index stays."""
     guards = [
         entry.is_(Entry, stored, "session", session),
         entry.is_(Entry, stored, "lock_index", lock_index),
