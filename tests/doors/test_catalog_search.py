@@ -29,7 +29,7 @@ SERVICES = (
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A node of its own with four instances, that looks at few rows at once."""
-    settings = SMALL | {"KONSUL_QUERY_MAX_ROWS": "100", "KONSUL_QUERY_SORT_MAX_ROWS": "4"}
+    settings = SMALL | {"KONSUL_QUERY_MAX_ROWS": "1000", "KONSUL_QUERY_SORT_MAX_ROWS": "4"}
     with (
         LiveServer(tmp_path_factory.mktemp("search") / "data", settings) as server,
         httpx.Client(base_url=server.base_url, timeout=30) as client,
@@ -135,7 +135,7 @@ def test_a_page_of_filtered_rows_goes_on_behind_what_was_looked_at(http: httpx.C
         ({"filter": "Port == 80", "sort": "color"}, "Invalid sort parameter: expected one of name, id"),
         ({"filter": "Port == 80", "order": "up"}, "Invalid order parameter: expected asc or desc"),
         ({"filter": "Port == 80", "limit": "0"}, "Invalid limit parameter"),
-        ({"filter": "Port == 80", "limit": "101"}, "KONSUL_QUERY_MAX_ROWS"),
+        ({"filter": "Port == 80", "limit": "1001"}, "KONSUL_QUERY_MAX_ROWS"),
         ({"filter": "Port == 80", "limit": "-1"}, "Invalid limit parameter"),
         ({"filter": "Port == 80", "after": "x"}, "Invalid after parameter"),
         ({"filter": "Port == 80", "after": "bnVsbA"}, "Invalid after parameter"),
@@ -157,8 +157,11 @@ def test_what_is_refused(http: httpx.Client, params: dict[str, str], words: str)
 
 def test_a_search_stops_at_its_limits_and_says_so(http: httpx.Client) -> None:
     # The last test of this server: its rows are then too many.
-    for number in range(120):
-        http.put("/register", json={"name": f"x{number:03}", "address": "h", "port": 1, "ttl": "0"})
+    for start in range(0, 1_020, 100):
+        names = [f"x{number:04}" for number in range(start, min(start + 100, 1_020))]
+        services = [{"name": name, "address": "h", "port": 1, "ttl": "0"} for name in names]
+        answer = http.post("/batch/services/register", json={"services": services})
+        assert answer.json()["count"] == len(services), answer.text
     refused = http.get("/services", params={"sort": "port"})
     assert refused.status_code == 400
     assert "KONSUL_QUERY_SORT_MAX_ROWS" in refused.json()["message"]
@@ -172,8 +175,8 @@ def test_a_search_stops_at_its_limits_and_says_so(http: httpx.Client) -> None:
         after = page.headers.get("X-Konsul-Next-After")
         if after is None:
             break
-        assert len(page.json()) <= 100
-    assert found == [f"x{number:03}" for number in range(120)]
+        assert len(page.json()) <= 1_000
+    assert found == [f"x{number:04}" for number in range(1_020)]
     text = http.get("/metrics").text
     assert 'konsul_search_limits_total{limit="rows"} 1.0' in text
     assert 'konsul_search_limits_total{limit="sort"} 1.0' in text

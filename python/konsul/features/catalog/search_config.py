@@ -14,7 +14,7 @@ class SearchSettings(Settings):
         INT,
         default=10_000,
         doc="Most rows a search looks at; then it answers what it found and where to go on.",
-        check=between(1, 1_000_000),
+        check=between(1_000, 1_000_000),
     )
     sort_max_rows: int = setting(
         "KONSUL_QUERY_SORT_MAX_ROWS",
