@@ -41,12 +41,14 @@ class GrpcChecks:
         """
         target, _, service = check.grpc.partition("/")
         host, port = host_and_port(target)
-        context = self._contexts.of(is_verified=not check.tls_skip_verify, is_h2=True)
+        tls = None
+        if check.grpc_use_tls:
+            context = self._contexts.of(is_verified=not check.tls_skip_verify, is_h2=True)
+            tls = (context, check.tls_server_name or host)
         failure: OSError | None = None
         for address in await self._targets.of(host):
             call = _Call(target, service, is_tls=check.grpc_use_tls)
             try:
-                tls = (context, check.tls_server_name or host) if check.grpc_use_tls else None
                 return await _asked(call, address, port, tls)
             except OSError as error:
                 failure = error

@@ -20,7 +20,6 @@ from konsul.features.checks.outcome import CRITICAL, OUTPUT_BYTES_MAX, PASSING, 
 FLOOD_BYTES: Final = 1 << 20
 """A program that writes more than this is ended: reading it away costs this node, not the program."""
 _READ_BYTES: Final = 64 << 10
-_LAST_WORDS_S: Final = 0.2
 _ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _STATUS_OF: Final = {0: PASSING, 1: WARNING}
 
@@ -66,52 +65,69 @@ class Scripts:
         program = self.program(name)
         if any("\0" in argument for argument in arguments):
             raise NotAllowed("an argument cannot hold NUL")
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(_ENVIRONMENT),
-            cwd=program.parent,
-            # Its own group: what it starts ends with it.
-            start_new_session=True,
-        )
         heard = _Heard()
+        loop = asyncio.get_running_loop()
         try:
-            assert process.stdout is not None  # noqa: S101 - narrows for mypy
-            reading = asyncio.ensure_future(heard.listen(process.stdout))
-            waiting = asyncio.ensure_future(process.wait())
+            process = await self._started(program, arguments, heard)
             try:
-                await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
-                if heard.is_flooded:
-                    return outcome(CRITICAL, f"the program wrote more than {FLOOD_BYTES} bytes", heard.text())
-                code = await waiting
-                # A child may hold the pipe open for ever: what was written until now is what is heard.
-                await asyncio.wait((reading,), timeout=_LAST_WORDS_S)
+                loop.add_reader(heard.fd, heard.listen)
+                waiting = asyncio.ensure_future(process.wait())
+                silent = asyncio.ensure_future(heard.ended.wait())
+                try:
+                    await asyncio.wait((waiting, silent), return_when=asyncio.FIRST_COMPLETED)
+                    if heard.is_flooded:
+                        return outcome(
+                            CRITICAL, f"the program wrote more than {FLOOD_BYTES} bytes", heard.text()
+                        )
+                    code = await waiting
+                finally:
+                    waiting.cancel()
+                    silent.cancel()
+                    await asyncio.gather(waiting, silent, return_exceptions=True)
             finally:
-                for task in (reading, waiting):
-                    task.cancel()
-                await asyncio.gather(reading, waiting, return_exceptions=True)
+                loop.remove_reader(heard.fd)
+                await _end(process)
+            # What it wrote before it ended is in the pipe; a child that still holds it open adds nothing.
+            heard.listen()
         finally:
-            await _end(process)
+            heard.close()
         return outcome(_STATUS_OF.get(code, CRITICAL), heard.text() or f"exit status {code}")
+
+    async def _started(
+        self, program: Path, arguments: list[str], heard: _Heard
+    ) -> asyncio.subprocess.Process:
+        # A pipe of our own: asyncio's is waited for until every child that inherited it has closed it.
+        try:
+            return await asyncio.create_subprocess_exec(
+                program,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=heard.write_fd,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(_ENVIRONMENT),
+                cwd=program.parent,
+                # Its own group: what it starts ends with it.
+                start_new_session=True,
+            )
+        finally:
+            heard.close_writer()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Kills the program's group, its children with it, and takes its exit status."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    transport = getattr(process, "_transport", None)
     await process.wait()
-    if transport is not None:
-        transport.close()
 
 
 class _Heard:
-    """The beginning of what a program writes."""
+    """The beginning of what a program writes, and the pipe it writes to."""
 
     def __init__(self) -> None:
+        self.fd, self.write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        self.ended = asyncio.Event()
+        """It closed its output, or wrote too much."""
         self._kept = bytearray()
         self._total = 0
 
@@ -119,10 +135,26 @@ class _Heard:
     def is_flooded(self) -> bool:
         return self._total > FLOOD_BYTES
 
-    async def listen(self, stream: asyncio.StreamReader) -> None:
-        while not self.is_flooded and (piece := await stream.read(_READ_BYTES)):
-            self._total += len(piece)
-            self._kept += piece[: max(0, OUTPUT_BYTES_MAX - len(self._kept))]
+    def listen(self) -> None:
+        """Takes what is there, a bounded piece: the loop comes back for the rest."""
+        try:
+            piece = os.read(self.fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        self._total += len(piece)
+        self._kept += piece[: max(0, OUTPUT_BYTES_MAX - len(self._kept))]
+        if (not piece or self.is_flooded) and not self.ended.is_set():
+            self.ended.set()
+            asyncio.get_running_loop().remove_reader(self.fd)
 
     def text(self) -> str:
         return self._kept.decode("utf-8", "replace").strip()
+
+    def close_writer(self) -> None:
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
+
+    def close(self) -> None:
+        self.close_writer()
+        os.close(self.fd)

@@ -1,0 +1,1 @@
+"""Attempts of every type of check against real targets."""
