@@ -69,17 +69,17 @@ class House:
             assert all(checks[one][Check.column("status")] != CRITICAL for one in bound)
         keys = self.rows(Entry)
         for key in KEYS:
-            cells = keys.get(key)
-            holder = cells[HOLDER] if cells else None
+            stored = keys.get(key)
+            holder = stored[HOLDER] if stored else None
             assert holder is None or holder in sessions
             before = self.holders.get(key)
             if holder is not None and holder != before:
-                assert cells is not None
-                assert cells[TOKEN] > self.tokens.get(key, 0), "a later holder has a higher token"
-                self.tokens[key] = cells[TOKEN]
+                assert stored is not None
+                assert stored[TOKEN] > self.tokens.get(key, 0), "a later holder has a higher token"
+                self.tokens[key] = stored[TOKEN]
             elif holder is not None:
-                assert cells is not None
-                assert cells[TOKEN] == self.tokens[key], "a holder's token stays"
+                assert stored is not None
+                assert stored[TOKEN] == self.tokens[key], "a holder's token stays"
             if before is not None and before not in sessions:
                 # What its session lost is free only after the delay, which the log's own clock measures.
                 assert holder is None
@@ -93,7 +93,13 @@ def cells_of(packed: bytes) -> list[Any]:
 
 def session_row(behavior: str, node: str | None, checks: list[str]) -> list[object]:
     return Session(
-        id="", node=node, checks=checks, behavior=behavior, lock_delay_ms=DELAY_MS, created_at_ms=1
+        id="",
+        node=node,
+        checks=checks,
+        behavior=behavior,
+        lock_delay_ms=DELAY_MS,
+        created_at_ms=1,
+        ttl_ms=None,
     ).cells()
 
 
