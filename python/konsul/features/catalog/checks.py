@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -13,6 +13,9 @@ from konsul.features.catalog.check_definitions import KINDS, Definition, check_d
 from konsul.features.catalog.tables import CRITICAL, Check, Origin
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.routing import members
+
+if TYPE_CHECKING:
+    from konsul.kernel.context import Context
 
 MAX_CHECKS: Final = 64
 MAX_BYTES: Final = 64 << 10
@@ -59,6 +62,19 @@ def complete_one(definition: Any, place: str, owner: str, service_id: str) -> De
     check["id"] = check["id"] or str(uuid.uuid5(_NAMESPACE, f"{place}/{check['name']}"))
     check["service_id"] = service_id
     return {name: value for name, value in check.items() if value}
+
+
+def authorise_scripts(ctx: Context, checks: bytes | None) -> None:
+    """Asks for `admin:write` if a definition of what `complete` wrote is a script: a program runs on the
+    servers, and not everybody who has a service may choose one.
+
+    Raises:
+        Forbidden, Unauthenticated.
+    """
+    if ctx.pipeline.authorise is None or checks is None or b'"script"' not in checks:
+        return
+    if any("script" in check for check in orjson.loads(checks)):
+        ctx.pipeline.authorise(ctx.identity, "admin:write", "")
 
 
 def row_of(
