@@ -19,6 +19,8 @@ from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.dependencies import ServiceDependencies
 from konsul.client.dependencies_aio import AsyncServiceDependencies
+from konsul.client.lb import Balancing
+from konsul.client.lb_aio import AsyncBalancing
 from konsul.client.locks import Election, Held, Lock, Semaphore
 from konsul.client.locks_aio import AsyncElection, AsyncHeld, AsyncLock, AsyncSemaphore
 from konsul.client.nodes import Nodes
@@ -48,6 +50,7 @@ PAIRS = [
     (Acl, AsyncAcl),
     (Audit, AsyncAudit),
     (RateLimit, AsyncRateLimit),
+    (Balancing, AsyncBalancing),
     (Queries, AsyncQueries),
     (Watch, AsyncWatch),
     (Sessions, AsyncSessions),

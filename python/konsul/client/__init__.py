@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from konsul.client.exchange import Policy as Policy
     from konsul.client.failure import HttpAnswer as HttpAnswer
     from konsul.client.graphql_calls import GraphQLAnswer as GraphQLAnswer
+    from konsul.client.lb_calls import BalancingRules as BalancingRules
+    from konsul.client.lb_calls import InstanceLoad as InstanceLoad
+    from konsul.client.lb_calls import LoadReport as LoadReport
+    from konsul.client.lb_calls import Selected as Selected
     from konsul.client.model import BatchResult as BatchResult
     from konsul.client.model import BatchServices as BatchServices
     from konsul.client.model import BatchValues as BatchValues
@@ -67,6 +71,7 @@ HOMES = {
     "exchange": ("Policy",),
     "failure": ("HttpAnswer",),
     "graphql_calls": ("GraphQLAnswer",),
+    "lb_calls": ("BalancingRules", "InstanceLoad", "LoadReport", "Selected"),
     "model": (
         "BatchResult",
         "BatchServices",

@@ -24,6 +24,7 @@ from konsul.client.dependencies_aio import AsyncServiceDependencies
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
+from konsul.client.lb_aio import AsyncBalancing
 from konsul.client.model import (
     BatchResult,
     BatchValues,
@@ -83,6 +84,7 @@ class AsyncClient(AsyncTakesLocks):
         self.acl = AsyncAcl(self)
         self.audit = AsyncAudit(self)
         self.ratelimit = AsyncRateLimit(self)
+        self.lb = AsyncBalancing(self)
         self.queries = AsyncQueries(self)
         self.sessions = AsyncSessions(self)
 

@@ -23,6 +23,7 @@ from konsul.client.dependencies import ServiceDependencies
 from konsul.client.exchange import Exchange, Reply, Send, exchange
 from konsul.client.graphql_calls import GraphQLAnswer
 from konsul.client.kv_calls import Value
+from konsul.client.lb import Balancing
 from konsul.client.model import (
     BatchResult,
     BatchValues,
@@ -82,6 +83,7 @@ class Client(TakesLocks):
         self.acl = Acl(self)
         self.audit = Audit(self)
         self.ratelimit = RateLimit(self)
+        self.lb = Balancing(self)
         self.queries = Queries(self)
         self.sessions = Sessions(self)
 
