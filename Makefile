@@ -13,7 +13,7 @@ SOON := timeout --foreground --kill-after=10
 CRATES := --workspace --exclude konsul-py
 
 .PHONY: help run build test check fix bench watchers peers kills join-1gb loadtest demo chaos sim fuzz clean
-.PHONY: cluster promtool rust-tools deps
+.PHONY: shop cluster promtool rust-tools deps
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ loadtest: build ## locust users, headless and bounded; the report stays in repor
 
 demo: build ## real packages and services in, SIGKILL, everything compared
 	@$(SOON) 1800 $(RUN) python -m loadtests.real_data
+
+shop: build ## a web shop of six services: checks, weights, a canary; one breaks and nobody is sent to it
+	@$(SOON) 300 $(RUN) python -m deploy.shop $(if $(SERVER),--server $(SERVER))
 
 chaos: build ## CHAOS_SECONDS=600 of all faults on a cluster, then KILLS=200 of one node; SEED repeats a run
 	@$(SOON) 7200 $(RUN) python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) \

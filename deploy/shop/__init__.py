@@ -1,0 +1,1 @@
+"""A small web shop of six services, found and kept healthy through Konsul: an example that runs."""
