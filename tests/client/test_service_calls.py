@@ -77,7 +77,7 @@ CASES: list[tuple[Doing, str, str, Any, Any, Any]] = [
     (
         lambda c: c.nodes.list(filter='Zone == "a"'),
         "GET",
-        "/nodes?filter=Zone%20%3D%3D%20%22a%22",
+        "/nodes?filter=Zone%20%3D%3D%20%22a%22&limit=1000",
         None,
         [{"name": "n1", "zone": "a"}],
         (Node("n1", zone="a", document={"name": "n1", "zone": "a"}),),
@@ -112,6 +112,13 @@ def test_a_call_is_worded_and_read(
     seen = played.seen[0]
     assert (seen.method, seen.url.raw_path.decode().replace("+", "%20")) == (method, path)
     assert (json.loads(seen.content) if seen.content else None) == body
+
+
+@BOTH
+def test_nodes_are_listed_page_by_page(both: str) -> None:
+    played = Played(ok([{"name": "a"}], **{"X-Konsul-Next-After": "a/1"}), ok([{"name": "b"}]))
+    assert [one.name for one in run(played, lambda c: c.nodes.list(), both=both)] == ["a", "b"]
+    assert [seen.url.params.get("after") for seen in played.seen] == [None, "a/1"]
 
 
 @BOTH

@@ -6,18 +6,31 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from konsul.client.model import Node
-from konsul.client.request import JSON, Call, Request, option, segment
+from konsul.client.model import Node, Page
+from konsul.client.request import JSON, Answer, Call, Flow, Request, option, segment
 from konsul.errors import Invalid
 
 _ROUTE = "/nodes/{name}"
+PAGE = 1_000
 
 
-def list_(filter: str | None = None, consistency: str | None = None) -> Call[tuple[Node, ...]]:
-    """Every node by name, or those that the filter expression holds for."""
-    params = (*option("filter", filter), *option("consistency", consistency))
-    request = Request("GET", "/nodes", "GET /nodes", params, repeatable=True, kind="read")
-    return Call(request, lambda answer: tuple(node(one) for one in _listed(answer.json())))
+def list_(filter: str | None = None, consistency: str | None = None) -> Flow[tuple[Node, ...]]:
+    """Every node by name, or those that the filter expression holds for; any number, page by page."""
+    found: list[Node] = []
+    after: str | None = None
+    while True:
+        params = (
+            *option("filter", filter),
+            *option("limit", PAGE),
+            *option("after", after),
+            *option("consistency", consistency),
+        )
+        request = Request("GET", "/nodes", "GET /nodes", params, repeatable=True, kind="read")
+        page = yield Call(request, _page)
+        found += page.items
+        after = page.after
+        if after is None:
+            return tuple(found)
 
 
 def get(name: str, consistency: str | None = None) -> Call[Node]:
@@ -37,7 +50,7 @@ def set_(name: str, address: str, zone: str, meta: Mapping[str, str]) -> Call[No
 
 
 def delete(name: str) -> Call[None]:
-    """Remove a node with its instances and checks."""
+    """Remove a node with its instances and checks. The result raises NotFound when there is none."""
     request = Request("DELETE", _path(name), f"DELETE {_ROUTE}", repeatable=True, kind="write")
     return Call(request, lambda _: None)
 
@@ -52,21 +65,18 @@ def maintenance(name: str, enable: bool, reason: str = "") -> Call[None]:
 
 def node(members: Mapping[str, Any]) -> Node:
     """A node from its JSON form."""
-    inner = members.get("node")
-    found = inner if isinstance(inner, Mapping) else members
     return Node(
-        name=str(found["name"]),
-        address=str(found.get("address") or ""),
-        zone=str(found.get("zone") or ""),
-        meta=dict(found.get("meta") or {}),
-        health=str(found.get("health") or ""),
+        name=str(members["name"]),
+        address=str(members.get("address") or ""),
+        zone=str(members.get("zone") or ""),
+        meta=dict(members.get("meta") or {}),
+        health=str(members.get("health") or ""),
         document=dict(members),
     )
 
 
-def _listed(document: Any) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = document["nodes"] if isinstance(document, dict) else document
-    return found
+def _page(answer: Answer) -> Page[Node]:
+    return Page(tuple(map(node, answer.json())), answer.headers.get("x-konsul-next-after"))
 
 
 def _path(name: str) -> str:

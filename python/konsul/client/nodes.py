@@ -20,7 +20,7 @@ class Nodes:
 
     def list(self, *, filter: str | None = None, consistency: str | None = None) -> tuple[Node, ...]:
         """Every node by name, or those that the filter expression holds for."""
-        return self._client.call(node_calls.list_(filter, consistency))
+        return self._client.flow(node_calls.list_(filter, consistency))
 
     def get(self, name: str, *, consistency: str | None = None) -> Node:
         """One node with its instances and checks; NotFound when there is none."""
@@ -33,7 +33,7 @@ class Nodes:
         self._client.call(node_calls.set_(name, address, zone, meta or {}))
 
     def delete(self, name: str) -> None:
-        """Remove a node with its instances and checks."""
+        """Remove a node with its instances and checks; NotFound when there is none."""
         self._client.call(node_calls.delete(name))
 
     def maintenance(self, name: str, enable: bool = True, *, reason: str = "") -> None:

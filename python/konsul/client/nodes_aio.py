@@ -20,7 +20,7 @@ class AsyncNodes:
 
     async def list(self, *, filter: str | None = None, consistency: str | None = None) -> tuple[Node, ...]:
         """Every node by name, or those that the filter expression holds for."""
-        return await self._client.call(node_calls.list_(filter, consistency))
+        return await self._client.flow(node_calls.list_(filter, consistency))
 
     async def get(self, name: str, *, consistency: str | None = None) -> Node:
         """One node with its instances and checks; NotFound when there is none."""
@@ -33,7 +33,7 @@ class AsyncNodes:
         await self._client.call(node_calls.set_(name, address, zone, meta or {}))
 
     async def delete(self, name: str) -> None:
-        """Remove a node with its instances and checks."""
+        """Remove a node with its instances and checks; NotFound when there is none."""
         await self._client.call(node_calls.delete(name))
 
     async def maintenance(self, name: str, enable: bool = True, *, reason: str = "") -> None:

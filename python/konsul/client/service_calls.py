@@ -80,7 +80,8 @@ def list_(consistency: str | None = None, health: str | None = None) -> Call[tup
 
 
 def maintenance(name: str, enable: bool, reason: str = "", instance: str | None = None) -> Call[None]:
-    """Take a service out of service, or one instance of it, as if it were critical; or put it back."""
+    """Take an instance out of service, as if it were critical, or put it back; without `instance` the one
+    called like its service."""
     path = f"/services/{_name(name)}/maintenance"
     params = (
         ("enable", "true" if enable else "false"),

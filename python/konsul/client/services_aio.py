@@ -55,7 +55,8 @@ class AsyncServices:
     async def maintenance(
         self, name: str, enable: bool = True, *, reason: str = "", instance: str | None = None
     ) -> None:
-        """Take a service, or one instance of it, out of service until it is put back with `enable` False."""
+        """Take an instance out of service until it is put back with `enable` False; without `instance` the
+        one called like its service."""
         await self._client.call(service_calls.maintenance(name, enable, reason, instance))
 
     async def query(

@@ -15,10 +15,11 @@ from konsul.features.catalog.cli_register import Cas, Id, Name
 from konsul.features.dependencies import cli_dependencies, cli_graph
 
 if TYPE_CHECKING:
+    from konsul.cli.session import Session
     from konsul.client import ServiceInstance
 
 service = Group("service", "Register and find services.")
-maint = Group("maint", "Take a service out of service, and put it back.")
+maint = Group("maint", "Take instances out of service, and put them back.")
 COMMANDS = (service, cli_nodes.node)
 
 HEALTHS = ("passing", "serving", "any")
@@ -105,32 +106,42 @@ service.action("impact")(cli_graph.impact)
 service.add_typer(cli_dependencies.dependencies)
 service.add_typer(maint)
 
-OneId = Annotated[
-    str | None, typer.Option("--id", metavar="ID", help="Only this instance; without it all of the service.")
-]
+AllOfThem = Annotated[bool, typer.Option("--all", help="Every instance of the service.")]
 
 
 @maint.action("enable")
 def maint_enable(
     ctx: typer.Context,
     name: Name,
-    id: OneId = None,
+    id: Id = None,
+    all: AllOfThem = False,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, shown as output.")] = "",
 ) -> None:
-    """Take a service out of DNS, balancing and passing-only reads, as if it were critical."""
+    """Take an instance out of DNS, balancing and passing-only reads, as if it were critical."""
     with doing(ctx, "enabling maintenance") as session:
-        session.client.services.maintenance(name, True, reason=reason, instance=id)
-        told = f"Maintenance enabled for service: {name}" + (f" ({id})" if id else "")
-        session.out.done(told, {"name": name, "id": id, "maintenance": True, "reason": reason})
+        _maintain(session, name, id, all, reason)
 
 
 @maint.action("disable")
-def maint_disable(ctx: typer.Context, name: Name, id: OneId = None) -> None:
-    """Put a service back."""
+def maint_disable(ctx: typer.Context, name: Name, id: Id = None, all: AllOfThem = False) -> None:
+    """Put an instance back."""
     with doing(ctx, "disabling maintenance") as session:
-        session.client.services.maintenance(name, False, instance=id)
-        told = f"Maintenance disabled for service: {name}" + (f" ({id})" if id else "")
-        session.out.done(told, {"name": name, "id": id, "maintenance": False})
+        _maintain(session, name, id, all, None)
+
+
+def _maintain(session: Session, name: str, id: str | None, all: bool, reason: str | None) -> None:
+    """A reason, which may be empty: into maintenance."""
+    if all and id is not None:
+        raise Invalid("--all cannot be combined with --id")
+    services, enable = session.client.services, reason is not None
+    ids = [one.service.instance for one in services.instances(name)] if all else [id or name]
+    for one in ids:
+        services.maintenance(name, enable, reason=reason or "", instance=one)
+    shown = "" if ids == [name] else f" ({', '.join(ids)})"
+    session.out.done(
+        f"Maintenance {'enabled' if enable else 'disabled'} for service: {name}{shown}",
+        {"name": name, "ids": ids, "maintenance": enable},
+    )
 
 
 def health_of(passing: bool, health: str | None) -> str | None:

@@ -67,9 +67,12 @@ def set_(
 
 @node.action("delete")
 def delete(ctx: typer.Context, name: Named) -> None:
-    """Remove a node with its instances and checks; an absent one is a success."""
+    """Remove a node with its instances and checks."""
     with doing(ctx, "deleting node") as session:
-        session.client.nodes.delete(name)
+        try:
+            session.client.nodes.delete(name)
+        except NotFound:
+            raise NotFound(f"node not found: {name}") from None
         session.out.done(f"Successfully deleted node: {name}", {"name": name})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,64 +32,65 @@ DEFAULT_INTERVAL = "30s"
 DEFAULT_TIMEOUT = "10s"
 
 
+Texts = list[str] | None
+
+
+def _each(spelling: str, metavar: str, help: str) -> Any:
+    """A flag that may be given several times."""
+    return typer.Option(spelling, metavar=metavar, help=help)
+
+
+Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it listens.")]
+Port = Annotated[str, typer.Argument(metavar="PORT", help="1 to 65535.")]
+Node = Annotated[
+    str, typer.Option("--node", metavar="NODE", help="The machine it is on, whose health it shares.")
+]
+Zone = Annotated[
+    str, typer.Option("--zone", metavar="ZONE", help="Where it is; without it where its node is.")
+]
+Ttl = Annotated[
+    str, typer.Option("--ttl", metavar="TIME", help="How long it stays without a heartbeat; 0: for good.")
+]
+Needs = Annotated[Texts, _each("--depends-on", "SERVICE", "All that the service needs; repeat for more.")]
+Http = Annotated[Texts, _each("--check-http", "URL", "Healthy when it answers 2xx.")]
+Tcp = Annotated[Texts, _each("--check-tcp", "HOST:PORT", "Healthy when it accepts.")]
+Udp = Annotated[Texts, _each("--check-udp", "HOST:PORT", "Healthy unless it refuses packets.")]
+Grpc = Annotated[Texts, _each("--check-grpc", "HOST:PORT[/SERVICE]", "gRPC's health protocol.")]
+Script = Annotated[Texts, _each("--check-script", "COMMAND", "A program of the servers' script directory.")]
+Alias = Annotated[Texts, _each("--check-alias", "SERVICE|node:NODE", "As healthy as that is.")]
+TtlCheck = Annotated[Texts, _each("--check-ttl", "TIME", "Healthy while it reports in time.")]
+Interval = Annotated[
+    str, typer.Option("--check-interval", metavar="TIME", help="Between two runs of a check; 30s.")
+]
+Timeout = Annotated[str, typer.Option("--check-timeout", metavar="TIME", help="What a run may take; 10s.")]
+GoesAfter = Annotated[
+    str,
+    typer.Option("--deregister-after", metavar="TIME", help="Critical for so long, the instance goes."),
+]
+
+
 def register(
     ctx: typer.Context,
     name: Name,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it listens.")],
-    port: Annotated[str, typer.Argument(metavar="PORT", help="1 to 65535.")],
+    address: Address,
+    port: Port,
     id: Id = None,
     tag: Tags = None,
     meta: Meta = None,
-    node: Annotated[
-        str, typer.Option("--node", metavar="NODE", help="The machine it is on, whose health it shares.")
-    ] = "",
-    zone: Annotated[
-        str, typer.Option("--zone", metavar="ZONE", help="Where it is; without it where its node is.")
-    ] = "",
-    ttl: Annotated[
-        str,
-        typer.Option("--ttl", metavar="TIME", help="How long it stays without a heartbeat; 0: for good."),
-    ] = "",
-    depends_on: Annotated[
-        list[str] | None,
-        typer.Option("--depends-on", metavar="SERVICE", help="All that the service needs; repeat for more."),
-    ] = None,
-    check_http: Annotated[
-        list[str] | None, typer.Option("--check-http", metavar="URL", help="Healthy when it answers 2xx.")
-    ] = None,
-    check_tcp: Annotated[
-        list[str] | None, typer.Option("--check-tcp", metavar="HOST:PORT", help="Healthy when it accepts.")
-    ] = None,
-    check_udp: Annotated[
-        list[str] | None,
-        typer.Option("--check-udp", metavar="HOST:PORT", help="Healthy unless it refuses packets."),
-    ] = None,
-    check_grpc: Annotated[
-        list[str] | None,
-        typer.Option("--check-grpc", metavar="HOST:PORT[/SERVICE]", help="gRPC's health protocol."),
-    ] = None,
-    check_script: Annotated[
-        list[str] | None,
-        typer.Option("--check-script", metavar="COMMAND", help="A program of the servers' script directory."),
-    ] = None,
-    check_alias: Annotated[
-        list[str] | None,
-        typer.Option("--check-alias", metavar="SERVICE|node:NODE", help="As healthy as that is."),
-    ] = None,
-    check_ttl: Annotated[
-        list[str] | None,
-        typer.Option("--check-ttl", metavar="TIME", help="Healthy while it reports in time."),
-    ] = None,
-    check_interval: Annotated[
-        str, typer.Option("--check-interval", metavar="TIME", help="Between two runs of a check; 30s.")
-    ] = DEFAULT_INTERVAL,
-    check_timeout: Annotated[
-        str, typer.Option("--check-timeout", metavar="TIME", help="What a run may take; 10s.")
-    ] = DEFAULT_TIMEOUT,
-    deregister_after: Annotated[
-        str,
-        typer.Option("--deregister-after", metavar="TIME", help="Critical for so long, the instance goes."),
-    ] = "",
+    node: Node = "",
+    zone: Zone = "",
+    ttl: Ttl = "",
+    depends_on: Needs = None,
+    check_http: Http = None,
+    check_tcp: Tcp = None,
+    check_udp: Udp = None,
+    check_grpc: Grpc = None,
+    check_script: Script = None,
+    check_alias: Alias = None,
+    check_ttl: TtlCheck = None,
+    check_interval: Interval = DEFAULT_INTERVAL,
+    check_timeout: Timeout = DEFAULT_TIMEOUT,
+    deregister_after: GoesAfter = "",
     cas: Cas = None,
 ) -> None:
     """Register or replace an instance of a service; it stays while its heartbeats come.
@@ -150,7 +151,8 @@ def check_of(name: str, kind: str, target: str, interval: str, timeout: str, der
         # It looks into tables and sends nothing: there is no run to be timed.
         node = target.removeprefix("node:")
         return replace(bare, alias_service=target) if node == target else replace(bare, alias_node=node)
-    return replace(timed, **{kind: target})
+    targets: dict[str, Any] = {kind: target}
+    return replace(timed, **targets)
 
 
 def numbered(checks: Iterable[Check]) -> tuple[Check, ...]:
