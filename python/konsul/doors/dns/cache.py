@@ -7,12 +7,11 @@ to the index of the tables, whatever was acknowledged to anybody is in force her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from konsul.doors.dns.found import Found, Ready
 from konsul.doors.dns.words import NXDOMAIN
-from konsul.errors import KonsulError
 from konsul.kernel.following import Changes, Following
 from konsul.kernel.names import Resolver
 from konsul.kernel.watch_spec import Spec
@@ -41,13 +40,12 @@ class Cache:
         self._missing: dict[bytes, None] = {}
         self._by_token: dict[Token, set[bytes]] = {}
         specs: dict[Spec, None] = {}
-        self._parts: Mapping[int, Resolver] = {}
-        parts: dict[int, Resolver] = {}
+        self._parts: dict[int, dict[Callable[[int, bytes], bytes], None]] = {}
+        """How resolvers name a part of a table: each in its own way."""
         for resolver in resolvers:
             for spec in resolver.follows:
                 specs[spec] = None
-                parts.setdefault(spec.table, resolver)
-        self._parts = parts
+                self._parts.setdefault(spec.table, {})[resolver.part_of] = None
         self._following = Following(kernel, specs, self._take, self.clear, at_once=True)
         self._numbers: tuple[int, ...] = ()
         self._is_started = False
@@ -87,6 +85,8 @@ class Cache:
     def keep(self, folded: bytes, found: Found) -> None:
         """Remembers it for as long as nothing that it says it reads changes."""
         reads = found.reads
+        # What was kept before goes with all ways in which it was asked for: nothing would find those later.
+        self._drop(folded)
         if reads is None or not self._numbers:
             return
         if len(self._found) >= self.most:
@@ -129,12 +129,8 @@ class Cache:
         self.changes += 1
         for table, key in changes:
             self._changed((table, b""))
-            try:
-                part = self._parts[table].part_of(table, key)
-            except KonsulError:
-                part = b""
-            if part:
-                self._changed((table, part))
+            for part_of in self._parts[table]:
+                self._changed((table, part_of(table, key)))
         return True
 
     def _changed(self, token: Token) -> None:
