@@ -1,4 +1,5 @@
-"""`python -m tests.chaos --kills 200` one node, `--seconds 600` a cluster: the long form of the tests."""
+"""`python -m tests.chaos --kills 200` one node, `--seconds 600` a cluster, `--locks 300` its locks: the long
+form of the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos import cluster_run
+from tests.chaos import cluster_run, lock_run
 from tests.chaos.run import run
 
 KEPT = Path(__file__).resolve().parents[2] / "reports"
@@ -18,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=0, help="so many SIGKILLs of one node among writers")
     parser.add_argument("--seconds", type=float, default=0, help="so long all faults on a cluster")
+    parser.add_argument("--locks", type=float, default=0, help="so long all faults among holders of locks")
     parser.add_argument("--nodes", type=int, default=3, help="how many nodes the cluster has")
     parser.add_argument("--seed", type=int, default=None)
     given = parser.parse_args()
@@ -26,6 +28,8 @@ def main() -> int:
     is_broken = False
     if given.seconds:
         is_broken = not of_a_cluster(given.seconds, given.nodes, seed)
+    if given.locks:
+        is_broken = not of_locks(given.locks, given.nodes, seed) or is_broken
     if given.kills:
         with tempfile.TemporaryDirectory(prefix="konsul-chaos-") as folder:
             outcome = run(Path(folder), given.kills, seed, progress)
@@ -45,6 +49,19 @@ def of_a_cluster(seconds: float, nodes: int, seed: int) -> bool:
             for log in Path(folder).glob("cluster/*.log"):
                 (KEPT / f"chaos-{seed}-{log.name}").write_bytes(log.read_bytes())
             print(f"the history and the logs are kept: {kept}")
+    print(outcome)
+    return not outcome.problems
+
+
+def of_locks(seconds: float, nodes: int, seed: int) -> bool:
+    """As `of_a_cluster`, for who holds locks."""
+    with tempfile.TemporaryDirectory(prefix="konsul-chaos-") as folder:
+        outcome = lock_run.run(Path(folder), seconds, seed, size=nodes, progress=tell)
+        if outcome.problems:
+            KEPT.mkdir(exist_ok=True)
+            kept = KEPT / f"locks-{seed}.jsonl"
+            kept.write_bytes((Path(folder) / "locks.jsonl").read_bytes())
+            print(f"the history is kept: {kept}")
     print(outcome)
     return not outcome.problems
 

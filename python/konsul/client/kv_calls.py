@@ -279,6 +279,8 @@ def _operation(one: Operation) -> dict[str, Any]:
         step["flags"] = one.flags
     if one.ttl is not None:
         step["ttl"] = one.ttl
+    if one.session is not None:
+        step["session"] = one.session
     return step
 
 

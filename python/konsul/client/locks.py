@@ -162,6 +162,16 @@ class _Taking:
         finally:
             thread.close()
 
+    def abandon(self) -> None:
+        """Lets go without a word, as who dies does: others get it when the TTL, and the delay, are over."""
+        thread, self._thread, self.held = self._thread, None, None
+        if thread is None:
+            return
+        try:
+            thread.run(self._inner.abandon())
+        finally:
+            thread.close()
+
 
 class Lock(_Taking):
     """A lock on one key, as a context manager; see `Client.lock`."""

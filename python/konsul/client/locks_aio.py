@@ -117,6 +117,15 @@ class _Taking:
         finally:
             await client.close()
 
+    async def abandon(self) -> None:
+        """Lets go without a word, as who dies does: others get it when the TTL, and the delay, are over."""
+        client, live = self._client, self._live
+        self._client = self._live = self.held = None
+        if live is not None:
+            await live.stop(destroy=False)
+        if client is not None:
+            await client.close()
+
     async def _take(self) -> AsyncHeld:
         end_s = None if self._wait_s is None else boot_clock_s() + self._wait_s
         while True:

@@ -190,14 +190,16 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step of a transaction. `index` is the expected modify_index of a check (0: the key is absent)."""
+    """One step of a transaction. `index` is the expected modify_index of a check (0: the key is absent);
+    `session` who locks, unlocks or must hold the key."""
 
-    type: Literal["check", "set", "delete", "get"]
+    type: Literal["check", "set", "delete", "get", "lock", "unlock", "check-session"]
     key: str
     value: bytes | None = None
     index: int | None = None
     flags: int | None = None
     ttl: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
