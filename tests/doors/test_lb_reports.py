@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import LiveServer
 from tests.doors.test_lb_rules import register, said
 from tests.doors.test_metrics import scrape, value
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -77,6 +79,20 @@ def test_the_faster_of_two_is_chosen(http: httpx.Client, trio: str) -> None:
     counts = Counter(chosen(http, trio, "latency-based") for _ in range(300))
     assert set(counts) == {"a", "b"}
     assert counts["a"] > counts["b"]
+
+
+def test_what_checks_measure_counts_where_no_client_reports(
+    http: httpx.Client, server: LiveServer, space: str
+) -> None:
+    alive = {"id": f"{space}-alive", "http": f"{server.base_url}/health/live", "interval": "1s"}
+    register(http, space, id="checked", checks=[alive])
+    register(http, space, id="unchecked")
+    until(lambda: loads(http, space)["checked"]["latency_ms"], "a check to be measured")
+    found = loads(http, space)
+    assert 0 < found["checked"]["latency_ms"] < 10_000
+    assert (found["checked"]["clients"], found["unchecked"]["latency_ms"]) == (0, None)
+    report(http, space, id="checked", latency_ms=50_000)
+    assert loads(http, space)["checked"]["latency_ms"] == 50_000
 
 
 def test_many_reports_in_one_request(http: httpx.Client, trio: str, space: str) -> None:

@@ -301,6 +301,20 @@ def test_a_latency_decays_by_time_and_ends() -> None:
     assert loads.latency_ms(b"a a") is None
 
 
+def test_of_what_checks_measure_only_news_is_passed_on() -> None:
+    clock = Clock()
+    loads = Loads(latency_ttl_s=60, decay_s=1e-9, clock=clock)
+
+    def measured(latency_ms: float) -> bool:
+        clock.now_s += 5
+        loads.take(Report(b"a a", CHECKS, latency_ms=latency_ms))
+        return loads.is_news(b"a a")
+
+    assert not loads.is_news(b"a a")
+    told = [measured(latency_ms) for latency_ms in (10, 10, 11.9, 12.1, 12, 10, 10, 10, 10, 10, 10, 10)]
+    assert told == [True, False, False, True, False, True, False, False, False, True, False, False]
+
+
 def test_percentages_are_kept_at_random_and_by_session() -> None:
     shares = (Share("canary", 500, ("next",)), Share("beta", 1_550, ("beta",)))
     expected = {"canary": 0.05, "beta": 0.155, REST: 0.795}

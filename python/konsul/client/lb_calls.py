@@ -221,7 +221,14 @@ def _rules(members: Mapping[str, Any]) -> BalancingRules:
 
 
 def _load(members: Mapping[str, Any]) -> InstanceLoad:
-    return InstanceLoad(**{name: members.get(name) for name in InstanceLoad.__dataclass_fields__})  # type: ignore[arg-type]
+    return InstanceLoad(
+        id=str(members["id"]),
+        connections=int(members.get("connections") or 0),
+        clients=int(members.get("clients") or 0),
+        assigned=int(members.get("assigned") or 0),
+        latency_ms=members.get("latency_ms"),
+        age_ms=members.get("age_ms"),
+    )
 
 
 def _without_name(one: LoadReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from konsul.features.checks.assignment import phase_of
 from konsul.features.checks.damping import Damper
 from konsul.features.checks.definition import Definition
 from konsul.features.checks.metrics import DURATION_SECONDS, LATE_SECONDS, RESULTS, SKIPPED
-from konsul.features.checks.outcome import Outcome, timeless
+from konsul.features.checks.outcome import CRITICAL, Outcome, timeless
 from konsul.features.checks.schedule import Schedule
 from konsul.kernel.logging import logger
 
@@ -52,6 +52,8 @@ class Running:
     packed: bytes = b""
     """The stored definition, which a report is bound to."""
     create_index: int = 0
+    instance: bytes = b""
+    """The key of the instance it is about; empty for a node's check."""
     is_busy: bool = False
     is_gone: bool = False
 
@@ -81,10 +83,12 @@ class Runner:
         tell: Callable[[Running, Outcome], None],
         sweep: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        measured: Callable[[Running, float], None] = lambda _one, _took_s: None,
     ) -> None:
-        """`tell` is called when there is something new: a status other than the stored one, or an output."""
+        """`tell` is called when there is something new: a status other than the stored one, or an output;
+        `measured` after every attempt that was answered well enough, with how long it took."""
         self._settings, self._attempt, self._tell, self._sweep = settings, attempt, tell, sweep
-        self._clock = clock
+        self._clock, self._measured = clock, measured
         self._schedule: Schedule[Running] = Schedule()
         self._waiting: deque[tuple[float, Running]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -216,6 +220,8 @@ class Runner:
         took_s = time.perf_counter() - began_s
         RESULTS.labels(one.definition.type, found.status).inc()
         DURATION_SECONDS.labels(one.definition.type).observe(took_s)
+        if found.status != CRITICAL:
+            self._measured(one, took_s)
         self._take(one, found, took_s)
 
     def _take(self, one: Running, found: Outcome, took_s: float) -> None:

@@ -22,6 +22,7 @@ from konsul.features.checks.reports import Reports
 from konsul.features.checks.running import Runner, Running
 from konsul.features.checks.seen import KIND, answer
 from konsul.features.checks.tables import CHECK_FORM, RUNNER_FORM, CheckRunner
+from konsul.features.lb.spreading import note_check
 from konsul.kernel import entry
 from konsul.kernel.context import Context
 from konsul.kernel.following import Changes, Following
@@ -41,6 +42,9 @@ _SPECS: Final = [
     Spec(CHECK_FORM, Check.table_id, "**", "admin:read", coalesce=True),
     Spec(RUNNER_FORM, CheckRunner.table_id, "**", "admin:read", coalesce=True),
 ]
+_MEASURED: Final = frozenset(("http", "tcp", "grpc"))
+"""Types whose time is that of the instance's answer."""
+_INSTANCE: Final = Check.column("instance")
 _TYPE: Final = Check.column("type")
 _STATUS: Final = Check.column("status")
 _OUTPUT: Final = Check.column("output")
@@ -59,7 +63,13 @@ class Checks:
         self._self = own_id(kernel)
         self._executors = Executors(self._settings, Aliases(kernel.engine).run)
         self._reports = Reports(self._report)
-        self._runner = Runner(self._settings, self._executors.run, self._reports.tell, self._executors.sweep)
+        self._runner = Runner(
+            self._settings,
+            self._executors.run,
+            self._reports.tell,
+            self._executors.sweep,
+            measured=self._measured,
+        )
         self._following = Following(kernel, _SPECS, self._take)
         self._nodes: frozenset[bytes] = frozenset()
         self._is_runner = False
@@ -241,11 +251,17 @@ class Checks:
             return
         added = self._runner.add(key, definition, row.cells[_STATUS], row.cells[_OUTPUT])
         added.packed, added.create_index = packed, row.create_index
+        added.instance = (row.cells[_INSTANCE] or "").encode()
 
     def _is_ours(self, key: bytes) -> bool:
         return self._is_runner and is_owner(key, self._self, self._nodes)
 
     # Telling
+
+    def _measured(self, one: Running, took_s: float) -> None:
+        """How fast an instance answers is what `latency-based` balancing goes by."""
+        if one.instance and one.definition.type in _MEASURED:
+            note_check(self._engine, one.instance, took_s * 1_000)
 
     async def _report(self, one: Running, found: Outcome) -> None:
         """Writes a result, unless the check is another by now or another node's. Raises KonsulError."""

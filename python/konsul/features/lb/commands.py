@@ -108,5 +108,5 @@ def _take(ctx: Context, said: Said, reporter: str) -> bool:
     key = instance_key(said.name, said.id)
     if not is_possible(key) or ctx.engine.get(Instance.table_id, key) is None:
         return False
-    note(ctx.engine, Report(key, reporter, said.connections, said.latency_ms), "clients")
+    note(ctx.engine, Report(key, reporter, said.connections, said.latency_ms))
     return True

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CHECKS: Final = "checks"
 """The reporter of latencies that health checks measured."""
+NEWS_FACTOR: Final = 1.2
+NEWS_PART: Final = 3
 REPORTERS_MAX: Final = 1_000
 """Clients whose connections to one instance are told apart; one more takes the place of the one silent
 longest."""
@@ -39,7 +41,7 @@ class Report:
 
 @dataclass(slots=True)
 class _Load:
-    clients: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    clients: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Connections and when they were reported, by client, the longest silent first."""
     connections: int = 0
     assigned: int = 0
@@ -48,6 +50,9 @@ class _Load:
     latency_at: float | None = None
     check_ms: float = 0.0
     check_at: float | None = None
+    told_ms: float = 0.0
+    told_at: float | None = None
+    """Of the checks' latency what the other nodes were told last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,22 @@ class Loads:
         if load.latency_at is not None and load.latency_at >= since:
             return load.latency_ms
         return load.check_ms if load.check_at is not None and load.check_at >= since else None
+
+    def is_news(self, key: bytes) -> bool:
+        """Whether the other nodes should hear what checks measure of the instance; yes means that they do.
+
+        Thousands of checks say the same every few seconds: only what differs by a fifth, or would soon be
+        forgotten elsewhere, is worth a message.
+        """
+        load = self._loads.get(key)
+        if load is None or load.check_at is None:
+            return False
+        if load.told_at is not None and load.check_at - load.told_at < self._latency_ttl_s / NEWS_PART:
+            low, high = sorted((load.check_ms, load.told_ms))
+            if high <= low * NEWS_FACTOR:
+                return False
+        load.told_ms, load.told_at = load.check_ms, load.check_at
+        return True
 
     def has_latencies(self) -> bool:
         """False while nobody ever reported anything: then nothing need be looked up."""

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 
 from konsul.engine import Caller, Engine
 from konsul.errors import Invalid, KonsulError
-from konsul.features.catalog.tables import instance_key
 from konsul.features.lb.config import LbSettings
 from konsul.features.lb.loads import CHECKS, Loads, Report, loads_of, set_loads
 from konsul.features.lb.metrics import REPORTS, REPORTS_LOST
@@ -61,18 +60,28 @@ class Outbox:
 _OUT: WeakKeyDictionary[Engine, Outbox] = WeakKeyDictionary()
 
 
-def note(engine: Engine, report: Report, source: str) -> None:
-    """Takes a report that was made to this node. `source`: clients or checks."""
+def note(engine: Engine, report: Report) -> None:
+    """Takes a report that a client made to this node."""
     loads_of(engine).take(report)
-    REPORTS.labels(source).inc()
+    REPORTS.labels("clients").inc()
     outbox = _OUT.get(engine)
-    if outbox is not None and not outbox.put(report):
+    if outbox is not None:
+        _put(outbox, report)
+
+
+def _put(outbox: Outbox, report: Report) -> None:
+    if not outbox.put(report):
         REPORTS_LOST.labels("full").inc()
 
 
-def note_check(engine: Engine, name: str, instance_id: str | None, latency_ms: float) -> None:
-    """A health check of an instance took so long: for whoever runs checks. On the loop's thread; cheap."""
-    note(engine, Report(instance_key(name, instance_id), CHECKS, None, latency_ms), CHECKS)
+def note_check(engine: Engine, key: bytes, latency_ms: float) -> None:
+    """An answer of an instance (the key of its row) to a health check took so long: for who runs checks."""
+    loads, report = loads_of(engine), Report(key, CHECKS, None, latency_ms)
+    loads.take(report)
+    REPORTS.labels(CHECKS).inc()
+    outbox = _OUT.get(engine)
+    if outbox is not None and loads.is_news(key):
+        _put(outbox, report)
 
 
 class Spreading:
