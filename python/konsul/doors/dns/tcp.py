@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client says no more; what it asked is still answered."""
         self._is_last = True
-        return self._unanswered > 0
+        return self._is_busy()
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -189,5 +189,10 @@ class Connection(asyncio.Protocol):
                 transport.resume_reading()
             else:
                 transport.pause_reading()
-        if self._is_last and not self._unanswered:
+        if self._is_last and not self._is_busy():
             transport.close()
+
+    def _is_busy(self) -> bool:
+        """Whether something that was asked is not answered."""
+        buffer = self._buffer
+        return self._unanswered > 0 or len(buffer) >= _LENGTH + int.from_bytes(buffer[:_LENGTH]) > _LENGTH
