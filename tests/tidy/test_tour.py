@@ -73,7 +73,7 @@ def run(command: str, port: int, home: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/concepts/health.md"])
 def test_the_shown_commands_work(server: Server, tmp_path: Path, page: str) -> None:
     commands = shown(page)
     assert len(commands) >= 5, "the page shows hardly anything"
