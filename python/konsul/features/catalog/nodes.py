@@ -93,7 +93,7 @@ async def delete_node(ctx: Context, *, name: str) -> None:
         plan.ops.append(entry.delete(Node, name))
         await plan.commit(ctx)
 
-    await planned(ctx, attempt, f"node {name}")
+    await planned(ctx, attempt, f"node {name}", owner=name)
 
 
 @query("node.get", needs="agent:read", resource="name")

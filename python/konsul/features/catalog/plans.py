@@ -5,16 +5,19 @@ All that was read is guarded: what was worked out from it holds when it is appli
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from konsul.engine import Engine
 from konsul.errors import Busy, Conflict
 from konsul.features.catalog.healths import worst
 from konsul.features.catalog.tables import CRITICAL, PASSING, Check, Instance, Node
 from konsul.kernel import entry
 
 if TYPE_CHECKING:
-    from konsul.engine import Applied, Engine
+    from konsul.engine import Applied
     from konsul.kernel.context import Context
 
 T = TypeVar("T")
@@ -29,6 +32,8 @@ class Plan:
         self.engine: Final = engine
         self.guards: list[entry.Guard] = []
         self.ops: list[entry.Op] = []
+        self.breaking: set[str] = set()
+        """Checks that are there, and become critical by this plan."""
 
     @property
     def steps(self) -> int:
@@ -93,10 +98,13 @@ class Plan:
         changes: dict[str, object] = {}
         if check_ids != row.check_ids:
             changes["check_ids"] = check_ids or None
-        if self._is_to_write(row.health, health, row.check_ids or (), known):
-            changes["health"] = health
-        elif health != CRITICAL:
-            self.guards.append(entry.is_(Instance, key, "health", row.health))
+        if not self._is_law(health, row.check_ids):
+            if row.health != health:
+                changes["health"] = health
+            else:
+                # While a node's health is on its way to its instances, theirs does not follow from what was
+                # read.
+                self.guards.append(entry.is_(Instance, key, "health", health))
         if changes:
             self.ops.append(entry.patch(Instance, key, changes))
 
@@ -108,20 +116,18 @@ class Plan:
         changes: dict[str, object] = {}
         if check_ids != row.check_ids:
             changes["check_ids"] = check_ids or None
-        if self._is_to_write(row.health, health, row.check_ids or (), known):
-            changes["health"] = health
-        elif health != CRITICAL:
-            self.guards.append(entry.is_(Node, row.name, "health", row.health))
+        if not self._is_law(health, row.check_ids):
+            if row.health != health:
+                changes["health"] = health
+            else:
+                self.guards.append(entry.is_(Node, row.name, "health", health))
         if changes:
             self.ops.append(entry.patch(Node, row.name, changes))
         return health
 
-    @staticmethod
-    def _is_to_write(was: str, health: str, before: Iterable[str], known: Mapping[str, str]) -> bool:
-        """False for what stays, and where the law writes it: a check it had that becomes critical."""
-        if health == CRITICAL and any(known.get(check_id) == CRITICAL for check_id in before):
-            return False
-        return was != health
+    def _is_law(self, health: str, before: Iterable[str] | None) -> bool:
+        """True where the health need not be written: a check that it had becomes critical in this entry."""
+        return health == CRITICAL and not self.breaking.isdisjoint(before or ())
 
     async def commit(self, ctx: Context) -> Applied:
         """Applies it. Raises Conflict when something is not as it was read; see `Context.commit`."""
@@ -129,24 +135,43 @@ class Plan:
 
 
 async def planned(
-    ctx: Context, attempt: Callable[[Plan], Awaitable[T]], what: str, *, reads: bool = True
+    ctx: Context,
+    attempt: Callable[[Plan], Awaitable[T]],
+    what: str,
+    *,
+    owner: str | None = None,
+    reads: bool = True,
 ) -> T:
     """Makes plans until one of them holds. `attempt` fills and commits one; it raises Conflict to be called
     again with a new one.
 
     Args:
         what: is being changed, for the message.
+        owner: plans of the same one are made one after the other on this node; those of other nodes, and
+            what is law, are met by the guards.
         reads: what it reads may be reason enough to refuse, so it must not be old.
 
     Raises:
         Busy: others changed it each time. What else `attempt` raises.
     """
-    for number in range(ATTEMPTS):
-        if number or (reads and not ctx.engine.is_current()):
-            # What it lost against is in the log, and perhaps not in the tables of this node yet.
-            await ctx.engine.barrier("default", ctx.terms.timeout_ms)
-        try:
-            return await attempt(Plan(ctx.engine))
-        except Conflict:
-            continue
+    async with _turn(ctx.engine, what if owner is None else owner):
+        for number in range(ATTEMPTS):
+            if (number or reads) and not ctx.engine.is_current():
+                # What it lost against is in the log, and perhaps not in the tables of this node yet.
+                await ctx.engine.barrier("default", ctx.terms.timeout_ms)
+            try:
+                return await attempt(Plan(ctx.engine))
+            except Conflict:
+                continue
     raise Busy(f"{what} changes too often now: try again")
+
+
+def _turn(engine: Engine, owner: str) -> asyncio.Lock:
+    locks = _TURNS.setdefault(engine, WeakValueDictionary())
+    lock = locks.get(owner)
+    if lock is None:
+        lock = locks[owner] = asyncio.Lock()
+    return lock
+
+
+_TURNS: Final[WeakKeyDictionary[Engine, WeakValueDictionary[str, asyncio.Lock]]] = WeakKeyDictionary()

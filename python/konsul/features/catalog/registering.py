@@ -84,7 +84,7 @@ async def register_instance(ctx: Context, service: Service, cas: int | None) -> 
 
     reads = service.checks is not None or service.depends_on is not None
     async with _turn(ctx, service):
-        done = await planned(ctx, attempt, f"service {service.name}", reads=reads)
+        done = await planned(ctx, attempt, f"service {service.name}", owner=key.decode(), reads=reads)
     if isinstance(done, KonsulError):
         raise done
     return done

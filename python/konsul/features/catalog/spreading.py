@@ -60,7 +60,8 @@ async def _settle(ctx: Context, node: str, rows: list[Instance]) -> None:
             if lost >= ATTEMPTS:
                 raise Busy(f"the instances of node {node} change too often now: try again") from None
             most = max(1, (end - at) // 2)
-            await ctx.engine.barrier("default", ctx.terms.timeout_ms)
+            if not ctx.engine.is_current():
+                await ctx.engine.barrier("default", ctx.terms.timeout_ms)
             continue
         lost, at = 0, end
         await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from konsul.errors import Conflict, Invalid, NotFound
+from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.plans import Plan, planned
 from konsul.features.catalog.rules import NOT_FOUND, is_possible
 from konsul.features.catalog.spreading import spread
@@ -67,6 +67,8 @@ async def report(
         ttl_ms = ttl_ms_of(check) if status != CRITICAL else None
         changes["lease"] = None if ttl_ms is None else check_id
         guard_check(plan, check)
+        if status == CRITICAL != check.status:
+            plan.breaking.add(check_id)
         plan.ops.append(entry.patch(Check, check_id, changes))
         if ttl_ms is not None:
             plan.ops.append(lease_op(check_id, ttl_ms))
@@ -76,7 +78,7 @@ async def report(
         await plan.commit(ctx)
         return changed_node
 
-    changed_node = await planned(ctx, attempt, f"check {check_id}")
+    changed_node = await planned(ctx, attempt, f"check {check_id}", owner=_owner(ctx, check_id))
     if changed_node is not None:
         await spread(ctx, changed_node)
 
@@ -105,7 +107,7 @@ async def put_check(ctx: Context, check: Check) -> None:
         await plan.commit(ctx)
         return changed_node
 
-    changed_node = await planned(ctx, attempt, f"check {check.id}")
+    changed_node = await planned(ctx, attempt, f"check {check.id}", owner=check.instance or check.node)
     if changed_node is not None:
         await spread(ctx, changed_node)
 
@@ -126,7 +128,7 @@ async def remove_check(ctx: Context, check_id: str) -> None:
         await plan.commit(ctx)
         return changed_node
 
-    changed_node = await planned(ctx, attempt, f"check {check_id}")
+    changed_node = await planned(ctx, attempt, f"check {check_id}", owner=_owner(ctx, check_id))
     if changed_node is not None:
         await spread(ctx, changed_node)
 
@@ -162,14 +164,21 @@ def _settle(
 
 
 async def _is_renewed(ctx: Context, check: Check) -> bool:
-    """True if there was nothing to write. Raises Conflict if its lease has just ended."""
+    """True if there was nothing to write. False also when the end of its lease is on its way: what is written
+    then is in the log before that, and is what counts, or after it, and is planned anew."""
     if check.lease is None:
         return check.status == CRITICAL or ttl_ms_of(check) is None
     try:
         await ctx.renew(CheckLease.table_id, check.id.encode())
     except NotFound:
-        raise Conflict("the lease has ended", key=check.id.encode(), current=0) from None
+        return False
     return True
+
+
+def _owner(ctx: Context, check_id: str) -> str | None:
+    """Whose turn a plan about a check takes: its instance's or node's. None when there is no such check."""
+    check = Plan(ctx.engine).check(check_id) if check_id and is_possible(check_id.encode()) else None
+    return None if check is None else check.instance or check.node
 
 
 def found_check(plan: Plan, check_id: str) -> Check:
@@ -193,6 +202,8 @@ def put_ops(plan: Plan, new: Check, old: Check | None) -> None:
     cells[Check.column("lease")] = None if ttl_ms is None else new.id
     if old is None or old.status != new.status:
         cells[Check.column("changed_at_ms")] = entry.now()
+    if old is not None and new.status == CRITICAL != old.status:
+        plan.breaking.add(new.id)
     plan.ops.append(entry.put(Check, new.id, cells))
     if ttl_ms is not None and (old is None or old.lease is None or ttl_ms_of(old) != ttl_ms):
         plan.ops.append(lease_op(new.id, ttl_ms))
