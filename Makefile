@@ -77,9 +77,10 @@ demo: build ## real packages and services in, SIGKILL, everything compared
 shop: build ## a web shop of six services: checks, weights, a canary; one breaks and nobody is sent to it
 	@$(SOON) 300 $(RUN) python -m deploy.shop $(if $(SERVER),--server $(SERVER))
 
-chaos: build ## CHAOS_SECONDS=600 of all faults on a cluster, LOCKS_SECONDS=300 on locks, then KILLS=200 of one node
+chaos: build ## CHAOS_SECONDS=600 of all faults on a cluster, LOCKS_SECONDS=300 on locks, KILLS=200 of a node
 	@$(SOON) 7200 $(RUN) python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) \
-	  --locks $(or $(LOCKS_SECONDS),300) --nodes $(or $(CHAOS_NODES),3) --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+	  --locks $(or $(LOCKS_SECONDS),300) --nodes $(or $(CHAOS_NODES),3) --kills $(or $(KILLS),200) \
+	  $(if $(SEED),--seed $(SEED))
 
 kills: build ## 100 leader kills with each profile: time to the next write; writes and lag on three nodes
 	@$(SOON) 5400 $(RUN) python -m benches.cluster

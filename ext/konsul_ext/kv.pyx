@@ -232,8 +232,8 @@ cdef int _put(Exchange ex, const char* value, Py_ssize_t size, object at, object
 
 
 cdef int pack_cells(Buffer* b, const char* value, Py_ssize_t size, object flags) except -1:
-    """The cells of a row: value, flags (absent: KEEP, msgpack ext 3 without payload), no expiry, and the lock as
-    it is (session and lock_index KEEP): it stays whatever is written."""
+    """The cells of a row: value, flags (absent: KEEP, msgpack ext 3 without payload), no expiry, and the lock
+    as it is (session and lock_index KEEP): it stays whatever is written."""
     pack_array(b, 5)
     pack_bin(b, value, size)
     if flags is None:

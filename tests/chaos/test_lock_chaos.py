@@ -57,12 +57,11 @@ def test_the_judge_sees_a_late_write_of_a_former_holder() -> None:
 
 
 HOLDER = """
-import sys, time
+import sys
 from konsul.client import Client
 with Client(sys.argv[1]) as client, client.lock("crown", ttl="1s", lock_delay="500ms", value="first") as held:
     print(held.lock_index, flush=True)
-    while True:
-        time.sleep(1)
+    held.lost.wait()
 """
 
 
