@@ -27,7 +27,7 @@ from konsul.kernel.schema import Row
 R = TypeVar("R")
 Value: TypeAlias = "str | int"
 ORDERS: Final = ("asc", "desc")
-SLICE: Final = 250
+SLICE: Final = 100
 """Rows looked at before other requests get their turn: some milliseconds of the worst filter."""
 BAD_AFTER: Final = "Invalid after parameter: expected what an answer to the same question gave"
 AFTER_MAX_CHARS: Final = 4_096
