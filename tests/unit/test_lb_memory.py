@@ -1,4 +1,4 @@
-"""What a node keeps between selections is bounded, never older than the tables; what it is told is checked."""
+"""What a node keeps between selections: bounded, never older than the tables; what it is told is checked."""
 
 from __future__ import annotations
 
