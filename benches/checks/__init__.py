@@ -1,0 +1,1 @@
+"""What running thousands of health checks costs a node, and how late they are."""
