@@ -26,7 +26,7 @@ BATCH = 100
 HOSTILE_AT_ONCE = 4
 HOSTILE = " or ".join(["Meta.owner matches `(x|xx)+y$`"] * 8 + ["Meta.env == nothing"] * 56)
 SEARCHES = {
-    "by name": "Service == svc-00042",
+    "by name": "Service == `svc-00042`",
     "by tag, of which one in ten has it": "t3 in Tags and Meta.env == nothing",
     "one comparison of every row": "Port == 1",
     "64 comparisons of every row": " or ".join(["Meta.env == nothing"] * 64),

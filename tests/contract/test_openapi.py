@@ -30,6 +30,7 @@ TYPES = (
     "application/octet-stream",
     "text/event-stream",
     "text/plain",
+    "text/vnd.graphviz",
 )
 EXAMPLES = settings(
     max_examples=8,

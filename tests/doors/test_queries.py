@@ -153,6 +153,19 @@ def test_limits_order_and_what_is_only_kept(http: httpx.Client, made: list[str],
     assert sorted(turns) == ["one", "one", "three", "three", "two", "two"]
 
 
+def test_near_may_be_the_caller_or_the_node_that_answers(
+    http: httpx.Client, made: list[str], shop: str
+) -> None:
+    id = make(http, made, {"service": {"service": shop}})
+    here = {"address": "127.0.0.1", "zone": f"{shop}-b"}
+    assert http.put(f"/nodes/{shop}-caller", json=here).status_code == 200
+    assert ids(run(http, id, near="_ip"))[0] == "three"
+    assert http.delete(f"/nodes/{shop}-caller").status_code == 200
+    # Nobody said where the node that answers is: all are equally far, and all are found.
+    assert len(ids(run(http, id, near="_agent"))) == 3
+    assert len(ids(run(http, id, near="x" * 3_000))) == 3
+
+
 def test_the_template_with_the_longest_name_answers(http: httpx.Client, made: list[str], shop: str) -> None:
     short = {
         "name": f"{shop[:-4]}",
