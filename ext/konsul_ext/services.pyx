@@ -3,6 +3,7 @@ application's."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
+from libc.string cimport memcmp
 
 from konsul_ext.admission cimport allow
 from konsul_ext.buffer cimport Buffer, pack_array, put
@@ -19,8 +20,13 @@ cdef str HEARTBEAT = "service.heartbeat"
 
 cdef bytes _name(Exchange ex, Py_ssize_t prefix):
     """The name in the path if it is a possible one, else None."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(ex.path) - prefix
-    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(ex.path) + prefix
+    return _word(ex.path, prefix)
+
+
+cdef bytes _word(bytes text, Py_ssize_t prefix):
+    """What follows the prefix if it is a possible name or id, else None."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(text) - prefix
+    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(text) + prefix
     cdef Py_ssize_t at
     cdef uint8_t c
     if not 0 < size <= NAME_MAX_BYTES:
@@ -63,9 +69,14 @@ cdef int _get(Exchange ex) except -1:
 
 
 cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
-    """PUT /heartbeat/{name}."""
+    """PUT /heartbeat/{name}, of one of several instances with `?id=` in its plain spelling."""
     cdef bytes name = _name(ex, prefix)
-    if name is None or ex.query or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
+    cdef bytes query = ex.query
+    cdef bytes id = name
+    if PyBytes_GET_SIZE(query) > 3 and memcmp(PyBytes_AS_STRING(query), b"id=", 3) == 0:
+        id = _word(query, 3)
+        query = b""
+    if name is None or id is None or query or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
         return ex.fall()
     if not takes_write(ex):
         return ex.fall()
@@ -74,7 +85,7 @@ cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
         return 0
     ex.subject = name
     try:
-        ticket = ex.site.renew(ex.site.service_table, _key(name), ex.timeout_ms)
+        ticket = ex.site.renew(ex.site.service_table, b"%b %b" % (name, id), ex.timeout_ms)
     except Exception as error:
         return submit_failed(ex, error)
     return ex.wait_for(ticket, &_renewed)

@@ -97,6 +97,11 @@ BODIES = [
     b"NaN",
 ]
 QUERIES = [
+    b"id=web",
+    b"id=two",
+    b"id=",
+    b"id=a%20b",
+    b"id=web&id=two",
     b"metadata=true",
     b"metadata=false",
     b"metadata=True",

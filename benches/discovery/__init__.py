@@ -1,0 +1,1 @@
+"""A large catalog: how it fills, what it costs, how fast it answers while everybody is alive."""
