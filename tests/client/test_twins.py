@@ -15,6 +15,8 @@ from konsul.client.audit import Audit
 from konsul.client.audit_aio import AsyncAudit
 from konsul.client.auth import ApiKeys, Auth, Users
 from konsul.client.auth_aio import AsyncApiKeys, AsyncAuth, AsyncUsers
+from konsul.client.checks import Checks
+from konsul.client.checks_aio import AsyncChecks
 from konsul.client.cluster import Cluster
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.dependencies import ServiceDependencies
@@ -43,6 +45,7 @@ PAIRS = [
     (Services, AsyncServices),
     (ServiceDependencies, AsyncServiceDependencies),
     (Nodes, AsyncNodes),
+    (Checks, AsyncChecks),
     (Cluster, AsyncCluster),
     (Auth, AsyncAuth),
     (Users, AsyncUsers),

@@ -18,6 +18,7 @@ from konsul.client.acl_aio import AsyncAcl
 from konsul.client.audit_aio import AsyncAudit
 from konsul.client.auth_aio import AsyncAuth
 from konsul.client.changes import KvEvent
+from konsul.client.checks_aio import AsyncChecks
 from konsul.client.cluster_aio import AsyncCluster
 from konsul.client.course import Course
 from konsul.client.dependencies_aio import AsyncServiceDependencies
@@ -78,6 +79,7 @@ class AsyncClient(AsyncTakesLocks):
         self.kv = AsyncKV(self)
         self.services = AsyncServices(self)
         self.nodes = AsyncNodes(self)
+        self.checks = AsyncChecks(self)
         self.dependencies = AsyncServiceDependencies(self)
         self.cluster = AsyncCluster(self)
         self.auth = AsyncAuth(self)

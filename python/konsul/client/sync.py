@@ -17,6 +17,7 @@ from konsul.client.acl import Acl
 from konsul.client.audit import Audit
 from konsul.client.auth import Auth
 from konsul.client.changes import KvEvent
+from konsul.client.checks import Checks
 from konsul.client.cluster import Cluster
 from konsul.client.course import Course
 from konsul.client.dependencies import ServiceDependencies
@@ -77,6 +78,7 @@ class Client(TakesLocks):
         self.kv = KV(self)
         self.services = Services(self)
         self.nodes = Nodes(self)
+        self.checks = Checks(self)
         self.dependencies = ServiceDependencies(self)
         self.cluster = Cluster(self)
         self.auth = Auth(self)
