@@ -69,6 +69,11 @@ class Context:
         """The context of one of several entries: each is applied once by itself. Number them alike."""
         return replace(self, terms=replace(self.terms, write_id=part_of(self.terms.write_id, number)))
 
+    def following(self) -> Context:
+        """The context of entries that follow from the request's own and are worked out anew each time: under
+        its id they would count as the same write, and not be made."""
+        return replace(self, terms=replace(self.terms, write_id=None))
+
     @classmethod
     def within(cls, kernel: Kernel, about: MutableMapping[str, Any], terms: Terms = PLAIN_TERMS) -> Context:
         """The context of a request or connection, from what the front put into its scope as `konsul`."""

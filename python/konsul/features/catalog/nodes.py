@@ -85,7 +85,7 @@ async def delete_node(ctx: Context, *, name: str) -> None:
             if found:
                 guards = [entry.is_(Instance, key, "node", name) for key, _ in found]
                 ops = [entry.delete(Instance, key) for key, _ in found]
-                await ctx.commit(entry.encode([entry.case(guards, ops)]))
+                await ctx.following().commit(entry.encode([entry.case(guards, ops)]))
             if after is None:
                 break
             await asyncio.sleep(0)

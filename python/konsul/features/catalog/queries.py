@@ -23,6 +23,7 @@ from konsul.kernel.context import Context
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
 _HEALTH: Final = Instance.column("health")
+_TTL: Final = Instance.column("ttl_ms")
 LIST: Final = "service:list"
 MAX_FILTERS: Final = 29
 """The most a scan of the core takes, less one each for node, zone and health."""
@@ -34,7 +35,7 @@ _INDEXED_MAX_BYTES: Final = 760
 class Known:
     """One instance as JSON text with what the node knows.
 
-    `expires_in_ms`: what is left of its lease; None where that cannot be known now.
+    `expires_in_ms`: what is left of its lease; None without one, and where that cannot be known now.
     """
 
     service: bytes
@@ -66,7 +67,7 @@ async def get_metadata(ctx: Context, *, name: str) -> Known:
         row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
         if row is not None and text is not None:
             (rest_ms,) = await left_ms(ctx, [key])
-            return Known(text, row.create_index, row.modify_index, rest_ms, _health(row))
+            return Known(text, row.create_index, row.modify_index, _rest(row, rest_ms), _health(row))
     raise NotFound(NOT_FOUND)
 
 
@@ -108,9 +109,14 @@ async def instances_metadata(ctx: Context, *, name: str, health: str = ANY) -> l
             found.append((key, row, text))
     rest_ms = await left_ms(ctx, [key for key, _, _ in found])
     return [
-        Known(text, row.create_index, row.modify_index, left, _health(row))
+        Known(text, row.create_index, row.modify_index, _rest(row, left), _health(row))
         for (_, row, text), left in zip(found, rest_ms, strict=True)
     ]
+
+
+def _rest(row: Row, left_ms: int | None) -> int | None:
+    """What is left of its lease; None also for an instance that has none."""
+    return None if row.cells[_TTL] is None else left_ms
 
 
 def _exists(ctx: Context, prefix: bytes) -> bool:

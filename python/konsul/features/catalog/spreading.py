@@ -30,6 +30,7 @@ async def spread(ctx: Context, node: str) -> None:
     Raises:
         Busy: its instances change too often. What `Context.commit` raises.
     """
+    ctx = ctx.following()
     where = [(Instance.column("node"), node.encode())]
     after: bytes | None = None
     while True:
