@@ -51,6 +51,7 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "service.page": ("service.list", "service"),
     "service.query": ("service.list", "service"),
     "service.search": ("service.list", "service"),
+    "service.search_page": ("service.list", "service"),
     "service.count": ("service.list", "service"),
     "service.batch_get": ("batch.services.get", "service"),
     "service.batch_register": ("batch.services.register", "service"),

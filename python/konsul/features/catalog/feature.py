@@ -17,7 +17,7 @@ from konsul.features.catalog.health_counts import HealthCounts
 from konsul.features.catalog.metrics import METRICS
 from konsul.features.catalog.names import NAMES
 from konsul.features.catalog.search_config import SearchSettings
-from konsul.features.catalog.search_queries import search_services
+from konsul.features.catalog.search_queries import search_page, search_services
 from konsul.kernel.feature import Feature
 from konsul.kernel.graph import Graph
 
@@ -45,6 +45,7 @@ feature = Feature(
         queries.find,
         queries.get_many,
         search_services,
+        search_page,
         nodes.get_node,
         nodes.list_nodes,
         paging.page,

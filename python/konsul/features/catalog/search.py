@@ -19,16 +19,15 @@ from konsul.errors import Invalid
 from konsul.features.catalog.metrics import SEARCH_LIMITS, SEARCH_ROWS
 from konsul.features.catalog.rules import is_possible
 from konsul.features.catalog.search_config import SearchSettings
+from konsul.features.catalog.search_turns import slice_of, turn_of
 from konsul.kernel.context import Context
 from konsul.kernel.filters.compiler import WHERE_MAX
-from konsul.kernel.filters.selectors import Selectors
+from konsul.kernel.filters.selectors import Filter, Selectors
 from konsul.kernel.schema import Row
 
 R = TypeVar("R")
 Value: TypeAlias = "str | int"
 ORDERS: Final = ("asc", "desc")
-SLICE: Final = 100
-"""Rows looked at before other requests get their turn: some milliseconds of the worst filter."""
 BAD_AFTER: Final = "Invalid after parameter: expected what an answer to the same question gave"
 AFTER_MAX_CHARS: Final = 4_096
 
@@ -92,8 +91,10 @@ async def search(
     if not 1 <= most <= settings.rows_max:
         raise Invalid(f"Invalid limit parameter: expected 1 to {settings.rows_max} (KONSUL_QUERY_MAX_ROWS)")
     place = None if asked.after is None else _place(asked.after, ordered)
-    accepts, pushed = _accepting(source, asked, keeps)
-    scan = _Scan(ctx, source, prefix, [*where, *pushed][:WHERE_MAX], sight)
+    chosen = None if asked.filter is None else source.selectors.filter(asked.filter)
+    accepts = _accepting(chosen, keeps)
+    conditions = [*where, *(() if chosen is None else chosen.where)][:WHERE_MAX]
+    scan = _Scan(ctx, source, prefix, conditions, sight, slice_of(chosen))
     if ordered.by is None:
         return await _in_key_order(scan, accepts, ordered, place, most, settings.rows_max)
     return await _sorted(scan, accepts, ordered, place, most, settings.sort_max_rows)
@@ -110,22 +111,21 @@ class _Order:
 
 @dataclass(slots=True)
 class _Scan(Generic[R]):
-    """Rows of a table in order of their keys, a slice at a time."""
+    """Rows of a table in order of their keys, `slice` at a time."""
 
     ctx: Context
     source: Source[R]
     prefix: bytes
     where: Sequence[tuple[int, bytes]]
     sight: Sight | None
+    slice: int
 
-    async def after(self, key: bytes | None, limit: int) -> tuple[list[R], bytes | None]:
-        """At most `limit` rows behind the key, and where the core goes on, which is not for the reader's
-        eyes."""
-        table = self.source.table.table_id
+    def after(self, key: bytes | None, left: int) -> tuple[list[R], bytes | None]:
+        """The next rows behind the key, one more than `left` at most, and where the core goes on, which is
+        not for the reader's eyes."""
+        table, limit = self.source.table.table_id, min(self.slice, left + 1)
         packed, rest = self.ctx.engine.scan_packed(table, self.prefix, self.where, key, limit, self.sight)
         SEARCH_ROWS.inc(len(packed))
-        if rest is not None:
-            await asyncio.sleep(0)
         return [self.source.wrap(*row) for row in packed], rest
 
 
@@ -137,19 +137,21 @@ async def _in_key_order(
     looked = 0
     last: R | None = None
     while True:
-        rows, key = await scan.after(key, min(SLICE, looked_max + 1 - looked))
-        for row in rows:
-            # One that is not shown any more tells that there is something to go on for.
-            if last is not None and (len(found) == most or looked == looked_max):
-                if looked == looked_max:
-                    SEARCH_LIMITS.labels("rows").inc()
-                return Found(found, _cursor(order, None, scan.source.key_of(last)))
-            looked += 1
-            last = row
-            if accepts(row):
-                found.append(row)
-        if key is None:
-            return Found(found, None)
+        async with turn_of(scan.ctx.engine):
+            rows, key = scan.after(key, looked_max - looked)
+            for row in rows:
+                # One that is not shown any more tells that there is something to go on for.
+                if last is not None and (len(found) == most or looked == looked_max):
+                    if looked == looked_max:
+                        SEARCH_LIMITS.labels("rows").inc()
+                    return Found(found, _cursor(order, None, scan.source.key_of(last)))
+                looked += 1
+                last = row
+                if accepts(row):
+                    found.append(row)
+            if key is None:
+                return Found(found, None)
+            await asyncio.sleep(0)
 
 
 async def _sorted(
@@ -161,17 +163,16 @@ async def _sorted(
     key: bytes | None = None
     looked = 0
     while True:
-        rows, key = await scan.after(key, min(SLICE, looked_max + 1 - looked))
-        looked += len(rows)
-        if looked > looked_max:
-            SEARCH_LIMITS.labels("sort").inc()
-            raise Invalid(
-                f"too many rows to sort: more than {looked_max} (KONSUL_QUERY_SORT_MAX_ROWS): ask for "
-                f"fewer by name, tag, metadata, node or zone, or for {next(iter(scan.source.orders))} asc"
-            )
-        found += [(by(row), key_of(row), row) for row in rows if accepts(row)]
-        if key is None:
-            break
+        async with turn_of(scan.ctx.engine):
+            rows, key = scan.after(key, looked_max - looked)
+            looked += len(rows)
+            if looked > looked_max:
+                SEARCH_LIMITS.labels("sort").inc()
+                raise Invalid(_too_many(scan.source, looked_max))
+            found += [(by(row), key_of(row), row) for row in rows if accepts(row)]
+            if key is None:
+                break
+            await asyncio.sleep(0)
     if place is not None and found and type(found[0][0]) is not type(place[0]):
         raise Invalid(BAD_AFTER)
     descends = order.order == "desc"
@@ -183,6 +184,13 @@ async def _sorted(
         value, last, _ = found[most - 1]
         after = _cursor(order, value, last)
     return Found([row for _, _, row in found[:most]], after)
+
+
+def _too_many(source: Source[Any], looked_max: int) -> str:
+    return (
+        f"too many rows to sort: more than {looked_max} (KONSUL_QUERY_SORT_MAX_ROWS): ask for fewer by name, "
+        f"tag, metadata, node or zone, or for {next(iter(source.orders))} asc"
+    )
 
 
 def _rank(one: tuple[Value, bytes, Any]) -> tuple[Value, bytes]:
@@ -200,16 +208,13 @@ def _order(source: Source[Any], asked: Asked) -> _Order:
     return _Order(sort, order, None if is_key_order else source.orders[sort])
 
 
-def _accepting(
-    source: Source[R], asked: Asked, keeps: Callable[[R], bool] | None
-) -> tuple[Callable[[R], bool], tuple[tuple[int, bytes], ...]]:
-    if asked.filter is None:
-        return keeps or (lambda row: True), ()  # noqa: ARG005 - all of them
-    found = source.selectors.filter(asked.filter)
-    accepts = found.accepts
+def _accepting(chosen: Filter[R] | None, keeps: Callable[[R], bool] | None) -> Callable[[R], bool]:
+    if chosen is None:
+        return keeps or (lambda row: True)  # noqa: ARG005 - all of them
+    accepts = chosen.accepts
     if keeps is None:
-        return accepts, found.where
-    return lambda row: keeps(row) and accepts(row), found.where
+        return accepts
+    return lambda row: keeps(row) and accepts(row)
 
 
 def _cursor(order: _Order, value: Value | None, key: bytes) -> str:

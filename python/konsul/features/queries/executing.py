@@ -10,8 +10,8 @@ from typing import Any, Final
 from konsul.features.catalog.candidates import ANY, PASSING, SERVING, Candidate, Health, candidates_of
 from konsul.features.catalog.healths import serves, worst
 from konsul.features.catalog.rules import is_possible
-from konsul.features.catalog.search import SLICE
 from konsul.features.catalog.search_config import SearchSettings
+from konsul.features.catalog.search_turns import slice_of, turn_of
 from konsul.features.catalog.tables import Check, Instance, Node
 from konsul.features.lb.balancer import Asking, balancer_of
 from konsul.features.lb.loads import loads_of
@@ -21,9 +21,12 @@ from konsul.features.queries.documents import NEAR_AGENT, NEAR_CALLER
 from konsul.features.queries.finding import Ready
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.context import Context
+from konsul.kernel.filters.selectors import Filter
 from konsul.kernel.schema import Row
 
 _UNMEASURED: Final = float("inf")
+_NODES: Final = 100
+"""Looked at between two turns of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +52,22 @@ async def execute(
     most = ctx.config.of(SearchSettings).rows_max
     health: Health = ANY if sought.ignore_check_ids else PASSING if passing else SERVING
     found = candidates_of(ctx, sought.service, most, health, tags=wanted, metadata=list(sought.meta.items()))
-    keeps = _keeping(ctx, query, passing)
+    chosen = query.filter()
+    keeps, size = _keeping(ctx, query, chosen, passing), slice_of(chosen)
     kept: list[Candidate] = []
-    for start in range(0, len(found), SLICE):
-        if start:
-            await asyncio.sleep(0)
-        kept += [one for one in found[start : start + SLICE] if keeps(one)]
+    for start in range(0, len(found), size):
+        async with turn_of(ctx.engine):
+            kept += [one for one in found[start : start + size] if keeps(one)]
+            if start + size < len(found):
+                await asyncio.sleep(0)
     return await _ordered(ctx, query, kept, near or sought.near, strategy or query.prepared.strategy)
 
 
-def _keeping(ctx: Context, query: Ready, passing: bool) -> Callable[[Candidate], bool]:
+def _keeping(
+    ctx: Context, query: Ready, chosen: Filter[Candidate] | None, passing: bool
+) -> Callable[[Candidate], bool]:
     sought = query.prepared.sought
     excluded = frozenset(tag[1:] for tag in sought.tags if tag.startswith("!"))
-    chosen = query.filter()
     nodes = _Nodes(ctx)
     ignored = frozenset(sought.ignore_check_ids)
     health: Health = PASSING if passing else SERVING
@@ -170,8 +176,8 @@ async def _node_at(ctx: Context, address: str) -> str:
     """The node of this address; there is no index of them, and there are fewer than instances."""
     after: bytes | None = None
     column = Node.column("address")
-    for _ in range(ctx.config.of(SearchSettings).rows_max // SLICE + 1):
-        page = ctx.engine.scan(Node.table_id, b"", (), after, SLICE)
+    for _ in range(ctx.config.of(SearchSettings).rows_max // _NODES + 1):
+        page = ctx.engine.scan(Node.table_id, b"", (), after, _NODES)
         for key, row in page.rows:
             if address and row.cells[column] == address:
                 return key.decode()
