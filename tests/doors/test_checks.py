@@ -146,17 +146,19 @@ def test_a_ttl_that_ends_is_critical(http: httpx.Client, space: str) -> None:
         ("PUT", "/health/check/absent"),
         ("PUT", "/health/check/absent/pass"),
         ("PUT", "/health/check/absent/fail"),
-        ("DELETE", "/health/check/absent"),
+        ("PUT", "/health/check/absent/warn"),
     ],
 )
-def test_of_an_unknown_check_a_write_is_400_as_it_was(http: httpx.Client, method: str, path: str) -> None:
+def test_telling_an_unknown_check_is_400_as_it_was(http: httpx.Client, method: str, path: str) -> None:
     answer = http.request(method, path)
     assert (answer.status_code, answer.json()["message"]) == (400, "check not found")
 
 
-def test_reading_an_unknown_check_is_404(http: httpx.Client) -> None:
+def test_anything_else_of_an_unknown_check_is_404(http: httpx.Client) -> None:
     for path in ("/health/check/absent", "/health/check/absent/history"):
         assert http.get(path).status_code == 404
+    assert http.delete("/health/check/absent").status_code == 404
+    assert http.put("/health/check/absent/definition", json={"ttl": "1h"}).status_code == 404
 
 
 def test_only_a_ttl_check_can_be_told(http: httpx.Client, space: str) -> None:

@@ -1,4 +1,4 @@
-"""The calls of the routes of checks. Documents come as the server words them; their durations are nanoseconds.
+"""The calls of the routes of checks. Documents are as the server words them; their durations are nanoseconds.
 
 Semantics:
     create, define: the definition is a `Check`; `create` with an id that the owner has defines that one anew.
@@ -77,7 +77,7 @@ def define(check_id: str, check: Check) -> Call[None]:
 
 
 def delete(check_id: str) -> Call[None]:
-    """Take a check away. The result raises Invalid when there is none."""
+    """Take a check away. The result raises NotFound when there is none."""
     request = Request("DELETE", _path(check_id), f"DELETE {_ONE}/{{id}}", kind="write")
     return Call(request, lambda _: None)
 

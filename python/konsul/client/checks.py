@@ -46,7 +46,7 @@ class Checks:
         self._client.call(check_calls.define(check_id, check))
 
     def delete(self, check_id: str) -> None:
-        """Take a check away; Invalid when there is none."""
+        """Take a check away; NotFound when there is none."""
         self._client.call(check_calls.delete(check_id))
 
     def renew(self, check_id: str) -> None:

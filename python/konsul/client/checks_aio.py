@@ -46,7 +46,7 @@ class AsyncChecks:
         await self._client.call(check_calls.define(check_id, check))
 
     async def delete(self, check_id: str) -> None:
-        """Take a check away; Invalid when there is none."""
+        """Take a check away; NotFound when there is none."""
         await self._client.call(check_calls.delete(check_id))
 
     async def renew(self, check_id: str) -> None:

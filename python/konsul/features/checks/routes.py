@@ -98,10 +98,7 @@ async def define_route(ctx: Ctx, request: Request, id: str) -> Response:
     scope = await commands.scope_of(ctx, id)
     if definition["script"] and scope:
         scope = [*scope, ("admin:write", "")]
-    try:
-        await ctx.run(commands.define, id=id, scope=scope, definition=definition)
-    except NotFound as error:
-        raise Invalid(str(error)) from None
+    await ctx.run(commands.define, id=id, scope=scope, definition=definition)
     return json_response({"check_id": id, "message": "check updated"})
 
 
@@ -134,10 +131,7 @@ async def fail_route(ctx: Ctx, request: Request, id: str, note: Note = None) -> 
 async def delete_route(ctx: Ctx, id: str) -> Response:
     """Takes a check away."""
     scope = await commands.scope_of(ctx, id)
-    try:
-        await ctx.run(commands.delete, id=id, scope=scope)
-    except NotFound as error:
-        raise Invalid(str(error)) from None
+    await ctx.run(commands.delete, id=id, scope=scope)
     return json_response({"check_id": id, "message": "check deleted"})
 
 
