@@ -9,6 +9,7 @@ from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.commands import deregister, heartbeat, register
 from konsul.features.catalog.graphql_inputs import MetadataFilter, RegisterServiceInput, pairs, service_of
 from konsul.features.catalog.graphql_live import Subscriptions
+from konsul.features.catalog.graphql_search import Searches
 from konsul.features.catalog.graphql_types import (
     Info,
     Service,
@@ -18,6 +19,7 @@ from konsul.features.catalog.graphql_types import (
 from konsul.features.catalog.graphql_types import service_of as shown
 from konsul.features.catalog.paging import Page, count, instance, instances_page, page
 from konsul.features.catalog.queries import QueryType
+from konsul.features.catalog.tables import Instance, instance_key
 from konsul.kernel.asking import Asking
 from konsul.kernel.graph import Parts, in_turns
 from konsul.kernel.settings import ServiceSettings
@@ -28,14 +30,15 @@ class Queries:
     """The fields of `Query` that the catalog brings."""
 
     @strawberry.field(
-        description="The instance called like its service, else the first by id; null when there is none."
+        description="The instance called like its service, else the first passing one by id; null when there "
+        "is none."
     )
     async def service(self, info: Info, name: str) -> Service | None:
         return await service_named(info.context, name)
 
     @strawberry.field(
-        description="Every instance of every service, by name and id; with a tag those that have it. Without "
-        "a limit all, and an error when one list cannot hold them."
+        description="Every instance of every service, by name and id; with a tag those that have it, with "
+        "`healthy: true` those that pass. Without a limit all, and an error when one list cannot hold them."
     )
     async def services(
         self,
@@ -43,11 +46,12 @@ class Queries:
         limit: int | None = strawberry.UNSET,
         offset: int | None = strawberry.UNSET,
         tag: str | None = strawberry.UNSET,
+        healthy: bool | None = strawberry.UNSET,
     ) -> list[Service]:
         asking = info.context
         start, most = asking.window(limit, offset)
         tags = [tag] if isinstance(tag, str) else []
-        found = await asking.read(page, tags=tags, offset=start, limit=most)
+        found = await asking.read(page, tags=tags, passing=healthy is True, offset=start, limit=most)
         return _list(asking, found, limit)
 
     @strawberry.field(description="Every instance of one service, by id; none when there is no such service.")
@@ -118,6 +122,11 @@ class Mutations:
         except Invalid as error:
             raise Invalid(f"failed to register service: {error}") from None
         checks = [] if service.checks is None else orjson.loads(service.checks)
+        settings = asking.context.config.of(ServiceSettings)
+        row = asking.context.engine.get(Instance.table_id, instance_key(service.name, service.id))
+        if row is not None:
+            return service_of_row(row)
+        # Gone again already: as it was registered.
         return shown(
             {
                 "name": service.name,
@@ -127,7 +136,7 @@ class Mutations:
                 "tags": service.tags,
                 "meta": service.meta,
                 "checks": checks,
-                "ttl_ms": asking.context.config.of(ServiceSettings).ttl_ms,
+                "ttl_ms": settings.ttl_ms if service.ttl_ms is None else service.ttl_ms or None,
             }
         )
 
@@ -179,4 +188,4 @@ def _list(asking: Asking, found: Page, limit: int | None) -> list[Service]:
     return in_turns(found.rows, lambda one: service_of_row(one[1]))
 
 
-parts = Parts(queries=(Queries,), mutations=(Mutations,), subscriptions=(Subscriptions,))
+parts = Parts(queries=(Queries, Searches), mutations=(Mutations,), subscriptions=(Subscriptions,))

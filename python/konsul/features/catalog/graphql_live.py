@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import orjson
@@ -15,11 +16,12 @@ from konsul.features.catalog.graphql_types import (
     ServiceChangeEvent,
     ServiceEventType,
     Told,
-    check_of,
+    check_of_members,
     service_of,
 )
+from konsul.features.catalog.healths import conditions
 from konsul.features.catalog.rules import check_name
-from konsul.features.catalog.tables import OMIT_EMPTY, VERBATIM, Instance
+from konsul.features.catalog.tables import KEY, OMIT_EMPTY, PASSING, VERBATIM, Check, Instance
 from konsul.features.catalog.watches import instances
 from konsul.kernel.asking import Asking
 from konsul.kernel.graph import Long, Time
@@ -27,12 +29,11 @@ from konsul.kernel.graph_live import Live, subscribe
 from konsul.kernel.watch_readers import Event
 from konsul.kernel.watch_spec import Spec, literal
 
-_CHECKS: Final = Instance.column("checks")
 _ROW: Final = [
     (name, Instance.column(name), OMIT_EMPTY)
-    for name in ("name", "id", "address", "port", "tags", "meta", "ttl_ms")
+    for name in ("name", "id", "address", "port", "tags", "meta", "ttl_ms", "node", "zone", "health")
 ]
-_ROW.append(("checks", _CHECKS, OMIT_EMPTY | VERBATIM))
+_ROW.append(("checks", Instance.column("checks"), OMIT_EMPTY | VERBATIM))
 
 _CHANGES: Final = Form(
     Instance.table_id,
@@ -41,14 +42,24 @@ _CHANGES: Final = Form(
     wrap="service",
 )
 _HEALTH: Final = Form(
-    Instance.table_id, kinds=("register", "", "deregister", "expired", ""), row=_ROW, wrap="service"
-)
-"""A service that is registered again stays as healthy as it was."""
-_DEFINITIONS: Final = Form(
     Instance.table_id,
-    kinds=("register", "register", "", "", ""),
-    row=[("checks", _CHECKS, OMIT_EMPTY | VERBATIM)],
-    old=[("old_checks", _CHECKS, OMIT_EMPTY | VERBATIM)],
+    kinds=("register", "", "deregister", "expired", ""),
+    row=_ROW,
+    wrap="service",
+    only=(Instance.column("health"), [PASSING.encode()]),
+)
+"""Of what passes: it is there while it does, and new data of it is not told."""
+_STATED: Final = Form(
+    Check.table_id,
+    kinds=("set", "set", "", "", ""),
+    row=[
+        ("id", KEY, 0),
+        *(
+            (column.name, place, OMIT_EMPTY | VERBATIM if column.kind == "json" else OMIT_EMPTY)
+            for place, column in enumerate(Check.columns)
+            if column.name in ("instance", "name", "type", "definition", "status", "output")
+        ),
+    ],
 )
 
 _GONE: Final = (ServiceEventType.DEREGISTERED, ServiceEventType.EXPIRED)
@@ -71,10 +82,11 @@ def _told(event: Event, resume: int) -> Iterable[ServiceChangeEvent]:
     at = Time(found["timestamp"] * 1_000)
     is_gone = kind in _GONE
     # Registered or renewed, its lease began anew.
-    left_ms = 0 if is_gone else found["service"].get("ttl_ms", 0)
+    ttl_ms = 0 if is_gone else found["service"].get("ttl_ms")
+    ends_at = None if ttl_ms is None else Time(at + ttl_ms)
     yield ServiceChangeEvent(
         type=kind,
-        service=service_of(found["service"], Told(Time(at + left_ms), is_gone)),
+        service=service_of(found["service"], Told(ends_at, is_gone)),
         timestamp=at,
         modify_index=Long(event.index),
         resume_index=Long(resume),
@@ -83,9 +95,7 @@ def _told(event: Event, resume: int) -> Iterable[ServiceChangeEvent]:
 
 def _told_checks(event: Event, resume: int) -> Iterable[HealthCheck]:
     del resume
-    found: dict[str, Any] = orjson.loads(event.payload)
-    before = {check["id"]: check for check in found.get("old_checks", ())}
-    return [check_of(check) for check in found.get("checks", ()) if before.get(check["id"]) != check]
+    return [check_of_members(orjson.loads(event.payload))]
 
 
 def _spec(form: Form, name: str | None, *, renewals: bool = False) -> Spec:
@@ -122,19 +132,25 @@ class Subscriptions:
         return _changes(info.context, None, since, heartbeats)
 
     @strawberry.subscription(
-        description="An instance becomes healthy when it is registered, and stops being so when it is "
-        "deregistered or expires: only that, neither heartbeats nor new data."
+        description="An instance becomes healthy when it is registered or begins to pass, and stops being so "
+        "when it no longer passes, is deregistered or expires: only that, neither heartbeats nor new data."
     )
     async def service_health_changed(
         self, info: Info, name: str | None = strawberry.UNSET, since: Since = strawberry.UNSET
     ) -> AsyncGenerator[ServiceChangeEvent, None]:
-        return subscribe(info.context, _spec(_HEALTH, name), _told, since)
+        spec = replace(_spec(_HEALTH, name), where=conditions(PASSING)[0])
+        return subscribe(info.context, spec, _told, since)
 
     @strawberry.subscription(
-        description="Every check that is new or has changed, of one service or of all. "
-        "Checks end with their instance, which `serviceHealthChanged` tells."
+        description="Every check that is new, says something else or is defined anew, of one service or of "
+        "all services and nodes. Checks end with whoever they are checks of, which is told of them."
     )
     async def health_check_changed(
         self, info: Info, service: str | None = strawberry.UNSET, since: Since = strawberry.UNSET
     ) -> AsyncGenerator[HealthCheck, None]:
-        return subscribe(info.context, _spec(_DEFINITIONS, service), _told_checks, since)
+        where: tuple[tuple[int, bytes], ...] = ()
+        if isinstance(service, str):
+            check_name(service)
+            where = ((Check.column("service"), service.encode()),)
+        spec = Spec(_STATED, Check.table_id, "**", "health:read", where=where)
+        return subscribe(info.context, spec, _told_checks, since)

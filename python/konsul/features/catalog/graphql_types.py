@@ -13,9 +13,11 @@ import strawberry
 
 from konsul.engine import Row
 from konsul.errors import KonsulError, NoLeader
+from konsul.features.catalog.check_definitions import type_of
 from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.paging import rows
-from konsul.features.catalog.tables import Instance, instance_key
+from konsul.features.catalog.plans import Plan
+from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, Check, Instance, instance_key
 from konsul.kernel.asking import Asking
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.graph import Duration, JsonObject, Long, Time
@@ -24,7 +26,10 @@ Info = strawberry.Info[Asking, None]
 
 T = TypeVar("T")
 
-_COLUMNS: Final = ("name", "id", "address", "port", "tags", "meta", "checks", "ttl_ms")
+_COLUMNS: Final = (
+    *("name", "id", "address", "port", "tags", "meta", "checks", "ttl_ms"),
+    *("node", "zone", "health", "check_ids"),
+)
 _PLACES: Final = tuple(Instance.column(name) for name in _COLUMNS)
 
 
@@ -44,6 +49,10 @@ class HealthCheckType(enum.Enum):
     TCP = "tcp"
     GRPC = "grpc"
     TTL = "ttl"
+    UDP = "udp"
+    SCRIPT = "script"
+    ALIAS = "alias"
+    MAINTENANCE = "maintenance"
 
 
 @strawberry.enum
@@ -65,7 +74,7 @@ class MetadataEntry:
 
 @strawberry.type
 class HealthCheck:
-    """A check of an instance. Definitions are kept; nothing runs them in this version."""
+    """A check of an instance or of a node."""
 
     id: str
     service_id: str
@@ -105,7 +114,8 @@ async def load_services(
 class Told:
     """What an event knows of its service's lease, whatever has become of it since."""
 
-    expires_at: Time
+    expires_at: Time | None
+    """None: it had no lease."""
     is_gone: bool
 
 
@@ -119,9 +129,23 @@ class Service:
     port: int
     tags: list[str]
     meta: JsonObject = strawberry.field(description="The metadata as one object.")
-    checks: list[HealthCheck]
-    ttl: Duration | None = strawberry.field(description="How long the lease is from each heartbeat on.")
+    ttl: Duration | None = strawberry.field(
+        description="How long the lease is from each heartbeat on; null: it stays until it is deregistered."
+    )
+    node: str | None = strawberry.field(description="The node it said it runs on.")
+    zone: str | None
+    health: HealthCheckStatus = strawberry.field(description="The worst of its checks and of its node.")
+    definitions: strawberry.Private[Sequence[Mapping[str, Any]]] = ()
+    check_ids: strawberry.Private[Sequence[str]] = ()
     told: strawberry.Private[Told | None] = None
+
+    @strawberry.field(description="Its checks as they are now, wherever they came from.")
+    def checks(self, info: Info) -> list[HealthCheck]:
+        if self.told is not None:
+            return [check_of(definition) for definition in self.definitions]
+        plan = Plan(info.context.context.engine)
+        found = [plan.check(check_id) for check_id in self.check_ids]
+        return [check_of_row(check) for check in found if check is not None]
 
     @strawberry.field(description="The metadata as a list, by key.")
     def metadata(self) -> list[MetadataEntry]:
@@ -136,7 +160,8 @@ class Service:
         return self._of_lease(info, self._status)
 
     @strawberry.field(
-        graphql_type=Time, description="When its lease ends, or ended, unless a heartbeat comes."
+        graphql_type=Time | None,
+        description="When its lease ends, or ended, unless a heartbeat comes; null for one that has none.",
     )
     def expires_at(self, info: Info) -> Any:
         return self._of_lease(info, self._expires_at)
@@ -147,12 +172,14 @@ class Service:
         return await service_named(info.context, name)
 
     def _status(self, left_ms: int | None) -> ServiceStatus:
-        is_gone = left_ms == 0 if self.told is None else self.told.is_gone
+        is_gone = self.ttl is not None and left_ms == 0 if self.told is None else self.told.is_gone
         return ServiceStatus.EXPIRED if is_gone else ServiceStatus.ACTIVE
 
-    def _expires_at(self, left_ms: int | None) -> Time:
+    def _expires_at(self, left_ms: int | None) -> Time | None:
         if self.told is not None:
             return self.told.expires_at
+        if self.ttl is None:
+            return None
         if left_ms is None:
             raise NoLeader(f"the leader does not say now when the lease of {self.name} ends: try again")
         return Time(round(time.time() * 1_000) + left_ms)
@@ -181,15 +208,20 @@ def service_of(members: Mapping[str, Any], told: Told | None = None) -> Service:
         port=members.get("port") or 0,
         tags=list(members.get("tags") or ()),
         meta=JsonObject(dict(members.get("meta") or {})),
-        checks=[check_of(check) for check in members.get("checks") or ()],
         ttl=None if ttl_ms is None else Duration(ttl_ms),
+        node=members.get("node"),
+        zone=members.get("zone") or None,
+        health=HealthCheckStatus(members.get("health") or PASSING),
+        definitions=members.get("checks") or (),
+        check_ids=members.get("check_ids") or (),
         told=told,
     )
 
 
 def service_of_row(row: Row) -> Service:
     """From a stored row."""
-    members = dict(zip(_COLUMNS, (row.cells[place] for place in _PLACES), strict=True))
+    cells = [*row.cells, *(column.default for column in Instance.columns[len(row.cells) :])]
+    members = dict(zip(_COLUMNS, (cells[place] for place in _PLACES), strict=True))
     checks = members["checks"]
     members["checks"] = orjson.loads(checks) if checks else ()
     return service_of(members)
@@ -202,16 +234,37 @@ async def service_named(asking: Asking, name: str) -> Service | None:
 
 
 def check_of(check: Mapping[str, Any]) -> HealthCheck:
-    """From a definition as `checks.complete` stores it."""
-    kinds = [kind for kind in HealthCheckType if check.get(kind.value)]
+    """From a definition as `checks.complete` stores it, before anything was said of it."""
     return HealthCheck(
         id=check["id"],
         service_id=check["service_id"],
         name=check["name"],
-        type=kinds[0] if kinds else HealthCheckType.TTL,
-        status=HealthCheckStatus.CRITICAL,
+        type=HealthCheckType(type_of(check)),
+        status=HealthCheckStatus(check.get("initial_status") or CRITICAL),
         interval=_duration(check.get("interval")),
         timeout=_duration(check.get("timeout")),
+    )
+
+
+def check_of_row(check: Check) -> HealthCheck:
+    """From a stored check; of a node's the service id is empty."""
+    definition = orjson.loads(check.definition or b"{}")
+    names = ("id", "instance", "name", "type", "status", "output")
+    return check_of_members({name: getattr(check, name) for name in names} | {"definition": definition})
+
+
+def check_of_members(members: Mapping[str, Any]) -> HealthCheck:
+    """From the cells of a stored check by name; what is empty may be missing."""
+    definition = members.get("definition") or {}
+    return HealthCheck(
+        id=members["id"],
+        service_id=(members.get("instance") or "").partition(SEPARATOR)[2],
+        name=members.get("name") or "",
+        type=HealthCheckType(members["type"]),
+        status=HealthCheckStatus(members["status"]),
+        output=members.get("output") or None,
+        interval=_duration(definition.get("interval")),
+        timeout=_duration(definition.get("timeout")),
     )
 
 

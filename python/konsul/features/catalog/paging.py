@@ -11,7 +11,7 @@ from konsul.engine import Row, Sight
 from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.queries import LIST, PAGE, QueryType, filters, measured, representative
 from konsul.features.catalog.rules import NOT_FOUND, is_possible
-from konsul.features.catalog.tables import Instance, instance_key, instances_prefix
+from konsul.features.catalog.tables import PASSING, Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 
@@ -35,11 +35,12 @@ async def page(
     kind: QueryType | None = None,
     tags: Sequence[str] = (),
     metadata: Sequence[tuple[str, str]] = (),
+    passing: bool = False,
     offset: int = 0,
     limit: int,
 ) -> Page:
-    """The instances that have every tag and metadata pair, after the first `offset` of them, at most `limit`;
-    of the services that the caller may list or read.
+    """The instances that have every tag and metadata pair, with `passing` only those that pass, after the
+    first `offset` of them, at most `limit`; of the services that the caller may list or read.
 
     `kind`: counts as such a query, as `queries.find` does.
 
@@ -47,6 +48,8 @@ async def page(
         Invalid: `offset` or `limit` is negative, or more filters than a scan takes.
     """
     where = filters(tags, metadata)
+    if where is not None and passing:
+        where.append((Instance.column("health"), PASSING.encode()))
     if kind is None:
         return await _page(ctx, b"", where, offset, limit, ctx.visible(LIST))
     with measured(kind) as results:

@@ -196,7 +196,10 @@ def guard_check(plan: Plan, check: Check) -> None:
 
 
 def put_ops(plan: Plan, new: Check, old: Check | None) -> None:
-    """Writes a check and what holds its status. Before the ops of whoever it is a check of."""
+    """Writes a check and what holds its status, unless it is so already. Before the ops of whoever it is a
+    check of."""
+    if old is not None and replace(new, lease=old.lease) == old:
+        return
     ttl_ms = ttl_ms_of(new) if new.status != CRITICAL else None
     cells = new.cells()
     cells[Check.column("lease")] = None if ttl_ms is None else new.id
