@@ -102,6 +102,7 @@ def test_maintenance_takes_an_instance_out_and_puts_it_back(ctl: Console, client
         "web: critical (1 of 2 serving)",
         "  web (w1) - h1:1 passing",
         "  web (w2) - h2:2 critical",
+        "    maintenance mode critical: disk",
     ]
     document = ctl.ok("service", "get", "web", "--health", "--output", "json").json()
     assert (document["health"], document["counts"]) == (
@@ -109,6 +110,7 @@ def test_maintenance_takes_an_instance_out_and_puts_it_back(ctl: Console, client
         {"passing": 1, "warning": 0, "critical": 1},
     )
     assert [one["health"] for one in document["instances"]] == ["passing", "critical"]
+    assert [one["output"] for one in document["checks"]] == ["disk"]
     assert ctl.ok("service", "instances", "web", "--passing", "--quiet").text == "web (w1) - h1:1\n"
     assert ctl.ok("service", "list", "--health", "serving", "--quiet").text == "web (w1) - h1:1\n"
     assert len(ctl.ok("service", "list", "--health", "any", "--quiet").text.splitlines()) == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from konsul.cli.command import Group, doing
 from konsul.cli.output import Table
-from konsul.errors import Invalid
+from konsul.errors import Forbidden, Invalid
 from konsul.features.catalog import cli_nodes, cli_query, cli_register, cli_watch
 from konsul.features.catalog import cli_views as views
 from konsul.features.catalog.cli_register import Cas, Id, Name
@@ -48,10 +49,11 @@ def get(
     """Show the instance that stands for a service, or with --health how all of them are."""
     with doing(ctx, "getting service") as session:
         if health:
-            found = session.client.services.instances(name)
+            found, checks = session.client.services.instances(name), _checks(session, name)
+            members = {"name": name, **_counted(found), "instances": [views.detailed(one) for one in found]}
             session.out.show(
-                {"name": name, **_counted(found), "instances": [views.detailed(one) for one in found]},
-                text="\n".join(_told(session.out.paint, name, found)),
+                members | {"checks": list(checks)},
+                text="\n".join(_told(session.out.paint, name, found, checks)),
                 table=Table((*views.COLUMNS, "health"), [_row(one) for one in found]),
             )
             return
@@ -164,11 +166,23 @@ def _counted(found: tuple[ServiceInstance, ...]) -> dict[str, object]:
     return {"health": worst, "counts": counts}
 
 
-def _told(paint: views.Paint, name: str, found: tuple[ServiceInstance, ...]) -> list[str]:
-    counted = _counted(found)
-    serving = f"{sum(one.health != 'critical' for one in found)} of {len(found)} serving"
-    lines = [f"{name}: {paint(views.healthy(str(counted['health'])))} ({serving})"]
-    return [
-        *lines,
-        *(f"  {views.line(one.service)} {paint(views.healthy(one.health))}" for one in found),
-    ]
+def _checks(session: Session, name: str) -> tuple[dict[str, Any], ...]:
+    """The checks of a service's instances; none for who may see the service and not its checks."""
+    try:
+        return session.client.checks.list(service=name)
+    except Forbidden as error:
+        session.out.warn(f"its checks are not shown: {error}")
+        return ()
+
+
+def _told(
+    paint: views.Paint, name: str, found: tuple[ServiceInstance, ...], checks: tuple[dict[str, Any], ...]
+) -> Iterator[str]:
+    serving = sum(one.health != "critical" for one in found)
+    health = views.healthy(str(_counted(found)["health"]))
+    yield f"{name}: {paint(health)} ({serving} of {len(found)} serving)"
+    for one in found:
+        yield f"  {views.line(one.service)} {paint(views.healthy(one.health))}"
+        for check in checks:
+            if check.get("service_id") == one.service.instance:
+                yield f"    {views.check_line(paint, check)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from konsul.cli.live import on_one_line
 from konsul.cli.output import Painted, Table
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 Paint = Callable[[object], str]
 COLUMNS = ("name", "id", "address", "port", "tags", "meta")
 NODE_COLUMNS = ("name", "address", "zone", "health", "meta")
+OUTPUT_CHARS = 200
 COLORS = {"passing": "green", "warning": "yellow", "critical": "red"}
 
 
@@ -62,6 +64,13 @@ def label(one: Service) -> str:
 def line(one: Service) -> str:
     """A service on one line."""
     return f"{label(one)} - {one.address}:{one.port}"
+
+
+def check_line(paint: Paint, check: dict[str, Any]) -> str:
+    """A check on one line, with the beginning of what it said."""
+    said = on_one_line(str(check.get("output") or ""))
+    shown = said if len(said) <= OUTPUT_CHARS else said[:OUTPUT_CHARS] + "..."
+    return f"{check['name']} {paint(healthy(check['status']))}" + (f": {shown}" if shown else "")
 
 
 def show_services(session: Session, found: Iterable[Service]) -> None:
