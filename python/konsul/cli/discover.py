@@ -15,6 +15,7 @@ from konsul.cli.command import Group, Single
 
 OWN = {
     "graphql": "konsul.cli.graphql_group",
+    "dns": "konsul.cli.dns_group",
     "version": "konsul.cli.version",
     "profile": "konsul.cli.profile_group",
     "tls": "konsul.cli.tls_group",
