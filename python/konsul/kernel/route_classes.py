@@ -24,7 +24,7 @@ COMPLEXITY: Final = "complexity"
 """Spent once an operation of GraphQL is understood; the cost is its complexity."""
 
 _LOGINS: Final = frozenset(("/auth/login", "/auth/refresh", "/auth/bootstrap"))
-_LISTS: Final = frozenset(("/kv", "/services"))
+_LISTS: Final = frozenset(("/kv", "/services", "/nodes", "/sessions", "/query", "/health/checks"))
 _READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _WATCHES: Final = frozenset(
     ("/services/watch", "/cluster/watch", "/health/watch", "/ws/updates", "/kv/watch")

@@ -10,7 +10,7 @@ import orjson
 
 from konsul.errors import Conflict, Duplicate, Invalid, LimitReached, NotFound
 from konsul.features.queries.config import PreparedSettings
-from konsul.features.queries.finding import UNKNOWN, found
+from konsul.features.queries.finding import UNKNOWN, found_now
 from konsul.features.queries.tables import PreparedQuery, lookup_of
 from konsul.features.sessions.tables import Session
 from konsul.kernel import entry
@@ -51,7 +51,7 @@ async def update(
         Conflict: `cas` and its modify_index differ.
     """
     del scopes
-    stored = found(ctx, which)
+    stored = await found_now(ctx, which)
     guard = entry.exists(PreparedQuery, stored.id)
     if cas is not None:
         guard = entry.at(PreparedQuery, stored.id, cas)
@@ -66,7 +66,7 @@ async def delete(ctx: Context, *, scope: str, which: str, cas: int | None = None
         NotFound: there is none. Conflict: `cas` and its modify_index differ.
     """
     del scope
-    id = found(ctx, which).id
+    id = (await found_now(ctx, which)).id
     guard = entry.exists(PreparedQuery, id) if cas is None else entry.at(PreparedQuery, id, cas)
     try:
         await ctx.commit(entry.encode([entry.case([guard], [entry.delete(PreparedQuery, id)])]))

@@ -19,6 +19,7 @@ from konsul.kernel.filters.parser import parse
 from konsul.kernel.filters.problem import FilterError
 from konsul.kernel.filters.selectors import Filter
 from konsul.kernel.filters.tree import write
+from konsul.kernel.pipeline import AUTHENTICATED
 
 UNKNOWN: Final = "Query not found"
 _LOOKUP: Final = PreparedQuery.column("lookup")
@@ -83,6 +84,23 @@ def found(ctx: Context, which: str) -> Stored:
     if stored is None:
         raise NotFound(UNKNOWN)
     return stored
+
+
+async def found_now(ctx: Context, which: str) -> Stored:
+    """As `found`. A node that is behind asks the leader before it says that there is none."""
+    stored = find(ctx, which)
+    if stored is None and (ID.fullmatch(which) or NAME.fullmatch(which)):
+        await ctx.engine.barrier("linearizable", ctx.terms.timeout_ms)
+    return found(ctx, which) if stored is None else stored
+
+
+async def scope_now(ctx: Context, which: str) -> str:
+    """As `scope_of`, before a write: a node that is behind asks the leader, for somebody."""
+    if ID.fullmatch(which) and find(ctx, which) is None:
+        if ctx.pipeline.authorise is not None:
+            ctx.pipeline.authorise(ctx.identity, AUTHENTICATED, "")
+        await ctx.engine.barrier("linearizable", ctx.terms.timeout_ms)
+    return scope_of(ctx, which)
 
 
 def scope_of(ctx: Context, which: str) -> str:

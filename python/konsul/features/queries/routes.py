@@ -11,7 +11,7 @@ from konsul.errors import Invalid
 from konsul.features.lb.rules import strategy_of
 from konsul.features.queries import commands, queries, schemas
 from konsul.features.queries.documents import DOCUMENT_MAX_BYTES, checked
-from konsul.features.queries.finding import scope_of
+from konsul.features.queries.finding import scope_now, scope_of
 from konsul.kernel.duration import format_duration_ms
 from konsul.kernel.parameters import Cas, is_on, u64
 from konsul.kernel.reading import ReadCtx
@@ -63,7 +63,7 @@ async def update_route(ctx: Ctx, id: str, request: Request, cas: Cas = None) -> 
     """Replaces a prepared query, all of it; 409 if its name is taken."""
     expected = u64(cas, "Invalid CAS parameter")
     document = await _document(request)
-    scopes = dict.fromkeys((scope_of(ctx, id), commands.scope_for(id, document)))
+    scopes = dict.fromkeys((await scope_now(ctx, id), commands.scope_for(id, document)))
     found, index = await ctx.run(
         commands.update, scopes=list(scopes), which=id, document=document, cas=expected
     )
@@ -74,7 +74,7 @@ async def update_route(ctx: Ctx, id: str, request: Request, cas: Cas = None) -> 
 async def delete_route(ctx: Ctx, id: str, cas: Cas = None) -> Response:
     """Removes a prepared query by its id or name."""
     expected = u64(cas, "Invalid CAS parameter")
-    found = await ctx.run(commands.delete, scope=scope_of(ctx, id), which=id, cas=expected)
+    found = await ctx.run(commands.delete, scope=await scope_now(ctx, id), which=id, cas=expected)
     return json_response({"id": found, "message": "query deleted"})
 
 
