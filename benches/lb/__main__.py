@@ -1,6 +1,7 @@
 """Prints what one selection costs the server, by strategy and by number of candidates.
 
-KONSUL_BENCH_PYTHON names an interpreter to measure in place of a release build.
+KONSUL_BENCH_PYTHON names an interpreter to measure in place of a release build, KONSUL_BENCH_AGAINST a second
+one, measured in turn with the first.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from benches import release, wrk
@@ -28,6 +30,7 @@ STRATEGIES = (
     "ring-hash",
     "latency-based",
 )
+SETTINGS = {"KONSUL_SERVICE_TTL": "10m", "KONSUL_ACCESS_LOG": "off", "KONSUL_DNS_ENABLED": "false"}
 SCRIPT = Path(__file__).with_name("get.lua")
 
 
@@ -52,32 +55,44 @@ def fill(url: str, size: int) -> None:
         )
 
 
-def measure(served: Served, url: str, size: int, strategy: str) -> tuple[str, float, float, int]:
-    """Strategy, CPU microseconds of the server per selection, selections per second, failed requests."""
+def measure(served: Served, url: str, size: int, strategy: str) -> tuple[float, float, int]:
+    """CPU microseconds of the server per selection, selections per second, failed requests."""
     send("PUT", f"{url}/lb/strategy", json.dumps({"strategy": strategy}).encode())
     path = f"{url}/lb/service/fleet-{size}"
     wrk.run(path, SCRIPT, seconds=1, connections=CONNECTIONS)
     begun = served.cpu_s()
     load = wrk.run(path, SCRIPT, seconds=SECONDS, connections=CONNECTIONS)
-    return strategy, (served.cpu_s() - begun) / load.requests * 1e6, load.per_second, load.bad
+    return (served.cpu_s() - begun) / load.requests * 1e6, load.per_second, load.bad
 
 
 def main() -> int:
-    """Prints a row per strategy; 1 if a request failed."""
+    """Prints a row per strategy and size, and keeps the report; 1 if a request failed."""
     wrk.need()
+    interpreters = [release.python(), *filter(None, [os.environ.get("KONSUL_BENCH_AGAINST")])]
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="konsul-lb-") as folder:
-        settings = {"KONSUL_SERVICE_TTL": "10m", "KONSUL_ACCESS_LOG": "off"}
-        served, url = release.konsul(release.python(), Path(folder), settings)
-        with served:
-            print("| strategy | candidates | server CPU us | selections/s |")
-            print("| --- | --- | --- | --- |")
-            for size in SIZES:
+    heads = [" server CPU us | selections/s |", " against: CPU us | selections/s |"]
+    lines = ["| strategy | candidates |" + "".join(heads[: len(interpreters)])]
+    lines.append("| --- | --- |" + " --- | --- |" * len(interpreters))
+    with tempfile.TemporaryDirectory(prefix="konsul-lb-") as folder, ExitStack() as stack:
+        running: list[tuple[Served, str]] = []
+        for number, interpreter in enumerate(interpreters):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            served, url = release.konsul(interpreter, place, SETTINGS)
+            running.append((stack.enter_context(served), url))
+        for size in SIZES:
+            for _, url in running:
                 fill(url, size)
-                for strategy in STRATEGIES:
-                    name, cpu_us, rate, bad = measure(served, url, size, strategy)
-                    print(f"| {name} | {size:,} | {cpu_us:,.0f} | {rate:,.0f} |", flush=True)
+            for strategy in STRATEGIES:
+                cells = ""
+                for served, url in running:
+                    cpu_us, rate, bad = measure(served, url, size, strategy)
+                    cells += f" {cpu_us:,.0f} | {rate:,.0f} |"
                     failed += bad
+                lines.append(f"| {strategy} | {size:,} |{cells}")
+                print(lines[-1], flush=True)
+    report = "\n".join(["# One selection", "", *lines, ""])
+    (release.REPORTS / "lb.md").write_text(report, encoding="utf-8")
     return 1 if failed else 0
 
 
