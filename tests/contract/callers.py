@@ -104,7 +104,8 @@ def policies() -> list[dict[str, Any]]:
         for one in given
     ]
     both = policy(alone("service:write service:read"), {"service": ["write", "read"]})
-    return [*made, both]
+    told = policy(alone("service:write health:read"), {"service": ["write"], "health": ["read"]})
+    return [*made, both, told]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 SERVICE: Final = {"name": "svc", "address": "10.0.0.1", "port": 80}
-CHECKED: Final = SERVICE | {"name": "svc", "checks": [{"name": "alive", "ttl": "1h"}]}
+CHECKED: Final = SERVICE | {"name": "svc", "checks": [{"id": "alive", "name": "alive", "ttl": "1h"}]}
 POLICY: Final = {"name": "made", "kv": [{"path": "a", "capabilities": ["read"]}]}
 QUERY: Final = {"name": "made", "service": {"service": "svc"}}
 ASKED: Final = {"policies": ["all"], "resource": "kv", "path": "a", "capability": "read"}
@@ -79,6 +79,8 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "_entities": ('(representations: [{__typename: "KVPair", key: "a"}]) { __typename }', "kv:read"),
         "_service": ("{ sdl }", "authenticated"),
         "health": ("{ status }", "authenticated"),
+        "healthCheck": ('(id: "c") { id }', "health:read"),
+        "healthChecks": ('(service: "svc") { id }', "health:read"),
         "service": (f"{SVC} {{ name }}", "service:read"),
         "services": ("{ name }", "service:list"),
         "serviceInstances": (f"{SVC} {{ name }}", "service:read"),
@@ -94,6 +96,10 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "mutation": {
         "registerService": (f"{INPUT} {{ name }}", "service:register"),
         "deregisterService": (SVC, "service:deregister"),
+        "updateServiceCheck": (
+            '(serviceId: "svc", checkId: "alive", status: PASSING) { id }',
+            "service:write health:read",
+        ),
         "updateHeartbeat": (f"{SVC} {{ name }}", "service:write service:read"),
         "kvSet": ('(key: "a", value: "v") { key }', "kv:write"),
         "kvDelete": ('(key: "a")', "kv:delete"),

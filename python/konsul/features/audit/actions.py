@@ -64,6 +64,8 @@ ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "service.delete_dependencies": ("service.dependencies.delete", "service"),
     # Checks
     "health.checks": ("health.check.list", "health"),
+    "health.check.rows": ("health.check.list", "health"),
+    "health.check.row": ("health.check.get", "health"),
     "health.check.get": ("health.check.get", "health"),
     "health.check.history": ("health.check.get", "health"),
     "health.check.create": ("health.check.create", "health"),

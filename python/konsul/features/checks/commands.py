@@ -99,15 +99,26 @@ async def delete(ctx: Context, *, id: str, scope: Scope) -> None:
 
 
 @command("health.check.update", needs="service:write", resource="scope")
-async def update(ctx: Context, *, id: str, scope: Scope, status: str, output: str | None = None) -> None:
+async def update(
+    ctx: Context,
+    *,
+    id: str,
+    scope: Scope,
+    status: str,
+    output: str | None = None,
+    service_id: str | None = None,
+) -> None:
     """Tells what a TTL check says, which counts for its TTL. Without `output` that of before stays, or the
     default. What it says already is only a renewal: nothing enters the log.
 
     Raises:
-        NotFound: there is none. Invalid: it is not a TTL check, or `status` is none. Busy.
+        NotFound: there is none, or not of the instance `service_id`. Invalid: it is not a TTL check, or
+            `status` is none. Busy.
     """
     del scope
     row = await _found(ctx, id)
+    if service_id is not None and (row.instance or "").partition(SEPARATOR)[2] != service_id:
+        raise NotFound(CHECK_NOT_FOUND)
     if row.type != "ttl":
         raise Invalid(NOT_TTL)
     if output is None:

@@ -9,14 +9,16 @@ from konsul.features.checks.overdue import Overdue
 from konsul.features.checks.services import Checks
 from konsul.features.checks.tables import CheckRunner
 from konsul.kernel.feature import Feature
+from konsul.kernel.graph import Graph
 
 feature = Feature(
     name="checks",
     tables=(CheckRunner,),
     commands=(commands.create, commands.define, commands.delete, commands.update),
-    queries=(queries.checks, queries.check, queries.history),
+    queries=(queries.checks, queries.check_rows, queries.check, queries.stored_check, queries.history),
     router=routes.router,
     services=(Checks, Overdue),
     config=CheckSettings,
     metrics=METRICS,
+    graphql=Graph("konsul.features.checks.graphql"),
 )

@@ -46,8 +46,20 @@ async def checks(ctx: Context, *, which: WhichChecks, asked: Asked) -> ListedChe
     Raises:
         Invalid: a status that is none; as `search.search`.
     """
-    found = await rows(ctx, which, asked)
+    found = await _rows(ctx, which, asked)
     return ListedChecks(await described(ctx, found.rows), found.after)
+
+
+@query("health.check.rows", needs="health:read")
+async def check_rows(ctx: Context, *, which: WhichChecks, asked: Asked) -> Found[Check]:
+    """As `checks`, the rows."""
+    return await _rows(ctx, which, asked)
+
+
+@query("health.check.row", needs="health:read")
+async def stored_check(ctx: Context, *, id: str) -> Check | None:
+    """One check's row, None when there is none."""
+    return await stored(ctx, id)
 
 
 @query("health.check.get", needs="health:read")
@@ -74,7 +86,7 @@ async def history(ctx: Context, *, id: str) -> dict[str, Any]:
     return found | await _remembered(ctx, row)
 
 
-async def rows(ctx: Context, which: WhichChecks, asked: Asked) -> Found[Check]:
+async def _rows(ctx: Context, which: WhichChecks, asked: Asked) -> Found[Check]:
     """As `checks`, the rows. Raises as it."""
     where = []
     for column, value in (("service", which.service), ("node", which.node), ("status", which.status)):
