@@ -26,7 +26,7 @@ _PLAIN: Final = frozenset(
     if one not in (DENY, "list")
 )
 """What one question to a grant decides."""
-LISTS: Final = frozenset(("kv:list", "service:list", "query:list"))
+LISTS: Final = frozenset(("kv:list", "service:list", "agent:list", "query:list", "session:list"))
 """Asked with a beginning of names: refused only if nothing that begins so could be shown."""
 TIMED_EVERY: Final = 64
 """One decision of so many is timed: the clock would cost more than the decision."""

@@ -19,6 +19,7 @@ from konsul.features.kv.keys import check_key
 from konsul.features.kv.tables import Entry, lock_of
 from konsul.features.sessions.config import SessionSettings
 from konsul.features.sessions.documents import session_key
+from konsul.features.sessions.queries import joined
 from konsul.features.sessions.tables import LockDelay, Session
 from konsul.kernel import entry
 from konsul.kernel.command import command
@@ -126,6 +127,7 @@ async def acquire(ctx: Context, *, key: str, session: str, change: Change, cas: 
     stored = check_key(key)
     check_value(ctx, key, change.value or b"")
     known_session(session)
+    await joined(ctx)
     is_sure = has_failed = False
     for _ in range(_ATTEMPTS):
         # Before the row: what changes after it was read has a higher index.

@@ -10,7 +10,7 @@ from konsul.errors import Busy, Conflict, Invalid, LimitReached, NotFound
 from konsul.features.catalog.tables import CRITICAL, Check, Node
 from konsul.features.sessions.config import SessionSettings
 from konsul.features.sessions.documents import Wanted, document, session_key
-from konsul.features.sessions.queries import UNKNOWN, found
+from konsul.features.sessions.queries import UNKNOWN, found, joined
 from konsul.features.sessions.tables import Session
 from konsul.kernel import entry
 from konsul.kernel.command import command
@@ -28,6 +28,7 @@ async def create(ctx: Context, *, scope: str, wanted: Wanted) -> dict[str, Any]:
         LimitReached: there are too many. Busy: its checks keep changing.
     """
     del scope
+    await joined(ctx)
     most = ctx.config.of(SessionSettings).max
     if ctx.engine.count(Session.table_id) >= most:
         raise LimitReached(f"too many sessions: {most} (KONSUL_SESSION_MAX)")

@@ -22,6 +22,16 @@ _NODE: Final = Session.column("node")
 _NAME: Final = Session.column("name")
 
 
+async def joined(ctx: Context) -> None:
+    """Returns when this node has tables: one that has just joined, or was wiped, waits for them.
+
+    Raises:
+        NoLeader, Timeout: they did not come in time.
+    """
+    if ctx.engine.contact()[2] == 0:
+        await ctx.engine.barrier("default", ctx.terms.timeout_ms)
+
+
 async def found(ctx: Context, session_id: str) -> tuple[bytes, Row]:
     """A session's key and row. A node that is behind asks the leader before it says that there is none.
 
@@ -31,6 +41,7 @@ async def found(ctx: Context, session_id: str) -> tuple[bytes, Row]:
     key = session_key(session_id)
     if key is None:
         raise NotFound(UNKNOWN)
+    await joined(ctx)
     row = ctx.engine.get(Session.table_id, key)
     if row is None:
         await ctx.engine.barrier("linearizable", ctx.terms.timeout_ms)
@@ -43,6 +54,7 @@ async def found(ctx: Context, session_id: str) -> tuple[bytes, Row]:
 async def scope(ctx: Context, session_id: str) -> str:
     """What has to be allowed to do something with a session; of one that is not there "". Before every verb
     about one: names do not change."""
+    await joined(ctx)
     key = session_key(session_id)
     row = None if key is None else ctx.engine.get(Session.table_id, key)
     try:
