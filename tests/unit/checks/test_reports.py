@@ -10,7 +10,7 @@ from konsul.features.checks.definition import definition_of
 from konsul.features.checks.outcome import Outcome, outcome
 from konsul.features.checks.reports import WORKERS, Reports
 from konsul.features.checks.running import Running
-from tests.waiting import until_async
+from tests.waiting import pace, until_async
 
 
 def check(name: bytes = b"c") -> Running:
@@ -73,7 +73,7 @@ def test_reports_of_one_check_are_written_one_after_the_other() -> None:
             nonlocal under_way
             under_way += 1
             assert under_way == 1
-            await asyncio.sleep(0.01)
+            await pace(0.01)
             order.append(found.status)
             under_way -= 1
 

@@ -13,7 +13,7 @@ from konsul.features.checks.definition import Definition, definition_of
 from konsul.features.checks.metrics import SKIPPED
 from konsul.features.checks.outcome import Outcome, outcome
 from konsul.features.checks.running import RESULTS_MAX, Runner, Running
-from tests.waiting import until_async
+from tests.waiting import pace, until_async
 
 
 @dataclass
@@ -110,7 +110,7 @@ def test_no_more_run_at_once_than_the_setting_says() -> None:
             nonlocal running, most, done
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.002)
+            await pace(0.002)
             running -= 1
             done += 1
             return outcome("passing", "fine")
