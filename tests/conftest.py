@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,10 @@ SMALL: dict[str, str] = {
 }
 """Settings that keep a test server light."""
 
+# Servers and commands are started hundreds of times here. One that may not keep what it compiled, in a fresh
+# clone, takes 2.3 s of CPU to start and not 0.9 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A run in the background of a shell ignores Ctrl-C, and so would every program that a test starts and
 # interrupts.
