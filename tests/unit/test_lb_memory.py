@@ -61,8 +61,13 @@ def test_parts_of_a_pool() -> None:
     assert [one.name for one in pool.zone("x", inside=True).found] == ["a", "b"]
     assert [one.name for one in pool.zone("x", inside=False).found] == ["c"]
     assert pool.part(shares, "one") is pool.part(shares, "one")
+    kept = len(pool._parts)
     for number in range(500):
-        pool.zone(f"z{number}", inside=True)
+        assert not pool.zone(f"nobody's {number}", inside=True).found
+        assert not pool.tagged(f"nobody's {number}").found
+    assert len(pool._parts) == kept
+    for number in range(500):
+        pool.zone(f"nobody's {number}", inside=False)
     assert len(pool._parts) <= 64
     assert [one.name for one in pool.without(found[1]).found] == ["a", "c"]
     assert (pool.only_service(), Pool(found[:1]).only_service(), Pool([]).only_service()) == (None, "a", None)

@@ -74,12 +74,15 @@ class Pool:
         if part is None:
             if len(self._parts) >= _PARTS_MAX:
                 self._parts.clear()
-            part = self._parts[key] = Pool([one for one in self.found if belongs(one)])
+            part = Pool([one for one in self.found if belongs(one)])
+            if part.found:
+                # A zone or a region where nobody is may be any text that a client thinks of: it is not kept.
+                self._parts[key] = part
         return part
 
 
 _PARTS_MAX = 64
-"""Parts of one pool that are kept: rules and zones; regions are clients' words, so they must not add up."""
+"""Parts of one pool that are kept: of rules, zones and regions."""
 
 
 def _is_in(shares: tuple[Share, ...], name: str, one: Candidate) -> bool:

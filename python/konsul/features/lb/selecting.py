@@ -115,8 +115,9 @@ class Selecting:
         pool = self._kept.get(self._index, key) if self._is_shared else None
         if pool is None:
             pool = Pool(self._candidates(question, health))
-            if self._is_shared:
-                self._kept.put(self._index, key, pool, len(pool) + 1)
+            # Of what is not there nothing is kept: it may be any text that a client thinks of.
+            if self._is_shared and pool.found:
+                self._kept.put(self._index, key, pool, len(pool))
         return pool
 
     def _candidates(self, question: Question, health: Health) -> list[Candidate]:
@@ -155,9 +156,10 @@ class Selecting:
         self, pool: Pool, question: Question, rules: Rules, rule: str, zone: str, session: str
     ) -> tuple[Pool, bool | None]:
         """The candidates of the client's zone, or the others where these have to help."""
-        own, others = pool.zone(zone, inside=True), pool.zone(zone, inside=False)
-        if not own.found or not others.found:
+        own = pool.zone(zone, inside=True)
+        if not own.found or len(own) == len(pool):
             return pool, None
+        others = pool.zone(zone, inside=False)
         known = self._pool(question, ANY)
         if pool is not known and rule != REST:
             known = known.part(rules.shares, rule)
