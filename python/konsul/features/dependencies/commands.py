@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from konsul.errors import Busy, Conflict, LimitReached, Timeout
+from konsul.errors import Busy, Conflict, LimitReached
 from konsul.features.catalog.rules import check_name
 from konsul.features.dependencies.planning import ATTEMPTS_MAX, full, replacing, turn
 from konsul.features.dependencies.reading import dependencies_of
@@ -42,7 +42,10 @@ async def remove(ctx: Context, *, name: str, dependencies: Sequence[str] = ()) -
 async def _change(ctx: Context, name: str, wanted: Callable[[Sequence[str]], Sequence[str]]) -> Sequence[str]:
     check_name(name)
     async with turn(ctx):
-        for _ in range(ATTEMPTS_MAX):
+        for number in range(ATTEMPTS_MAX):
+            if number:
+                # What it lost against is in the log, and perhaps not in the tables of this node yet.
+                await ctx.engine.barrier("default", ctx.terms.timeout_ms)
             listed = wanted(dependencies_of(ctx.engine, name))
             steps = replacing(ctx, name, listed)
             if not steps.ops:
@@ -51,16 +54,7 @@ async def _change(ctx: Context, name: str, wanted: Callable[[Sequence[str]], Seq
                 await ctx.commit(entry.encode([entry.case(steps.guards, steps.ops)]))
             except LimitReached:
                 raise LimitReached(full(ctx)) from None
-            except Conflict as conflict:
-                await _catch_up(ctx, conflict.current)
-            else:
-                return sorted(listed)
+            except Conflict:
+                continue
+            return sorted(listed)
     raise Busy("other declarations came first every time: try again")
-
-
-async def _catch_up(ctx: Context, index: int) -> None:
-    """A follower may be behind what refused its plan."""
-    try:
-        await ctx.engine.wait_index(index, ctx.terms.timeout_ms)
-    except Timeout:
-        raise Busy(f"this node is not yet at index {index}: try again, or ask another") from None
