@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import dns.exception
 import dns.message
@@ -88,18 +88,16 @@ class Handler:
         """What is answered to `data`."""
 
         async def asked() -> bytes | None:
-            nobody: Any = Nobody()
+            nobody = Nobody()
             if over_tcp:
-                self.door.message(data, ("127.0.0.1", 1), nobody)
+                self.door.message(data, ("127.0.0.1", 1), cast(Any, nobody))
             else:
-                found = self.door.datagram(data, ("127.0.0.1", 1), nobody)
+                found = self.door.datagram(data, ("127.0.0.1", 1), cast(Any, nobody))
                 if found is not None:
                     return found
-            for _ in range(50):
-                if nobody.told:
-                    return bytes(nobody.told[0]) if nobody.told[0] is not None else None
-                await asyncio.sleep(0)
-            return None
+            # What has to be waited for is answered later.
+            await asyncio.gather(*self.door.waiting())
+            return nobody.told[0] if nobody.told else None
 
         found: bytes | None = self.run(asked())
         return found

@@ -83,10 +83,15 @@ class DnsDoor:
     async def stop(self) -> None:
         """Answers nothing any more."""
         await self._sockets.stop()
-        for task in list(self._tasks):
+        waiting = self.waiting()
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
         await self.cache.stop()
+
+    def waiting(self) -> list[asyncio.Task[None]]:
+        """Questions that wait for something."""
+        return list(self._tasks)
 
     def tcp_connections(self) -> int:
         """How many are open."""
