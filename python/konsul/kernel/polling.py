@@ -80,8 +80,9 @@ class Poll:
         return await settle_again(ctx)
 
 
-def poll(request: Request, index: Index = None, wait: Wait = None) -> Poll:
+async def poll(request: Request, index: Index = None, wait: Wait = None) -> Poll:
     """The request's Poll. Raises Invalid for parameters that cannot be understood."""
+    # A coroutine although it awaits nothing: FastAPI would send a plain function to a thread and back.
     wait_ms = positive_duration_ms(wait, BAD_WAIT) or WAIT_MS
     if wait_ms > WAIT_MAX_MS:
         raise Invalid(BAD_WAIT)

@@ -38,7 +38,7 @@ _Health = Annotated[
 _Passing = Annotated[str | None, Query(description="On: as `health=passing`.")]
 
 
-def _asked(
+async def _asked(
     filter_: _FilterText = None,
     sort: _Sort = None,
     order: _Order = None,
@@ -52,7 +52,7 @@ def _asked(
     return Asked(filter=filter_, sort=sort, order=order, limit=most, after=after)
 
 
-def _which(
+async def _which(
     name: _Name = None,
     node: _Node = None,
     zone: _Zone = None,
@@ -63,7 +63,7 @@ def _which(
     return Which(name=name, node=node, zone=zone, health=wanted(health, passing))
 
 
-def _healthy(health: _Health = None, passing: _Passing = None) -> Wanted | None:
+async def _healthy(health: _Health = None, passing: _Passing = None) -> Wanted | None:
     """Raises Invalid for a health that is none."""
     return wanted(health, passing)
 
