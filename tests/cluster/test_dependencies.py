@@ -49,6 +49,16 @@ def test_a_ring_declared_on_all_nodes_at_once_stays_open(nodes: list[Node]) -> N
                 assert nodes[turn % len(nodes)].ask("DELETE", f"/services/{name}/dependencies").status == 200
 
 
+def test_what_was_taken_back_elsewhere_can_be_declared_again_at_once(nodes: list[Node]) -> None:
+    name, needed = RING[:2]
+    for turn in range(20):
+        one, other = nodes[turn % len(nodes)], nodes[(turn + 1) % len(nodes)]
+        assert declare(one, name, needed) == 200
+        assert one.ask("DELETE", f"/services/{name}/dependencies").status == 200
+        assert declare(other, name, needed) == 200
+        assert edges(one) == [(name, needed)]
+
+
 def test_each_node_sees_at_once_what_another_has_declared(nodes: list[Node]) -> None:
     for number, name in enumerate(RING[:-1]):
         assert declare(nodes[number % len(nodes)], name, RING[number + 1]) == 200

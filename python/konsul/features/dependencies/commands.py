@@ -43,8 +43,8 @@ async def _change(ctx: Context, name: str, wanted: Callable[[Sequence[str]], Seq
     check_name(name)
     async with turn(ctx):
         for number in range(ATTEMPTS_MAX):
-            if number:
-                # What it lost against is in the log, and perhaps not in the tables of this node yet.
+            if number or not ctx.engine.is_current():
+                # What was acknowledged before, or what it lost against, may not be in the tables here yet.
                 await ctx.engine.barrier("default", ctx.terms.timeout_ms)
             listed = wanted(dependencies_of(ctx.engine, name))
             steps = replacing(ctx, name, listed)
