@@ -155,6 +155,14 @@ def test_what_is_refused(http: httpx.Client, params: dict[str, str], words: str)
         assert words in answer.json()["message"]
 
 
+def test_a_filter_that_cannot_be_understood_is_not_waited_for(http: httpx.Client) -> None:
+    index = http.get("/services").headers["X-Konsul-Index"]
+    answer = http.get("/services", params={"index": index, "wait": "5m", "filter": "Port = 80"})
+    assert answer.status_code == 400
+    found = http.get("/services", params={"index": index, "wait": "1ms", "filter": "Port == 7"})
+    assert ids(found.json()) == ["db"]
+
+
 def test_a_search_stops_at_its_limits_and_says_so(http: httpx.Client) -> None:
     # The last test of this server: its rows are then too many.
     for start in range(0, 1_020, 100):

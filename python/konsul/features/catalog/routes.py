@@ -26,6 +26,7 @@ from konsul.features.catalog.queries import (
     instances_metadata,
     list_services,
 )
+from konsul.features.catalog.search_fields import INSTANCES
 from konsul.features.catalog.search_parameters import Healthy, Paged, Placed, asked_words, page_response
 from konsul.features.catalog.search_queries import search_services
 from konsul.kernel.context import Context
@@ -95,6 +96,9 @@ async def heartbeat_route(ctx: Ctx, name: str, id: InstanceId = None) -> Respons
 @router.get("/services", needs="service:list")
 async def list_route(ctx: ReadCtx, poll: Polling, which: Placed, asked: Paged) -> Response:
     """Lists every instance of every service, by name and id; or those that are searched for."""
+    if asked.filter is not None:
+        # A filter that cannot be understood is not waited for.
+        INSTANCES.selectors.filter(asked.filter)
     ctx = await poll.wait(ctx, watches.of_names_as(which.health or ANY), "*")
     if which or asked:
         found = await ctx.run(search_services, which=which, asked=asked)
