@@ -51,6 +51,13 @@ def test_a_server_without_the_feature_refuses_its_switch(
         guards.check(config, load_all(word for word in FEATURES if word != without))
 
 
+def test_policies_of_dns_need_somebody_who_reads_them() -> None:
+    environ = {"KONSUL_DNS_POLICIES": "names", "KONSUL_AUTH_ENABLED": "true"}
+    with pytest.raises(ConfigError, match="KONSUL_DNS_POLICIES names policies"):
+        guards.check(load(GROUPS, environ=environ), load_all(FEATURES))
+    guards.check(load(GROUPS, environ=environ | {"KONSUL_ACL_ENABLED": "true"}), load_all(FEATURES))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

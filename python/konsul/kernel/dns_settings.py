@@ -15,6 +15,8 @@ _DOMAIN_MAX: Final = 128
 _PART: Final = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_PART}(\.{_PART})*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_POLICIES_MAX: Final = 64
+"""What an identity may have."""
 _PRIVATE: Final = (
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -57,6 +59,10 @@ def _is_domain(name: str) -> str | None:
         if is_one
         else f"a domain name of at most {_DOMAIN_MAX} characters, such as consul or dc1.example"
     )
+
+
+def _are_so_many(names: tuple[str, ...]) -> str | None:
+    return None if len(names) <= _POLICIES_MAX else f"at most {_POLICIES_MAX} names"
 
 
 def _is_label(name: str) -> str | None:
@@ -222,6 +228,7 @@ class DnsSettings(Settings):
         default=(),
         doc="Policies that say what DNS may tell, as nobody brings credentials. With none it tells "
         "nothing where credentials are required.",
+        check=_are_so_many,
     )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from konsul.kernel.config import Config, ConfigError
+from konsul.kernel.dns_settings import DnsSettings
 from konsul.kernel.feature import Feature
 from konsul.kernel.guard_settings import GuardSettings
 from konsul.kernel.logging import logger
@@ -29,7 +30,7 @@ _SWITCHES: Final = (
 
 
 def check(config: Config, features: Sequence[Feature]) -> None:
-    """Refuses a switch whose feature this server was composed without.
+    """Refuses a switch whose feature this server was composed without, and policies that nothing reads.
 
     Raises:
         ConfigError: with the name of the switch.
@@ -42,6 +43,10 @@ def check(config: Config, features: Sequence[Feature]) -> None:
     ):
         if is_on and word not in present:
             raise ConfigError(f"{name} is on, and this server has no {word}: unset it to start without")
+    if config.of(DnsSettings).policies and not guard.acl_enabled:
+        raise ConfigError(
+            "KONSUL_DNS_POLICIES names policies, but nobody would read them: set KONSUL_ACL_ENABLED=true"
+        )
 
 
 def listen_host(config: Config) -> str:
