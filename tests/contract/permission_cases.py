@@ -85,6 +85,7 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "services": ("{ name }", "service:list"),
         "serviceInstances": (f"{SVC} {{ name }}", "service:read"),
         "servicesCount": ("", "service:list"),
+        "loadBalance": ('(service: "svc") { name }', "service:read"),
         "searchServices": ('(filter: "Port == 80") { services { name } }', "service:list"),
         "servicesByTags": ('(tags: ["web"]) { name }', "service:list"),
         "servicesByMetadata": ('(filters: [{key: "a", value: "b"}]) { name }', "service:list"),

@@ -6,6 +6,7 @@ from konsul.features.lb import commands, queries, routes, rule_commands, rule_qu
 from konsul.features.lb.config import LbSettings
 from konsul.features.lb.metrics import METRICS
 from konsul.kernel.feature import Feature
+from konsul.kernel.graph import Graph
 
 feature = Feature(
     name="lb",
@@ -31,5 +32,6 @@ feature = Feature(
     services=(spreading.Spreading,),
     config=LbSettings,
     metrics=METRICS,
+    graphql=Graph("konsul.features.lb.graphql"),
     install=spreading.install,
 )
