@@ -27,7 +27,7 @@ def test_a_check_is_told_and_read(tmp_path: Path) -> None:
             found = await ask(UPDATE, service="web", check="a", status="WARNING", output="slow")
             assert found["updateServiceCheck"].pop("lastChecked")
             assert found == {"updateServiceCheck": {"id": "a", "status": "WARNING", "output": "slow"}}
-            found = await ask('{ healthCheck(id: "a") { id serviceId name type status output } }')
+            found = await ask('{ healthCheck(id: "a") { id serviceId name type status output service { name port } } }')
             assert found["healthCheck"] == {
                 "id": "a",
                 "serviceId": "web",
@@ -35,12 +35,23 @@ def test_a_check_is_told_and_read(tmp_path: Path) -> None:
                 "type": "TTL",
                 "status": "WARNING",
                 "output": "slow",
+                "service": {"name": "web", "port": 80},
             }
             found = await ask('{ healthCheck(serviceId: "web") { id } none: healthCheck(id: "x") { id } }')
             assert found == {"healthCheck": {"id": "a"}, "none": None}
             found = await ask('{ service(name: "web") { health checks { id status } } }')
             checks = [{"id": "a", "status": "WARNING"}, {"id": "b", "status": "CRITICAL"}]
             assert found["service"] == {"health": "CRITICAL", "checks": checks}
+
+    story(told)
+
+
+def test_before_the_first_run_nobody_has_looked(tmp_path: Path) -> None:
+    async def told() -> None:
+        async with node(tmp_path) as ask:
+            await registered(ask, "web", "a")
+            found = await ask("{ healthChecks { id lastChecked } }")
+            assert found["healthChecks"] == [{"id": "a", "lastChecked": None}]
 
     story(told)
 

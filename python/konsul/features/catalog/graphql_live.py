@@ -57,7 +57,7 @@ _STATED: Final = Form(
         *(
             (column.name, place, OMIT_EMPTY | VERBATIM if column.kind == "json" else OMIT_EMPTY)
             for place, column in enumerate(Check.columns)
-            if column.name in ("instance", "name", "type", "definition", "status", "output")
+            if column.name in ("instance", "name", "type", "definition", "status", "output", "changed_at_ms")
         ),
     ],
 )

@@ -12,12 +12,13 @@ import orjson
 import strawberry
 
 from konsul.engine import Row
-from konsul.errors import KonsulError, NoLeader
+from konsul.errors import KonsulError, NoLeader, NotFound
 from konsul.features.catalog.check_definitions import type_of
 from konsul.features.catalog.leases import left_ms
-from konsul.features.catalog.paging import rows
+from konsul.features.catalog.paging import instance, rows
 from konsul.features.catalog.plans import Plan
 from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, Check, Instance, instance_key
+from konsul.features.checks.seen import last_seen
 from konsul.kernel.asking import Asking
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.graph import Duration, JsonObject, Long, Time
@@ -84,7 +85,35 @@ class HealthCheck:
     output: str | None = None
     interval: Duration | None = None
     timeout: Duration | None = None
-    last_checked: Time | None = strawberry.field(description="Null before the first run.", default=None)
+    changed_at_ms: strawberry.Private[int] = 0
+    owner: strawberry.Private[str] = ""
+
+    @strawberry.field(
+        description="When it ran or was told last, as far as the node that runs it says; else when its "
+        "status changed. Null before the first run."
+    )
+    async def last_checked(self, info: Info) -> Time | None:
+        is_run = self.type not in (HealthCheckType.TTL, HealthCheckType.MAINTENANCE)
+        found = await info.context.load(load_last_runs, self.id) if is_run else None
+        if found is None and self.output is not None:
+            found = self.changed_at_ms or None
+        return None if found is None else Time(found)
+
+    @strawberry.field(description="The instance it is a check of; null of a node's.")
+    async def service(self, info: Info) -> Service | None:
+        if not self.owner:
+            return None
+        asking, name = info.context, self.owner.partition(SEPARATOR)[0]
+        try:
+            return service_of_row((await asking.read(instance, name=name, id=self.service_id))[1])
+        except NotFound:
+            return None
+
+
+async def load_last_runs(asking: Asking, ids: Sequence[str]) -> Sequence[int | BaseException | None]:
+    """When each check ran last, in ms since 1970; None where no runner says."""
+    found = await last_seen(asking.context.engine, [one.encode() for one in ids])
+    return [found.get(one.encode()) for one in ids]
 
 
 async def load_leases(asking: Asking, keys: Sequence[bytes]) -> Sequence[int | BaseException | None]:
@@ -249,7 +278,7 @@ def check_of(check: Mapping[str, Any]) -> HealthCheck:
 def check_of_row(check: Check) -> HealthCheck:
     """From a stored check; of a node's the service id is empty."""
     definition = orjson.loads(check.definition or b"{}")
-    names = ("id", "instance", "name", "type", "status", "output")
+    names = ("id", "instance", "name", "type", "status", "output", "changed_at_ms")
     return check_of_members({name: getattr(check, name) for name in names} | {"definition": definition})
 
 
@@ -265,6 +294,8 @@ def check_of_members(members: Mapping[str, Any]) -> HealthCheck:
         output=members.get("output") or None,
         interval=_duration(definition.get("interval")),
         timeout=_duration(definition.get("timeout")),
+        changed_at_ms=members.get("changed_at_ms") or 0,
+        owner=members.get("instance") or "",
     )
 
 

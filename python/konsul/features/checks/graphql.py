@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import strawberry
@@ -11,19 +10,11 @@ from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.graphql_types import HealthCheck, HealthCheckStatus, Info, check_of_row
 from konsul.features.catalog.search import Asked
 from konsul.features.catalog.status import CHECK_NOT_FOUND
-from konsul.features.catalog.tables import SEPARATOR, Check
-from konsul.features.checks import commands, queries, seen
-from konsul.features.checks.definition import RUN
-from konsul.kernel.asking import Asking
-from konsul.kernel.graph import Parts, Time, in_turns
+from konsul.features.catalog.tables import SEPARATOR
+from konsul.features.checks import commands, queries
+from konsul.kernel.graph import Parts, in_turns
 
 _ONE_OF: Final = "give id or serviceId"
-
-
-async def _load_last(asking: Asking, ids: Sequence[str]) -> Sequence[int | BaseException | None]:
-    """When each check ran last, in ms since 1970; None where its runner does not say."""
-    found = await seen.last_seen(asking.context.engine, [one.encode() for one in ids])
-    return [found.get(one.encode()) for one in ids]
 
 
 @strawberry.type
@@ -51,7 +42,7 @@ class Queries:
                 queries.check_rows, which=queries.WhichChecks(), asked=Asked(filter=named, limit=1)
             )
             row = next(iter(page.rows), None)
-        return None if row is None else await _shown(asking, row)
+        return None if row is None else check_of_row(row)
 
     @strawberry.field(
         description="Checks by id: of a service, of a node itself, of a status, that a filter expression "
@@ -75,9 +66,7 @@ class Queries:
         )
         asked = Asked(filter=filter if isinstance(filter, str) else None, limit=most)
         page = await asking.read(queries.check_rows, which=which, asked=asked)
-        run = [row.id.encode() for row in page.rows if row.type in RUN]
-        last = await seen.last_seen(asking.context.engine, run) if run else {}
-        return in_turns(page.rows, lambda row: _with(row, last.get(row.id.encode())))
+        return in_turns(page.rows, check_of_row)
 
 
 @strawberry.type
@@ -109,19 +98,7 @@ class Mutations:
         row = await asking.read(queries.stored_check, id=check_id)
         if row is None:
             raise NotFound(CHECK_NOT_FOUND)
-        return _with(row, None)
-
-
-async def _shown(asking: Asking, row: Check) -> HealthCheck:
-    return _with(row, await asking.load(_load_last, row.id) if row.type in RUN else None)
-
-
-def _with(row: Check, last_ms: int | None) -> HealthCheck:
-    found = check_of_row(row)
-    # Who does not say when it ran is not known to have run; a status that changed was told by somebody.
-    told_ms = last_ms or row.changed_at_ms
-    found.last_checked = Time(told_ms) if told_ms else None
-    return found
+        return check_of_row(row)
 
 
 def _quoted(text: str) -> str:
