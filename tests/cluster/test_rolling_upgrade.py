@@ -17,7 +17,8 @@ from tests.cluster.harness.cluster import Cluster
 from tests.tidy.tree import ROOT
 from tests.waiting import until
 
-RUN_S = 110
+RUN_S = 240
+pytestmark = pytest.mark.timeout(300)
 ORDER = """import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as link:
     link.sendall(" ".join(sys.argv[2:]).encode() + b"\\n")

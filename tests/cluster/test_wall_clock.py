@@ -12,7 +12,7 @@ from tests.cluster.harness.wall_clocks import WallClock
 from tests.waiting import until
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def clocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, dict[str, WallClock]]]:
     folder = tmp_path_factory.mktemp("clocks")
     cluster = Cluster(folder)
