@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from konsul.client.model import TransactionResult as TransactionResult
     from konsul.client.model import Version as Version
     from konsul.client.model import Written as Written
+    from konsul.client.query_calls import ServicePage as ServicePage
     from konsul.client.session_calls import Acquired as Acquired
     from konsul.client.session_calls import Session as Session
     from konsul.client.settings import Observation as Observation
@@ -93,6 +94,7 @@ HOMES = {
         "Version",
         "Written",
     ),
+    "query_calls": ("ServicePage",),
     "session_calls": ("Acquired", "Session"),
     "settings": ("Observation", "Settings"),
     "sync": ("Client",),

@@ -41,7 +41,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ServicePage:
     """Services with their health, as the server words them. `after`: to go on with; None at the end."""
 
     services: tuple[Document, ...]
@@ -55,20 +55,20 @@ def search_of(tags: Iterable[str], meta: Mapping[str, str] | None, **said: Any) 
     return Search(tags=tuple(tags), meta=tuple((meta or {}).items()), **said)
 
 
-def search(asked: Search) -> Generator[Call[Any], Any, Page]:
+def search(asked: Search) -> Generator[Call[Any], Any, ServicePage]:
     """Any number of services, a thousand at a time, until the limit or the end."""
     found: list[Document] = []
     after = asked.after
     while True:
         most = PAGE if asked.limit is None else min(PAGE, asked.limit - len(found))
-        page: Page = yield _page(replace(asked, after=after, limit=most))
+        page: ServicePage = yield _page(replace(asked, after=after, limit=most))
         found += page.services
         after = page.after
         if after is None or len(found) == asked.limit:
-            return Page(tuple(found), after)
+            return ServicePage(tuple(found), after)
 
 
-def _page(asked: Search) -> Call[Page]:
+def _page(asked: Search) -> Call[ServicePage]:
     params: Params = (
         *option("filter", asked.filter),
         *option("name", asked.name),
@@ -90,9 +90,9 @@ def _page(asked: Search) -> Call[Page]:
     return Call(request, _page_of)
 
 
-def _page_of(answer: Answer) -> Page:
+def _page_of(answer: Answer) -> ServicePage:
     document = answer.json()
-    return Page(tuple(document["services"]), document.get("after"))
+    return ServicePage(tuple(document["services"]), document.get("after"))
 
 
 def list_(consistency: str | None = None) -> Call[tuple[Document, ...]]:

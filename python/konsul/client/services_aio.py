@@ -84,7 +84,7 @@ class AsyncServices:
         limit: int | None = None,
         after: str | None = None,
         consistency: str | None = None,
-    ) -> query_calls.Page:
+    ) -> query_calls.ServicePage:
         """Services with their health that the filter expression and all else hold for, a thousand per
         request; see `query_calls.Search`."""
         asked = query_calls.search_of(
