@@ -203,14 +203,20 @@ def test_asyncio_locks_and_observers(server: LiveServer) -> None:
                     seen.append(None if row is None else row.text)
 
             watching = asyncio.create_task(watch())
-            await until_async(lambda: seen == [None], "the observer to look")
-            for name in ("one", "two"):
-                async with client.election("throne", value=name, ttl=TTL) as candidate:
-                    await candidate.campaign("60s")
-                    await until_async(lambda name=name: seen[-1] == name, f"{name} to be seen")  # type: ignore[misc]
-                await until_async(lambda: seen[-1] is None, "the office to be empty")
+
+            async def seen_all(*wanted: str | None) -> None:
+                await until_async(lambda: seen == list(wanted), f"the observer to see {wanted}")
+
+            await seen_all(None)
+            async with client.election("throne", value="one", ttl=TTL) as candidate:
+                await candidate.campaign("60s")
+                await seen_all(None, "one")
+            await seen_all(None, "one", None)
+            async with client.election("throne", value="two", ttl=TTL) as candidate:
+                await candidate.campaign("60s")
+                await seen_all(None, "one", None, "two")
+            await seen_all(None, "one", None, "two", None)
             watching.cancel()
-            assert seen == [None, "one", None, "two", None]
             async with client.lock("a", ttl=TTL) as held, client.semaphore("b", 1, ttl=TTL) as place:
                 assert held.lock_index
                 assert place.session != held.session

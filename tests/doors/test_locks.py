@@ -10,6 +10,8 @@ import httpx
 import msgpack
 import pytest
 
+from tests.conftest import LiveServer
+from tests.doors.streams import Stream
 from tests.waiting import until
 
 Row = dict[str, Any]
@@ -231,6 +233,20 @@ def test_who_waits_for_a_key_hears_of_its_release(http: httpx.Client, space: str
     changed = http.get(f"/kv/{space}?metadata=true&index={index}&wait=60s").json()
     assert "session" not in changed
     assert changed["modify_index"] > int(index)
+
+
+def test_a_watch_tells_who_holds_it_and_when_nobody_does(
+    server: LiveServer, http: httpx.Client, space: str, holder: str
+) -> None:
+    with Stream(server.port, f"/kv/watch/{space}") as stream:
+        http.put(f"/kv/{space}", json={"value": "v"})
+        token = acquire(http, space, holder)["lock_index"]
+        http.delete(f"/sessions/{holder}")
+        told = [event.data for event in stream.events(3)]
+    assert [one["type"] for one in told] == ["set"] * 3
+    assert [one.get("session") for one in told] == [None, holder, None]
+    assert [one.get("lock_index") for one in told] == [None, token, token]
+    assert [one["value"] for one in told] == ["v"] * 3
 
 
 def test_graphql_shows_who_holds_it(http: httpx.Client, space: str, holder: str) -> None:
