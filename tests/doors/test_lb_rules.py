@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.conftest import LiveServer
-from tests.unit.chi_square import follows
+from tests.unit.chi_square import ONE_IN_A_BILLION, follows
 
 
 def register(http: httpx.Client, name: str, **more: Any) -> None:
@@ -158,7 +158,7 @@ def test_a_canary_gets_its_percentage_at_random(http: httpx.Client, colours: str
     rule(http, colours, rules=[{"name": "canary", "percent": 10, "tags": ["green"]}])
     answers = [said(http.get(f"/lb/service/{colours}")) for _ in range(1_200)]
     counts = Counter(answer["service"]["tags"][0] for answer in answers)
-    assert follows(counts, {"green": 0.1, "blue": 0.9})
+    assert follows(counts, {"green": 0.1, "blue": 0.9}, ONE_IN_A_BILLION)
     # The answer says whose it is, and within both sides it goes by turns.
     assert {answer["service"]["tags"][0] for answer in answers if answer.get("rule") == "canary"} == {"green"}
     assert {answer["service"]["tags"][0] for answer in answers if "rule" not in answer} == {"blue"}
@@ -172,7 +172,7 @@ def test_a_session_stays_on_its_side_of_a_percentage(http: httpx.Client, colours
     sides = {
         number: chosen(http, colours, session=f"user-{number}").partition("-")[0] for number in range(600)
     }
-    assert follows(Counter(sides.values()), {"green": 0.2, "blue": 0.8})
+    assert follows(Counter(sides.values()), {"green": 0.2, "blue": 0.8}, ONE_IN_A_BILLION)
     for number in range(100):
         assert chosen(http, colours, **{"session-key": f"user-{number}"}).startswith(sides[number])
     rule(http, colours, rules=[canary | {"percent": 60}])
@@ -312,7 +312,7 @@ def test_a_zone_keeps_its_clients_while_enough_of_it_serves(http: httpx.Client, 
         said(http.put(f"/health/check/{space}-east-{number}/fail"))
     # Half of the zone serves: 50 of 70 percent of its clients stay.
     counts = Counter(chosen(http, space, **params)[:4] for _ in range(800))
-    assert follows(counts, {"east": 0.7142, "west": 0.2858})
+    assert follows(counts, {"east": 0.7142, "west": 0.2858}, ONE_IN_A_BILLION)
     sides = {number: chosen(http, space, session=f"s{number}", **params)[:4] for number in range(40)}
     assert {number: chosen(http, space, session=f"s{number}", **params)[:4] for number in sides} == sides
     rule(http, space, strategy="random", zone={"prefer": True, "min_percent": 50})
