@@ -156,16 +156,17 @@ def test_transactions(ask: Ask, at: str) -> None:
 
 def test_services(ask: Ask, request: pytest.FixtureRequest) -> None:
     name = "web." + request.node.callspec.id
-    check = Check(name="up", id="up-1", http="http://10.0.0.1/", interval="30s", timeout="10s")
+    check = Check(name="up", id="up-1", ttl="1h", initial_status="passing")
     first = Service(name, "10.0.0.1", 80, "w1", ("blue", name), {"zone": "a"}, (check,))
-    second = Service(name, "10.0.0.2", 81, "w2", ("green", name), {"zone": "b"})
+    second = Service(name, "10.0.0.2", 81, "w2", ("green", name), {"zone": "b"}, zone="b")
     index = ask(lambda c: c.services.register(first, cas=0)).modify_index
     with pytest.raises(Conflict):
         ask(lambda c: c.services.register(first, cas=0))
     assert ask(lambda c: c.services.register_many([second, Service(name, "", 1, "bad")])).count == 1
     seen = ask(lambda c: c.services.get(name))
     assert (seen.service.instance, seen.modify_index, seen.expires_at is not None) == ("w1", index, True)
-    assert seen.service.checks[0].http == check.http
+    assert seen.service.checks == (check,)
+    assert (seen.health, seen.service.zone) == ("passing", "a")
     assert [one.service.instance for one in ask(lambda c: c.services.instances(name))] == ["w1", "w2"]
     assert {one.instance for one in ask(lambda c: c.services.list()) if one.name == name} == {"w1", "w2"}
     assert ask(lambda c: c.services.query(tags=[name], meta={"zone": "b"})) == (second,)

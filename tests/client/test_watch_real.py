@@ -134,7 +134,7 @@ def test_a_watch_goes_on_over_a_kill_and_its_index_over_its_own_end(
 @TRANSPORTS
 def test_services_and_their_heartbeats(server: LiveServer, both: str, transport: str) -> None:
     name = f"svc-{both}-{transport}"
-    one = Service(name, "10.0.0.1", 80, "i1", ("v2",), {"zone": "a"})
+    one = Service(name, "10.0.0.1", 80, "i1", ("v2",), {"zone": "a"}, zone="a")
     with Client(server.base_url) as client:
         client.services.register(Service(name, "10.0.0.9", 80, "old"))
         client.services.register(one)
