@@ -59,7 +59,7 @@ def test_the_judge_sees_a_late_write_of_a_former_holder() -> None:
 HOLDER = """
 import sys
 from konsul.client import Client
-with Client(sys.argv[1]) as client, client.lock("crown", ttl="1s", lock_delay="500ms", value="first") as held:
+with Client(sys.argv[1]) as client, client.lock("crown", ttl="3s", lock_delay="500ms", value="first") as held:
     print(held.lock_index, flush=True)
     held.lost.wait()
 """
@@ -81,7 +81,7 @@ def test_whoever_is_killed_loses_his_lock_also_when_the_leader_is_killed_with_hi
                 holder.send_signal(signal.SIGKILL)
                 leader.kill()
                 cluster.until_leader(besides=leader)
-                with client.lock("crown", ttl="1s", wait="60s", value="second") as held:
+                with client.lock("crown", ttl="10s", wait="60s", value="second") as held:
                     freed = client.kv.get("crown")
                     assert held.lock_index == freed.lock_index == token + 1
                     # Its session ended, its delay passed, and only then was it given to somebody else.

@@ -191,7 +191,7 @@ def _lives(pid: str) -> bool:
 
 
 def test_who_waits_can_be_told_to_stop(server: LiveServer, client: Client, started: list[Running]) -> None:
-    with client.lock("cli/g", ttl="2s"):
+    with client.lock("cli/g", ttl="15s"):
         waiter = start(started, server, "lock", "cli/g", "--name", "waiter", "--", "echo", "no")
         until(lambda: "waiter" in [one.name for one in client.sessions.list()], "its session")
         waiter.signal(signal.SIGTERM)
@@ -201,10 +201,7 @@ def test_who_waits_can_be_told_to_stop(server: LiveServer, client: Client, start
 
 def test_a_semaphore_has_so_many_places(server: LiveServer, started: list[Running]) -> None:
     script = "echo held; exec sleep 600"
-    holders = [
-        start(started, server, "semaphore", "cli/s", "2", "--ttl", "2s", "--", "sh", "-c", script)
-        for _ in range(2)
-    ]
+    holders = [start(started, server, "semaphore", "cli/s", "2", "--", "sh", "-c", script) for _ in range(2)]
     assert [one.line() for one in holders] == ["held", "held"]
     code, _, errors = start(started, server, "semaphore", "cli/s", "2", "--try", "--", "true").ended()
     assert (code, "is held by somebody else" in errors) == (4, True)

@@ -63,12 +63,12 @@ def test_a_new_leader_ends_a_session_that_nobody_renews(trio: Cluster) -> None:
     leader = trio.until_leader()
     survivors = ",".join(node.base_url for node in trio.followers())
     with Client(survivors) as client:
-        made = client.sessions.create(ttl="1s", lock_delay="0s").id
+        made = client.sessions.create(ttl="5s", lock_delay="0s").id
         token = client.sessions.acquire("cluster/c", made).lock_index
         leader.kill()
         trio.until_leader(besides=leader)
         until(lambda: not lives(client, made), "the session to end under the new leader")
-        with client.lock("cluster/c", ttl="2s", wait="60s") as held:
+        with client.lock("cluster/c", ttl="10s", wait="60s") as held:
             assert held.lock_index == token + 1
     trio.heal()
 

@@ -121,7 +121,7 @@ def test_sessions_are_listed_page_by_page_and_by_node(http: httpx.Client, space:
 
 
 def test_renewals_keep_it_and_silence_ends_it(http: httpx.Client) -> None:
-    made = create(http, ttl="400ms")
+    made = create(http, ttl="3s")
     index = http.get("/sessions").headers["x-konsul-index"]
     for _ in range(20):
         renewed = http.put(f"/sessions/{made['id']}/renew")
