@@ -27,7 +27,8 @@ def test_a_check_is_told_and_read(tmp_path: Path) -> None:
             found = await ask(UPDATE, service="web", check="a", status="WARNING", output="slow")
             assert found["updateServiceCheck"].pop("lastChecked")
             assert found == {"updateServiceCheck": {"id": "a", "status": "WARNING", "output": "slow"}}
-            found = await ask('{ healthCheck(id: "a") { id serviceId name type status output service { name port } } }')
+            whole = "id serviceId name type status output service { name port }"
+            found = await ask(f'{{ healthCheck(id: "a") {{ {whole} }} }}')
             assert found["healthCheck"] == {
                 "id": "a",
                 "serviceId": "web",
