@@ -62,9 +62,14 @@ class Route(APIRoute):
         # path may not.
         pattern = self.path_regex.pattern.removesuffix("$") + r"\Z"
         self.path_regex = re.compile(pattern, re.IGNORECASE | re.ASCII | re.DOTALL)
+        self._beginning = self.path_format.partition("{")[0].rstrip("/").lower()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As Starlette's, with HEAD taken for GET."""
+        # A hundred routes are asked one after the other: most are not meant, and a slice is enough to tell.
+        path = scope["path"]
+        if not scope.get("root_path") and path[: len(self._beginning)].lower() != self._beginning:
+            return Match.NONE, {}
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         return super().matches(scope)
