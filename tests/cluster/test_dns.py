@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -34,6 +35,10 @@ def asked(node: Node, name: str) -> list[str]:
     return sorted(one.to_text() for records in found.answer for one in records)
 
 
+def has(node: Node, name: str, address: str) -> bool:
+    return asked(node, name) == [address]
+
+
 def test_what_a_node_acknowledged_it_tells_from_then_on(cluster: Cluster) -> None:
     for number, node in enumerate(cluster.nodes.values()):
         name = f"own-{number}"
@@ -50,7 +55,7 @@ def test_every_node_answers_also_without_a_leader(cluster: Cluster) -> None:
     leader = cluster.until_leader()
     assert leader.ask("PUT", "/register", {"name": "web", "address": "10.0.0.9", "port": 80}).status == 200
     for node in cluster.nodes.values():
-        until(lambda node=node: asked(node, "web") == ["10.0.0.9"], f"{node.name} to have it")  # type: ignore[misc]
+        until(partial(has, node, "web", "10.0.0.9"), f"{node.name} to have it")
     survivor, *others = cluster.nodes.values()
     for node in others:
         node.kill()
