@@ -53,6 +53,8 @@ def last_words(source: str, home: Path) -> str:
         (["graphql", "-h"], 0),
         (["cluster", "token", "create", "-h"], 0),
         (["tls", "cert", "create", "-h"], 0),
+        (["lock", "-h"], 0),
+        (["session", "create", "-h"], 0),
         (["completion", "bash"], 0),
     ],
 )
