@@ -61,6 +61,7 @@ bench: build ## requests per second, latencies and CPU per request against a rea
 	@$(SOON) 1800 $(RUN) python -m benches.doors.guarded
 	@$(SOON) 900 $(RUN) python -m benches.doors.tls
 	@$(SOON) 900 $(RUN) python -m benches.restart
+	@$(SOON) 1800 $(RUN) python -m benches.discovery
 	@$(SOON) 900 $(RUN) python -m benches.checks
 
 watchers: build ## ten thousand watchers on one node: how soon, at what cost, and with one that never reads

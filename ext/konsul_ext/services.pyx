@@ -76,7 +76,9 @@ cdef int service_heartbeat(Exchange ex, Py_ssize_t prefix) except -1:
     if PyBytes_GET_SIZE(query) > 3 and memcmp(PyBytes_AS_STRING(query), b"id=", 3) == 0:
         id = _word(query, 3)
         query = b""
-    if name is None or id is None or query or ex.declared != 0 or ex.site.tally is None or ex.site.service_shape is None:
+    if name is None or id is None or query or ex.declared != 0:
+        return ex.fall()
+    if ex.site.tally is None or ex.site.service_shape is None:
         return ex.fall()
     if not takes_write(ex):
         return ex.fall()

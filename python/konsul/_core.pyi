@@ -254,8 +254,8 @@ class Form:
         """`kinds`: the `type` of a change that created, updated or deleted the row, of one that lapsed, of a
         renewed lease; empty: not told. `row` and `old`: fields as in `Shape`, of the new row and of the one
         before it (its empty ones omitted). Of a row that went only the key's fields are told, or with `wrap`
-        all, from the old row. `wrap`: the name of the member that holds the `row` fields. `only`: a column and
-        index values; a row with another value is told of as if it were not there."""
+        all, from the old row. `wrap`: the name of the member that holds the `row` fields. `only`: a column
+        and index values; a row with another value is told of as if it were not there."""
 
 @final
 class HttpListener:
