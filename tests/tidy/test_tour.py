@@ -37,7 +37,9 @@ def shown(page: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("tour") / "data") as started:
+    # As it is by default, but on any port: the harness has DNS off.
+    settings = {"KONSUL_DNS_ENABLED": "true", "KONSUL_DNS_PORT": "0"}
+    with Server(tmp_path_factory.mktemp("tour") / "data", settings) as started:
         yield started
 
 
