@@ -42,8 +42,9 @@ type KVStats { totalKeys: Int! }
 type KVPair { key: String! value: String! createdAt: Time updatedAt: Time }
 type KVListResponse { items: [KVPair!]! total: Int! hasMore: Boolean! }
 type KVChangeEvent { type: KVEventType! key: String! value: String oldValue: String timestamp: Time! }
+# expiresAt: null of one that stays until it is deregistered, which there was none of.
 type Service {
-  name: String! address: String! port: Int! status: ServiceStatus! expiresAt: Time! tags: [String!]!
+  name: String! address: String! port: Int! status: ServiceStatus! expiresAt: Time tags: [String!]!
   metadata: [MetadataEntry!]! checks: [HealthCheck!]!
 }
 type MetadataEntry { key: String! value: String! }

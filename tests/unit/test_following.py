@@ -13,7 +13,7 @@ from konsul.errors import NoLeader, Stopping
 from konsul.features.kv.tables import FORM, Entry
 from konsul.kernel import entry
 from konsul.kernel.config import Config
-from konsul.kernel.feature import load
+from konsul.kernel.feature import Feature, load
 from konsul.kernel.following import Changes, Following
 from konsul.kernel.node import Kernel
 from konsul.kernel.watching import Spec
@@ -46,13 +46,17 @@ class Party:
 
 
 Story = Callable[[Kernel, Following, Party], Awaitable[None]]
+TABLES = Feature(
+    name="tables", tables=tuple(row for name in ("kv", "sessions", "catalog") for row in load(name).tables)
+)
+"""Keys, and what they point at: who holds one is a session, which has checks and a node."""
 
 
 def followed(folder: Path, story: Story, *, at_once: bool = False) -> Party:
     party = Party()
 
     async def run() -> None:
-        kernel = Kernel(Engine(options(folder, backend="memory")), Config(()), (load("kv"),))
+        kernel = Kernel(Engine(options(folder, backend="memory")), Config(()), (TABLES,))
         await kernel.start()
         following = Following(kernel, [Spec(FORM, KV, "**")], party.take, party.lose, at_once=at_once)
         following.start("following")
