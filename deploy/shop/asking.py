@@ -18,6 +18,7 @@ from konsul.client import Client
 from konsul.errors import NotFound
 
 TIMEOUT_S = 10.0
+UDP_TIMEOUT_S = 3.0
 WITHIN_S = 60.0
 POLL_S = 0.1
 
@@ -62,12 +63,19 @@ class Asking:
         question = dns.message.make_query(name, dns.rdatatype.SRV)
         host, port = self._dns
         try:
-            answer = dns.query.udp(question, host, timeout=TIMEOUT_S, port=port)
-            if answer.flags & dns.flags.TC:
-                answer = dns.query.tcp(question, host, timeout=TIMEOUT_S, port=port)
+            answer = self._asked(question)
         except (dns.exception.DNSException, OSError) as error:
             raise Failed(f"DNS at {host} port {port}: {error}") from None
         return {one.port: one.weight for records in answer.answer for one in records if hasattr(one, "port")}
+
+    def _asked(self, question: dns.message.Message) -> dns.message.Message:
+        """Over UDP, and as every resolver does over TCP where that gives no whole answer."""
+        host, port = self._dns
+        with suppress(dns.exception.Timeout):
+            answer = dns.query.udp(question, host, timeout=UDP_TIMEOUT_S, port=port)
+            if not answer.flags & dns.flags.TC:
+                return answer
+        return dns.query.tcp(question, host, timeout=TIMEOUT_S, port=port)
 
     def health(self, service: str) -> dict[str, str]:
         """Instance -> health."""
