@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 
 import pytest
+from fastapi.dependencies.models import Dependant
 
 from konsul.features import FEATURES
 from konsul.kernel.command import VERBS, AnyVerb
@@ -40,6 +43,20 @@ def test_a_route_is_documented_and_ignores_case(feature: Feature) -> None:
         assert isinstance(route, Route)
         assert route.path_regex.flags & re.IGNORECASE
         assert route.description or route.summary, route.path
+
+
+def _called_for(dependant: Dependant) -> list[Callable[..., object]]:
+    below = [call for one in dependant.dependencies for call in _called_for(one)]
+    return below if dependant.call is None else [dependant.call, *below]
+
+
+@pytest.mark.parametrize("feature", ALL, ids=lambda feature: feature.name)
+def test_no_request_goes_to_a_thread_and_back(feature: Feature) -> None:
+    # As FastAPI sends what is no coroutine: two switches per request, and a pool of 40 that all share.
+    for route in feature.router.routes if feature.router else ():
+        assert isinstance(route, Route)
+        for call in _called_for(route.dependant):
+            assert inspect.iscoroutinefunction(call), f"{route.path} calls {call}"
 
 
 def test_only_where_credentials_are_come_by_nobody_needs_any() -> None:

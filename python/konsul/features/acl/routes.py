@@ -40,16 +40,17 @@ _SUBJECT: Final[dict[str, Kind]] = {
 router = Router(tags=["acl"])
 
 
-def _served(ctx: Ctx) -> Context:
+async def _served(ctx: Ctx) -> Context:
     """Raises HTTPException 404 while the ACL is off, as for any path that is none."""
+    # A coroutine although it awaits nothing: FastAPI would send a plain function to a thread and back.
     if not ctx.config.of(GuardSettings).acl_enabled:
         raise HTTPException(404)
     return ctx
 
 
-def _served_read(ctx: ReadCtx) -> Context:
+async def _served_read(ctx: ReadCtx) -> Context:
     """As `_served`, for what reads the tables."""
-    return _served(ctx)
+    return await _served(ctx)
 
 
 AclCtx = Annotated[Context, Depends(_served)]

@@ -35,16 +35,17 @@ SAME_EVERYWHERE: Final = (Unauthenticated, Forbidden, RateLimited, Blocked, NoLe
 """What the door answers in one shape on every route."""
 
 
-def _gate(ctx: Ctx) -> Context:
+async def _gate(ctx: Ctx) -> Context:
     """Raises HTTPException 404 while auth is off: then there are no such routes."""
+    # A coroutine although it awaits nothing: FastAPI would send a plain function to a thread and back.
     if not ctx.config.of(GuardSettings).auth_enabled:
         raise HTTPException(404)
     return ctx
 
 
-def _gate_read(ctx: ReadCtx) -> Context:
+async def _gate_read(ctx: ReadCtx) -> Context:
     """As `_gate`, for what reads the tables."""
-    return _gate(ctx)
+    return await _gate(ctx)
 
 
 @dataclass(frozen=True, slots=True)
