@@ -7,7 +7,6 @@ who stays, and the entry holds only while that row is as it was read.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from konsul.engine import Engine, Row
@@ -16,10 +15,10 @@ from konsul.features.auth.credentials import ADMIN_PERMISSION
 from konsul.features.auth.tables import ApiKeyRow, UserRow
 from konsul.kernel import entry
 from konsul.kernel.pipeline import ADMIN
+from konsul.kernel.scanning import pages
 
 LAST_USER: Final = "this is the last enabled user with the role admin: make another one first"
 LAST_KEY: Final = "this is the last way to administer: make a user with the role admin first"
-_PAGE: Final = 1_000
 _ROLES, _USER_ENABLED = UserRow.column("roles"), UserRow.column("enabled")
 _PERMISSIONS, _KEY_ENABLED = ApiKeyRow.column("permissions"), ApiKeyRow.column("enabled")
 _EXPIRES: Final = ApiKeyRow.column("expires_at_ms")
@@ -44,9 +43,10 @@ def without_user(engine: Engine, user_id: str, row: Row) -> list[entry.Guard]:
     """
     if not is_administrator(row):
         return []
-    for key, other in _rows(engine, UserRow):
-        if key != user_id.encode() and is_administrator(other):
-            return [entry.at(UserRow, key, other.modify_index)]
+    for page in pages(engine, UserRow.table_id):
+        for key, other in page:
+            if key != user_id.encode() and is_administrator(other):
+                return [entry.at(UserRow, key, other.modify_index)]
     raise LimitReached(LAST_USER)
 
 
@@ -58,25 +58,17 @@ def without_key(engine: Engine, key_id: str, row: Row) -> list[entry.Guard]:
     """
     if not is_master_key(row):
         return []
-    for key, user in _rows(engine, UserRow):
-        if is_administrator(user):
-            return [entry.at(UserRow, key, user.modify_index)]
-    for key, other in _rows(engine, ApiKeyRow):
-        if key != key_id.encode() and is_master_key(other):
-            return [entry.at(ApiKeyRow, key, other.modify_index)]
+    for users in pages(engine, UserRow.table_id):
+        for key, user in users:
+            if is_administrator(user):
+                return [entry.at(UserRow, key, user.modify_index)]
+    for keys in pages(engine, ApiKeyRow.table_id):
+        for key, other in keys:
+            if key != key_id.encode() and is_master_key(other):
+                return [entry.at(ApiKeyRow, key, other.modify_index)]
     raise LimitReached(LAST_KEY)
 
 
 def _is_over(row: Row) -> bool:
     expires_at_ms = row.cells[_EXPIRES]
     return expires_at_ms is not None and expires_at_ms <= time.time_ns() // 1_000_000
-
-
-def _rows(engine: Engine, table: type[UserRow | ApiKeyRow]) -> Iterator[tuple[bytes, Row]]:
-    after: bytes | None = None
-    while True:
-        page = engine.scan(table.table_id, after=after, limit=_PAGE)
-        yield from page.rows
-        after = page.after
-        if after is None:
-            return

@@ -16,6 +16,7 @@ import orjson
 
 from konsul.engine import Engine, unpack_row
 from konsul.features.catalog.tables import SEPARATOR, Instance, Node
+from konsul.kernel.scanning import packed_pages
 
 FRESH_S: Final = 1.0
 """It is not made anew more often."""
@@ -91,17 +92,13 @@ class AddressBook:
                 (0, Node.table_id, _NODE_ADDRESS),
                 (1, Instance.table_id, _INSTANCE_ADDRESS),
             ):
-                after: bytes | None = None
-                while True:
-                    rows, after = self._engine.scan_packed(table, after=after, limit=_ROWS_PAGE)
+                for rows in packed_pages(self._engine, table, size=_ROWS_PAGE):
                     for key, packed in rows:
                         names = found.setdefault(unpack_row(packed).cells[column], ([], []))[place]
                         name = key.partition(SEPARATOR.encode())[0].decode()
                         if not names or names[-1] != name:
                             names.append(name)
                     await asyncio.sleep(0)
-                    if after is None:
-                        break
             self._addresses, self._addresses_index = found, index
             self._addresses_at_s = time.monotonic()
         finally:

@@ -10,11 +10,11 @@ from konsul.features.catalog.healths import conditions
 from konsul.features.catalog.tables import CRITICAL, PASSING, STATUSES, WARNING, Instance
 from konsul.features.catalog.watches import as_healthy, instances
 from konsul.kernel.following import Changes, Following
+from konsul.kernel.scanning import packed_pages
 
 if TYPE_CHECKING:
     from konsul.kernel.node import Kernel
 
-PAGE: Final = 1_000
 _FOLLOWED: Final = (WARNING, CRITICAL)
 _HEALTH: Final = Instance.column("health")
 
@@ -70,12 +70,8 @@ class HealthCounts:
         found: list[tuple[bytes, str]] = []
         for health in _FOLLOWED:
             for where in conditions(health):
-                after: bytes | None = None
-                while True:
-                    rows, after = self._engine.scan_packed(Instance.table_id, b"", where, after, PAGE)
+                for rows in packed_pages(self._engine, Instance.table_id, b"", where):
                     found += [(key, health) for key, _ in rows]
-                    if after is None:
-                        break
         return found
 
 

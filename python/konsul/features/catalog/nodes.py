@@ -22,6 +22,7 @@ from konsul.features.catalog.tables import Instance, Node
 from konsul.kernel import entry
 from konsul.kernel.command import command, query
 from konsul.kernel.context import Context
+from konsul.kernel.scanning import packed_pages
 from konsul.kernel.settings import ServiceSettings
 
 SHOWN_MAX: Final = 1_000
@@ -77,17 +78,12 @@ async def delete_node(ctx: Context, *, name: str) -> None:
         if plan.node(name) is None:
             raise NotFound(NODE_NOT_FOUND)
         # What it takes with it by law goes in one entry: most of it goes before, a bounded number at a time.
-        after: bytes | None = None
-        while True:
-            found, after = ctx.engine.scan_packed(
-                Instance.table_id, b"", [(_NODE, name.encode())], after, PER_ENTRY
-            )
+        where = [(_NODE, name.encode())]
+        for found in packed_pages(ctx.engine, Instance.table_id, b"", where, size=PER_ENTRY):
             if found:
                 guards = [entry.is_(Instance, key, "node", name) for key, _ in found]
                 ops = [entry.delete(Instance, key) for key, _ in found]
                 await ctx.following().commit(entry.encode([entry.case(guards, ops)]))
-            if after is None:
-                break
             await asyncio.sleep(0)
         plan.guards.append(entry.exists(Node, name))
         plan.ops.append(entry.delete(Node, name))

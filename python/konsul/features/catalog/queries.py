@@ -19,6 +19,7 @@ from konsul.features.catalog.rules import NOT_FOUND, is_possible
 from konsul.features.catalog.tables import LISTED, SERVICE, Instance, instance_key, instances_prefix
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
+from konsul.kernel.scanning import packed_pages
 
 QueryType: TypeAlias = Literal["tags", "metadata", "combined"]
 PAGE: Final = 1_000
@@ -127,12 +128,8 @@ def _keys(ctx: Context, prefix: bytes, health: str) -> list[bytes]:
     """The keys of one service's instances that are as healthy, ascending."""
     found: list[bytes] = []
     for where in conditions(health):
-        after: bytes | None = None
-        while True:
-            rows, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, PAGE)
+        for rows in packed_pages(ctx.engine, Instance.table_id, prefix, where, size=PAGE):
             found += [key for key, _ in rows]
-            if after is None:
-                break
     return sorted(found)
 
 

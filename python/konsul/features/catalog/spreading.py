@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from konsul.engine import unpack_row
 from konsul.errors import Busy, Conflict
 from konsul.features.catalog.plans import ATTEMPTS, Plan
 from konsul.features.catalog.tables import Instance
 from konsul.kernel import entry
+from konsul.kernel.scanning import pages
 
 if TYPE_CHECKING:
     from konsul.kernel.context import Context
 
-PAGE: Final = 1_000
 STEPS_MAX: Final = entry.MAX_STEPS - 256
 """An entry is full before another instance might not fit in: its checks' guards and a few more."""
 PER_ENTRY: Final = 512
@@ -32,12 +31,8 @@ async def spread(ctx: Context, node: str) -> None:
     """
     ctx = ctx.following()
     where = [(Instance.column("node"), node.encode())]
-    after: bytes | None = None
-    while True:
-        rows, after = ctx.engine.scan_packed(Instance.table_id, b"", where, after, PAGE)
-        await _settle(ctx, node, [Instance.stored(key, unpack_row(packed).cells) for key, packed in rows])
-        if after is None:
-            return
+    for rows in pages(ctx.engine, Instance.table_id, b"", where):
+        await _settle(ctx, node, [Instance.stored(key, row.cells) for key, row in rows])
 
 
 async def _settle(ctx: Context, node: str, rows: list[Instance]) -> None:

@@ -28,6 +28,7 @@ from konsul.kernel.context import Context
 from konsul.kernel.following import Changes, Following
 from konsul.kernel.logging import logger
 from konsul.kernel.pipeline import INSIDE
+from konsul.kernel.scanning import pages
 from konsul.kernel.watching import Spec
 
 if TYPE_CHECKING:
@@ -204,15 +205,10 @@ class Checks:
         page = engine.scan(CheckRunner.table_id, limit=1_000)
         self._nodes = frozenset(key for key, _ in page.rows)
         seen: set[bytes] = set()
-        after: bytes | None = None
-        while True:
-            found = engine.scan(Check.table_id, after=after, limit=_PAGE)
-            for key, row in found.rows:
+        for rows in pages(engine, Check.table_id, size=_PAGE):
+            for key, row in rows:
                 seen.add(key)
                 self._consider(key, row)
-            after = found.after
-            if after is None:
-                break
             await asyncio.sleep(0)
         deadlines_of(engine).keep(seen)
         for one in self._runner.all():

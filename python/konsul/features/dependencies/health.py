@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from konsul.features.catalog.tables import Instance, instances_prefix
+from konsul.features.catalog.tables import STATUSES, Instance, instances_prefix
 from konsul.kernel.context import Context
+from konsul.kernel.scanning import packed_pages
 
 Word: TypeAlias = Literal["passing", "warning", "critical", "absent"]
-STATUSES: Final = ("passing", "warning", "critical")
 _HEALTH: Final = Instance.column("health")
 _PAGE: Final = 10_000
 
@@ -44,10 +44,4 @@ def health_of(ctx: Context, name: str) -> Health:
 
 def _count(ctx: Context, prefix: bytes, status: str) -> int:
     where = [(_HEALTH, status.encode())]
-    number = 0
-    after: bytes | None = None
-    while True:
-        rows, after = ctx.engine.scan_packed(Instance.table_id, prefix, where, after, _PAGE)
-        number += len(rows)
-        if after is None:
-            return number
+    return sum(map(len, packed_pages(ctx.engine, Instance.table_id, prefix, where, size=_PAGE)))

@@ -7,8 +7,8 @@ from typing import Final
 
 from konsul.engine import Engine, Row
 from konsul.features.dependencies.tables import GRAPH, Dependencies
+from konsul.kernel.scanning import packed_pages, pages
 
-_PAGE: Final = 1_000
 _DEPENDS_ON: Final = Dependencies.column("depends_on")
 _EDGES: Final = Dependencies.column("edges")
 
@@ -28,28 +28,19 @@ def dependencies_of(engine: Engine, name: str) -> Sequence[str]:
 def dependents_of(engine: Engine, name: str) -> list[str]:
     """Which services declare to need it, by name."""
     where = [(_DEPENDS_ON, name.encode())]
-    found: list[str] = []
-    after: bytes | None = None
-    while True:
-        rows, after = engine.scan_packed(Dependencies.table_id, b"", where, after, _PAGE)
-        found += [key.decode() for key, _ in rows]
-        if after is None:
-            return found
+    return [
+        key.decode() for page in packed_pages(engine, Dependencies.table_id, b"", where) for key, _ in page
+    ]
 
 
 def all_edges(engine: Engine) -> dict[str, Sequence[str]]:
     """Service -> what it needs, of every service that needs something."""
-    found: dict[str, Sequence[str]] = {}
-    after: bytes | None = None
-    while True:
-        page = engine.scan(Dependencies.table_id, b"", (), after, _PAGE)
-        for key, row in page.rows:
-            name = key.decode()
-            if name != GRAPH:
-                found[name] = row.cells[_DEPENDS_ON]
-        after = page.after
-        if after is None:
-            return found
+    return {
+        key.decode(): row.cells[_DEPENDS_ON]
+        for page in pages(engine, Dependencies.table_id)
+        for key, row in page
+        if key != GRAPH.encode()
+    }
 
 
 def edge_count(engine: Engine) -> int:

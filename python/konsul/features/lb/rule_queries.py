@@ -11,8 +11,8 @@ from konsul.features.lb.rules import Rules
 from konsul.features.lb.tables import RuleRow
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
+from konsul.kernel.scanning import pages
 
-_PAGE = 1_000
 _SET_BY = RuleRow.column("set_by")
 _SET_AT = RuleRow.column("set_at_ms")
 
@@ -44,14 +44,8 @@ async def rules(ctx: Context, *, service: str) -> Stored:
 async def list_rules(ctx: Context) -> list[Stored]:
     """The rules of every service that the caller may see, by its name."""
     sight = ctx.visible("service:list")
-    found: list[Stored] = []
-    after: bytes | None = None
-    while True:
-        page = ctx.engine.scan(RuleRow.table_id, after=after, limit=_PAGE, sight=sight)
-        found += [
-            Stored(key.decode(), rules_in(row), row.modify_index, row.cells[_SET_BY], row.cells[_SET_AT])
-            for key, row in page.rows
-        ]
-        after = page.after
-        if after is None:
-            return found
+    return [
+        Stored(key.decode(), rules_in(row), row.modify_index, row.cells[_SET_BY], row.cells[_SET_AT])
+        for page in pages(ctx.engine, RuleRow.table_id, sight=sight)
+        for key, row in page
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from konsul.features.catalog.candidates import ANY, PASSING, SERVING, Candidate, Health, candidates_of
@@ -22,6 +23,7 @@ from konsul.features.queries.finding import Ready
 from konsul.kernel.cluster_settings import ClusterSettings
 from konsul.kernel.context import Context
 from konsul.kernel.filters.selectors import Filter
+from konsul.kernel.scanning import pages
 from konsul.kernel.schema import Row
 
 _UNMEASURED: Final = float("inf")
@@ -174,15 +176,11 @@ def _zone(ctx: Context, node: str) -> str:
 
 async def _node_at(ctx: Context, address: str) -> str:
     """The node of this address; there is no index of them, and there are fewer than instances."""
-    after: bytes | None = None
     column = Node.column("address")
-    for _ in range(ctx.config.of(SearchSettings).rows_max // _NODES + 1):
-        page = ctx.engine.scan(Node.table_id, b"", (), after, _NODES)
-        for key, row in page.rows:
+    most = ctx.config.of(SearchSettings).rows_max // _NODES + 1
+    for page in islice(pages(ctx.engine, Node.table_id, size=_NODES), most):
+        for key, row in page:
             if address and row.cells[column] == address:
                 return key.decode()
-        after = page.after
-        if after is None:
-            break
         await asyncio.sleep(0)
     return ""

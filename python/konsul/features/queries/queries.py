@@ -14,6 +14,7 @@ from konsul.features.queries.metrics import EXECUTION_SECONDS, EXECUTIONS
 from konsul.features.queries.tables import PreparedQuery
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
+from konsul.kernel.scanning import pages
 
 LIST: Final = "query:list"
 PAGE: Final = 250
@@ -34,17 +35,13 @@ async def list_(ctx: Context) -> list[dict[str, Any]]:
     """Every query that the caller may list or read, by name; those without a name only for who sees all."""
     sight = ctx.visible(LIST)
     documents: list[dict[str, Any]] = []
-    after: bytes | None = None
-    while True:
-        page = ctx.engine.scan(PreparedQuery.table_id, b"", (), after, PAGE)
-        for key, row in page.rows:
+    for page in pages(ctx.engine, PreparedQuery.table_id, size=PAGE):
+        for key, row in page:
             shown = Stored(key.decode(), row).shown()
             name = shown.get("name", "")
             if sight is None or sight.sees_all() or (name and sight.sees(name)):
                 documents.append(shown)
-        after = page.after
-        if after is None:
-            return sorted(documents, key=lambda one: (one.get("name", "").lower(), one["id"]))
+    return sorted(documents, key=lambda one: (one.get("name", "").lower(), one["id"]))
 
 
 @query("query.read", needs="query:read", resource="scope")

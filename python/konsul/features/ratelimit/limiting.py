@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from konsul.errors import Blocked, NoLeader, RateLimited, Unsupported
 from konsul.features.ratelimit import tables
 from konsul.features.ratelimit.config import RateLimitSettings, micros_of
 from konsul.kernel import route_classes
+from konsul.kernel.scanning import pages
 from konsul.kernel.schema import Row
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ _REFUSED: Final = 3
 _BLACKLISTED: Final = 4
 _FREE: Final = 1 << 62
 """So many of something for one token are never reached."""
-_PAGE: Final = 1_000
 _RATE, _BURST = 0, 1
 _RATE_EXPIRES: Final = tables.RateRow.column("expires_at_ms")
 _LIST_EXPIRES: Final = tables.ListRow.column("expires_at_ms")
@@ -162,16 +163,8 @@ class Limiting:
 
 def rows_of(engine: Engine, row: type[Row]) -> Iterator[list[tuple[bytes, Stored]]]:
     """Every row of a table, in pages; none before the cluster's tables have reached this node."""
-    after: bytes | None = None
-    while True:
-        try:
-            page = engine.scan(row.table_id, after=after, limit=_PAGE)
-        except (NoLeader, Unsupported):
-            return
-        yield page.rows
-        after = page.after
-        if after is None:
-            return
+    with suppress(NoLeader, Unsupported):
+        yield from pages(engine, row.table_id)
 
 
 _OF: WeakKeyDictionary[Engine, Limiting] = WeakKeyDictionary()
