@@ -31,7 +31,8 @@ def refused(answer: httpx.Response, status: int, error: str, message: str) -> No
 
 def index_of(http: httpx.Client, name: str) -> int:
     """When one service changed: others' checks run meanwhile, so the node's index is not to be counted on."""
-    return max(one["modify_index"] for one in http.get(f"/services/{name}/instances?metadata=true").json())
+    found = http.get(f"/services/{name}/instances?metadata=true").json()
+    return max(int(one["modify_index"]) for one in found)
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])

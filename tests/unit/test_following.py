@@ -73,7 +73,8 @@ def followed(folder: Path, story: Story, *, at_once: bool = False) -> Party:
 
 
 async def put(kernel: Kernel, *keys: str) -> None:
-    ops = [entry.put(Entry, key, Entry(key=key, value=b"v", expires_at_ms=None).cells()) for key in keys]
+    rows = [Entry(key=key, value=b"v", expires_at_ms=None, session=None) for key in keys]
+    ops = [entry.put(Entry, row.key, row.cells()) for row in rows]
     await kernel.engine.commit(entry.encode([entry.case([], ops)]))
 
 

@@ -13,7 +13,7 @@ MEMORY_MAX_BYTES: Final = 256 * 1_024
 
 @cache
 def _options() -> Any:
-    import re2  # type: ignore[import-untyped]
+    import re2
 
     options = re2.Options()
     options.max_mem = MEMORY_MAX_BYTES
