@@ -46,7 +46,7 @@ def _unpacked(package: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         archives = folder / "archives"
         archives.mkdir(parents=True)
-        _run(["apt-get", "download", *_needed(package)], archives, package)
+        _fetch(package, archives)
         for archive in sorted(archives.glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(archive), str(folder)], archives, package)
         shutil.rmtree(archives)
@@ -54,17 +54,25 @@ def _unpacked(package: str) -> Path:
     return folder
 
 
-def _needed(package: str) -> list[str]:
-    """The packages that an installation would bring."""
-    command = ["apt-get", "install", "--simulate", "--no-install-recommends", package]
+def _fetch(package: str, archives: Path) -> None:
+    """Downloads the package and what it needs.
+
+    A fresh machine knows of no packages, and one that has stood a while knows of some that were replaced by
+    security updates: then the lists are brought up to date first.
+    """
     try:
-        told = _run(command, Path.cwd(), package)
+        _run(["apt-get", "download", *_needed(package)], archives, package)
     except Missing:
         if os.geteuid():
             raise
-        # A machine that is fresh knows of no packages.
-        _run(["apt-get", "update", "--quiet"], Path.cwd(), package)
-        told = _run(command, Path.cwd(), package)
+        _run(["apt-get", "update", "--quiet"], archives, package)
+        _run(["apt-get", "download", *_needed(package)], archives, package)
+
+
+def _needed(package: str) -> list[str]:
+    """The packages that an installation would bring."""
+    command = ["apt-get", "install", "--simulate", "--no-install-recommends", package]
+    told = _run(command, Path.cwd(), package)
     return list(dict.fromkeys([package, *_INSTALLED.findall(told)]))
 
 
@@ -72,7 +80,9 @@ def _run(command: list[str], folder: Path, package: str) -> str:
     what = f"install {package} (Debian: apt-get install {package})"
     if sys.platform != "linux" or shutil.which(command[0]) is None:
         raise Missing(f"{command[0]} is missing, and so is {package}: {what}")
-    options = ["-o", "APT::Sandbox::User=root"] if command[0] == "apt-get" and not os.geteuid() else []
+    options = ["-o", "Acquire::Retries=3"] if command[0] == "apt-get" else []
+    if options and not os.geteuid():
+        options += ["-o", "APT::Sandbox::User=root"]
     ended = subprocess.run(
         [command[0], *options, *command[1:]],
         cwd=folder,
