@@ -52,7 +52,7 @@ def test_of_a_ttl_check_the_lease_tells_when_it_was_told_last() -> None:
     found = documents.check(row("ttl", ttl="1h"), None, HOUR_MS - 2_000, HOUR_MS)
     assert found["last_check"] == "1970-01-01T00:59:58.000Z"
     assert found["expires_at"] == "1970-01-01T01:59:58.000Z"
-    assert "interval" not in found
+    assert (found["interval"], found["timeout"], found["ttl"]) == (30 * 10**9, 10 * 10**9, 3_600 * 10**9)
 
 
 def test_what_nobody_knows_is_when_the_status_changed() -> None:

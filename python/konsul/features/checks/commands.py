@@ -8,8 +8,11 @@ from typing import Any, Final, TypeAlias
 from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.checks import complete_one, row_of
 from konsul.features.catalog.rules import is_possible
-from konsul.features.catalog.status import CHECK_NOT_FOUND, put_check, remove_check, report
+from konsul.features.catalog.status import CHECK_NOT_FOUND, clipped, put_check, remove_check, report
 from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, WARNING, Check, instance_key
+from konsul.features.checks.config import CheckSettings
+from konsul.features.checks.metrics import HELD, RESULTS
+from konsul.features.checks.telling import words_of
 from konsul.kernel.command import command
 from konsul.kernel.context import Context
 
@@ -109,7 +112,8 @@ async def update(
     service_id: str | None = None,
 ) -> None:
     """Tells what a TTL check says, which counts for its TTL. Without `output` that of before stays, or the
-    default. What it says already is only a renewal: nothing enters the log.
+    default. What it says already is only a renewal: nothing enters the log. So is a changed output without a
+    changed status, when such came too often lately (KONSUL_CHECK_OUTPUT_INTERVAL): that of before stays.
 
     Raises:
         NotFound: there is none, or not of the instance `service_id`. Invalid: it is not a TTL check, or
@@ -124,7 +128,13 @@ async def update(
     if output is None:
         is_renewal = row.status == status and status != CRITICAL
         output = row.output if is_renewal and row.output else _default_output(status)
+    if row.status == status and clipped(output) != row.output:
+        pause_s = ctx.config.of(CheckSettings).output_interval_ms / 1_000
+        if not words_of(ctx.engine).may(id, pause_s):
+            HELD.inc()
+            output = row.output
     await report(ctx, id, status, output)
+    RESULTS.labels("ttl", status).inc()
 
 
 def _default_output(status: str) -> str:

@@ -86,7 +86,8 @@ class CheckSettings(Settings):
         "KONSUL_CHECK_OUTPUT_INTERVAL",
         DURATION_MS,
         default=30_000,
-        doc="A changed output without a changed status is written at most this often per check.",
+        doc="A changed output without a changed status is written at most this often per check; what a TTL "
+        "check is told, three times at once and then so often.",
         check=between(0, 24 * _HOUR_MS, "0s to 24h"),
     )
     flap_changes_max: int = setting(

@@ -43,9 +43,8 @@ def check(row: Check, last_ms: int | None, lease_left_ms: int | None, now_ms: in
         last_ms = now_ms + lease_left_ms - parse_duration_ms(ttl) if ttl else last_ms
     found["last_check"] = moment(last_ms or row.changed_at_ms or None) or ZERO_TIME
     found["changed_at"] = moment(row.changed_at_ms or None) or ZERO_TIME
-    if row.type not in ("ttl", "maintenance"):
-        defined = {"interval": INTERVAL, "timeout": TIMEOUT} | defined
-    for name, value in defined.items():
+    # Of every type, as the first Konsul had it: typed clients of old read both of a TTL check too.
+    for name, value in ({"interval": INTERVAL, "timeout": TIMEOUT} | defined).items():
         found[name] = parse_duration_ms(value) * _NS_PER_MS if name in DURATIONS else value
     expires_ms = None if lease_left_ms is None else now_ms + lease_left_ms
     found["expires_at"] = moment(expires_ms) or ZERO_TIME

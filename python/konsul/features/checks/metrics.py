@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESULTS: Final = Counter(
     "konsul_health_check_results_total",
-    "Attempts by this node, by type of check and what they said.",
+    "Attempts by this node, and what it was told of TTL checks, by type of check and what was said.",
     ("type", "status"),
     registry=None,
 )
@@ -49,6 +49,11 @@ REPORTS: Final = Counter(
     "konsul_health_check_reports_total",
     "Changes told to the cluster: written, dropped (superseded or no longer this node's), retried.",
     ("result",),
+    registry=None,
+)
+HELD: Final = Counter(
+    "konsul_health_check_outputs_held_total",
+    "Outputs told of TTL checks that were not written, for others were just before.",
     registry=None,
 )
 DEREGISTERED: Final = Counter(
@@ -84,6 +89,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     SKIPPED,
     REFUSED,
     REPORTS,
+    HELD,
     DEREGISTERED,
     _Now(),
 )
