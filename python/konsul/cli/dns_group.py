@@ -46,34 +46,27 @@ Query = Annotated[bool, typer.Option("--query", help="Ask, and show what is answ
 Tcp = Annotated[bool, typer.Option("--tcp", help="Over TCP at once.")]
 
 
-@group.action("srv")
-def srv(
-    ctx: typer.Context,
-    service: Service,
-    server: Server = HOST,
-    port: Port = PORT,
-    domain: Domain = DOMAIN,
-    query: Query = False,
-    tcp: Tcp = False,
-) -> None:
-    """Show the name under which a service's ports and weights are."""
-    name = f"_{service}._tcp.service.{_bare(domain)}"
-    _shown(ctx, name, "SRV", (_host(server), port), is_asked=query, tcp=tcp)
+def _add(kind: str, form: str, sentence: str) -> None:
+    """An action for one type of record, which is called so. `form` of the name, of `{service}`."""
+
+    def shown(
+        ctx: typer.Context,
+        service: Service,
+        server: Server = HOST,
+        port: Port = PORT,
+        domain: Domain = DOMAIN,
+        query: Query = False,
+        tcp: Tcp = False,
+    ) -> None:
+        name = f"{form.format(service=service)}.service.{_bare(domain)}"
+        _shown(ctx, name, kind, (_host(server), port), is_asked=query, tcp=tcp)
+
+    shown.__doc__ = sentence
+    group.action(kind.lower())(shown)
 
 
-@group.action("a")
-def a(
-    ctx: typer.Context,
-    service: Service,
-    server: Server = HOST,
-    port: Port = PORT,
-    domain: Domain = DOMAIN,
-    query: Query = False,
-    tcp: Tcp = False,
-) -> None:
-    """Show the name under which a service's addresses are."""
-    name = f"{service}.service.{_bare(domain)}"
-    _shown(ctx, name, "A", (_host(server), port), is_asked=query, tcp=tcp)
+_add("SRV", "_{service}._tcp", "Show the name under which a service's ports and weights are.")
+_add("A", "{service}", "Show the name under which a service's addresses are.")
 
 
 @group.action("lookup")

@@ -12,6 +12,7 @@ from konsul.cli.output import Table
 from konsul.errors import Forbidden, Invalid
 from konsul.features.catalog import cli_nodes, cli_query, cli_register, cli_watch
 from konsul.features.catalog import cli_views as views
+from konsul.features.catalog.cli_healths import Health, Passing, health_of
 from konsul.features.catalog.cli_register import Cas, Id, Name
 from konsul.features.dependencies import cli_dependencies, cli_graph
 
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 service = Group("service", "Register and find services.")
 maint = Group("maint", "Take instances out of service, and put them back.")
 COMMANDS = (service, cli_nodes.node)
-
-HEALTHS = ("passing", "serving", "any")
-Passing = Annotated[bool, typer.Option("--passing", help="Short for --health passing.")]
-Health = Annotated[
-    str | None,
-    typer.Option("--health", metavar="|".join(HEALTHS), help="Only such instances; serving: not critical."),
-]
 
 service.action("register")(cli_register.register)
 
@@ -144,15 +138,6 @@ def _maintain(session: Session, name: str, id: str | None, all: bool, reason: st
         f"Maintenance {'enabled' if enable else 'disabled'} for service: {name}{shown}",
         {"name": name, "ids": ids, "maintenance": enable},
     )
-
-
-def health_of(passing: bool, health: str | None) -> str | None:
-    """What both flags ask for together. Raises Invalid."""
-    if health is not None and health not in HEALTHS:
-        raise Invalid(f"--health is {health!r}: expected passing, serving or any")
-    if passing and health not in (None, "passing"):
-        raise Invalid(f"--passing cannot be combined with --health {health}")
-    return "passing" if passing else health
 
 
 def _row(one: ServiceInstance) -> tuple[object, ...]:

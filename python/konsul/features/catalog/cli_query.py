@@ -8,8 +8,8 @@ import typer
 
 from konsul.cli.command import doing
 from konsul.cli.output import Table
-from konsul.errors import Invalid
 from konsul.features.catalog import cli_views as views
+from konsul.features.catalog.cli_healths import Passing, health_of
 from konsul.features.catalog.cli_register import Meta, Tags, pairs
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ Health = Annotated[
     str | None,
     typer.Option("--health", metavar="|".join(HEALTHS), help="Only such instances; serving: not critical."),
 ]
-Passing = Annotated[bool, typer.Option("--passing", help="Short for --health passing.")]
 Sort = Annotated[str | None, typer.Option("--sort", metavar="FIELD", help=f"By {', '.join(SORTS)}.")]
 Descending = Annotated[bool, typer.Option("--desc", help="The greatest first.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
@@ -54,9 +53,7 @@ def query(
 ) -> None:
     """List the services that carry all of these tags and metadata, and that all else holds for."""
     with doing(ctx, "querying services") as session:
-        if passing and health not in (None, "passing"):
-            raise Invalid(f"--passing cannot be combined with --health {health}")
-        wanted = "passing" if passing else health
+        wanted = health_of(passing, health, HEALTHS)
         more = (filter, name, node, zone, wanted, sort, limit)
         if all(one is None for one in more) and not desc:
             found = session.client.services.query(tags=tag or (), meta=pairs(meta or ()))

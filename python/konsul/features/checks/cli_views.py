@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from konsul.cli.output import Painted, Printer, Table
+from konsul.cli.output import Printer, Table
+from konsul.features.catalog.cli_views import healthy
 
-COLORS = {"passing": "green", "warning": "yellow", "critical": "red"}
 COLUMNS = ("ID", "STATUS", "TYPE", "OF", "OUTPUT")
 _APART = ("id", "name", "results", "transitions", "runner", "output", "status")
 _NANOSECONDS = ("interval", "timeout", "ttl")
@@ -22,7 +22,7 @@ def table(checks: Sequence[Mapping[str, Any]]) -> Table:
 
 def described(one: Mapping[str, Any], out: Printer) -> str:
     """One check with all that is known of it."""
-    lines = [("id", one["id"]), ("name", one["name"]), ("status", out.paint(_status(one["status"])))]
+    lines = [("id", one["id"]), ("name", one["name"]), ("status", out.paint(healthy(one["status"])))]
     lines.append(("output", one["output"] or "-"))
     for name, value in one.items():
         if name not in _APART and value != _NEVER:
@@ -35,14 +35,14 @@ def described(one: Mapping[str, Any], out: Printer) -> str:
 
 def told(found: Mapping[str, Any], out: Printer) -> str:
     """A history: the changes of status, then the results, both oldest first."""
-    lines = [f"{found['check_id']}: {out.paint(_status(found['status']))}"]
+    lines = [f"{found['check_id']}: {out.paint(healthy(found['status']))}"]
     if found.get("runner"):
         lines[0] += f", run by {found['runner']}"
     lines += ["", "Changes:"] + [
         f"  {one['at']}  {one['from']} -> {one['to']}  {_line(one['output'])}" for one in found["transitions"]
     ]
     lines += ["", "Results:"] + [
-        f"  {one['at']}  {out.paint(_status(one['said']))}{_held(one)}  {_line(one['output'])}"
+        f"  {one['at']}  {out.paint(healthy(one['said']))}{_held(one)}  {_line(one['output'])}"
         for one in found["results"]
     ]
     return "\n".join(lines)
@@ -51,7 +51,7 @@ def told(found: Mapping[str, Any], out: Printer) -> str:
 def results(found: Mapping[str, Any]) -> Table:
     """A row per result."""
     rows = [
-        [one["at"], _status(one["said"]), _status(one["status"]), one["took_ms"], _line(one["output"])]
+        [one["at"], healthy(one["said"]), healthy(one["status"]), one["took_ms"], _line(one["output"])]
         for one in found["results"]
     ]
     return Table(("AT", "SAID", "STATUS", "TOOK MS", "OUTPUT"), rows)
@@ -61,11 +61,7 @@ def _row(one: Mapping[str, Any]) -> list[object]:
     of = one.get("node") or one["service"]
     if one.get("service_id", of) != of:
         of = f"{of} {one['service_id']}"
-    return [one["id"], _status(one["status"]), one["type"], of, _line(one["output"])]
-
-
-def _status(status: str) -> Painted:
-    return Painted(status, COLORS.get(status, "white"))
+    return [one["id"], healthy(one["status"]), one["type"], of, _line(one["output"])]
 
 
 def _held(one: Mapping[str, Any]) -> str:

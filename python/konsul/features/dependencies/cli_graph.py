@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from konsul.cli.command import doing
-from konsul.cli.output import Painted, Table
+from konsul.cli.output import Table
 from konsul.errors import Invalid
+from konsul.features.catalog.cli_views import healthy
 
 if TYPE_CHECKING:
     from konsul.cli.session import Session
     from konsul.client import DependencyGraph, GraphNode
 
-COLORS = {"passing": "green", "warning": "yellow", "critical": "red"}
 UNICODE = ("├── ", "└── ", "│   ", "    ", " …")
 ASCII = ("|-- ", "`-- ", "|   ", "    ", " ...")
 """A branch, the last one, what leads past to later ones, nothing, and: shown before."""
@@ -58,15 +58,19 @@ def impact(
     with doing(ctx, "getting impact") as session:
         found = session.client.dependencies.impact(name)
         out = session.out
-        lines = [f"{name}: {out.paint(_word(found.service))} ({_counts(found.service)})"]
+        lines = [f"{name}: {out.paint(healthy(found.service.health))} ({_counts(found.service)})"]
         for title, nodes in (("Depend on it", found.dependents), ("It depends on", found.dependencies)):
             lines.append(f"{title}:" if nodes else f"{title}: none")
-            rows = [(f"  {one.name}", _word(one), _counts(one), _steps(one.depth)) for one in nodes]
+            rows = [(f"  {one.name}", healthy(one.health), _counts(one), _steps(one.depth)) for one in nodes]
             lines += out.aligned(rows) if rows else []
         sides = (("dependent", found.dependents), ("dependency", found.dependencies))
         table = Table(
             ("side", "service", "health", "instances", "steps"),
-            [(side, one.name, _word(one), _counts(one), one.depth) for side, nodes in sides for one in nodes],
+            [
+                (side, one.name, healthy(one.health), _counts(one), one.depth)
+                for side, nodes in sides
+                for one in nodes
+            ],
         )
         out.show(
             {
@@ -88,7 +92,7 @@ def drawn(session: Session, found: DependencyGraph, root: str | None, signs: Seq
     needed = {other for _, other in found.edges}
     roots = [name for name in nodes if name not in needed] if root is None else [root]
     for before, name, after in trees(roots, needs, signs):
-        yield f"{before}{name} {session.out.paint(_word(nodes[name]))}{after}"
+        yield f"{before}{name} {session.out.paint(healthy(nodes[name].health))}{after}"
 
 
 def trees(roots: Sequence[str], needs: Mapping[str, Sequence[str]], signs: Sequence[str]) -> Iterator[Step]:
@@ -129,10 +133,6 @@ def _json(members: dict[str, Any]) -> str:
     import json
 
     return json.dumps(members, ensure_ascii=False, indent=2)
-
-
-def _word(one: GraphNode) -> Painted:
-    return Painted(one.health, COLORS.get(one.health, "bright_black"))
 
 
 def _counts(one: GraphNode) -> str:

@@ -11,6 +11,8 @@ from konsul.cli.command import Group, doing
 from konsul.cli.output import Table
 from konsul.cli.values import value
 from konsul.errors import Invalid
+from konsul.features.catalog.cli_register import pairs
+from konsul.features.catalog.cli_views import line
 from konsul.features.lb import cli_views as views
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def select(
         )
         session_.out.show(
             views.selected(found),
-            text="\n".join(views.line(one) for one in found.services),
+            text="\n".join(line(one) for one in found.services),
             table=Table(views.COLUMNS, [views.row(one) for one in found.services]),
         )
 
@@ -169,7 +171,7 @@ def canary(
 ) -> None:
     """Send a share of the requests to some instances; replaces the service's named rules."""
     with doing(ctx, "setting the canary") as session:
-        rule = {"name": name, "percent": percent, "tags": list(tag or ()), "meta": views.pairs(meta or ())}
+        rule = {"name": name, "percent": percent, "tags": list(tag or ()), "meta": pairs(meta or ())}
         split = session.client.lb.set_split(service, {"rules": [rule]})
         session.out.done(
             f"Successfully set {name} of {service}: {percent:g} % of the requests",

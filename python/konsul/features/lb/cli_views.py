@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from konsul.cli.output import Table
-from konsul.errors import Invalid
 
 if TYPE_CHECKING:
     from konsul.client import BalancingRules, InstanceLoad, Selected, Service
 
 COLUMNS = ("name", "id", "address", "port", "tags")
 LOAD_COLUMNS = ("id", "connections", "clients", "assigned", "latency_ms", "age_ms")
-
-
-def pairs(arguments: Iterable[str]) -> dict[str, str]:
-    """Metadata from `KEY=VALUE` arguments. Raises Invalid."""
-    found: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or not name:
-            raise Invalid(f"metadata {argument!r} is not KEY=VALUE")
-        found[name] = value
-    return found
-
-
-def line(one: Service) -> str:
-    """An instance for people."""
-    label = one.name if one.instance == one.name else f"{one.name} ({one.instance})"
-    return f"{label} - {one.address}:{one.port}"
 
 
 def row(one: Service) -> tuple[object, ...]:
