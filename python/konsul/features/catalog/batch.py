@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from konsul.errors import Duplicate, Invalid, KonsulError, LimitReached, TooLarge
-from konsul.features.catalog.checks import authorise_scripts
+from konsul.features.catalog.checks import authorise_checks
 from konsul.features.catalog.commands import register
 from konsul.features.catalog.rules import Service, is_possible
 from konsul.features.catalog.tables import Instance, instance_key
@@ -43,13 +43,13 @@ async def register_many(ctx: Context, *, names: Sequence[str], candidates: Seque
 
     Raises:
         Invalid: none or too many. NoLeader, Busy, DiskFull, Timeout, Stopping: the node cannot write now, but
-            some may be registered. Forbidden: a check is a script, which needs `admin:write`.
+            some may be registered. Forbidden: `checks.also_needs`.
     """
     check_services(names)
     for candidate in candidates:
         # Before any of them: refused is the whole.
         if isinstance(candidate.service, Service):
-            authorise_scripts(ctx, candidate.service.checks)
+            authorise_checks(ctx, candidate.service.checks)
     numbered = enumerate(candidates)
     outcomes = await asyncio.gather(*(_register(ctx.part(n), candidate) for n, candidate in numbered))
     registered: list[str] = []

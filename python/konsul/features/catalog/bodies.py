@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from konsul.errors import Invalid
-from konsul.features.catalog.checks import complete
+from konsul.features.catalog.checks import complete, shown_of
 from konsul.features.catalog.rules import TTL_MAX_MS, Service
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.routing import MAYBE_TEXTS, MAYBE_U64, OBJECTS, TEXT, TEXT_MAP, TEXTS, Kind
@@ -84,7 +84,7 @@ def document(service: Service, zone: str) -> bytes:
     if service.meta:
         members["meta"] = service.meta
     if service.checks:
-        members["checks"] = orjson.Fragment(service.checks)
+        members["checks"] = orjson.Fragment(shown_of(service.checks) or b"[]")
     if service.node:
         members["node"] = service.node
     if zone:

@@ -78,7 +78,21 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?
 _PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 
+HIDDEN: Final = "(hidden)"
+"""Shown in place of a secret, and no value that a header may be given."""
+_SECRET: Final = re.compile("auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
+
 Definition: TypeAlias = dict[str, Any]
+
+
+def shown(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The definition as it may be seen by whoever reads health: without the values of headers whose names
+    speak of secrets. Those that may read are many; the secret is for the target alone."""
+    headers: Mapping[str, str] = definition.get("headers") or {}
+    if not any(map(_SECRET.search, headers)):
+        return definition
+    kept = {name: HIDDEN if _SECRET.search(name) else value for name, value in headers.items()}
+    return {**definition, "headers": kept}
 
 
 def type_of(definition: Mapping[str, Any]) -> str:
@@ -132,6 +146,8 @@ def _at_most(most: int) -> Callable[[str], str | None]:
 def _id(text: str) -> str | None:
     if text.startswith(RESERVED_IDS):
         return f"{_shown(text)} begins as those of maintenance do"
+    if text in (".", ".."):
+        return f"{text!r} is a step in a path, which clients take out of it"
     if _CONTROL.search(text) or "/" in text:
         return f"{_shown(text)!r} has a space, a slash or a control character"
     return _at_most(ID_MAX_CHARS)(text)
@@ -199,6 +215,8 @@ def _headers(headers: Mapping[str, str]) -> str | None:
             return f"{_shown(name)!r} is no name of a header"
         if len(value) > BODY_MAX_CHARS or not _HEADER_VALUE.fullmatch(value):
             return f"the value of {name} is longer than {BODY_MAX_CHARS} chars or no text of a header"
+        if value == HIDDEN:
+            return f"the value of {name} is hidden in answers: give it again"
     return None
 
 

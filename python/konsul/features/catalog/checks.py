@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from konsul.errors import Invalid
-from konsul.features.catalog.check_definitions import KINDS, Definition, check_definition, type_of
+from konsul.features.catalog.check_definitions import KINDS, Definition, check_definition, shown, type_of
 from konsul.features.catalog.tables import CRITICAL, Check, Origin
 from konsul.kernel.duration import parse_duration_ms
 from konsul.kernel.routing import members
@@ -64,17 +64,35 @@ def complete_one(definition: Any, place: str, owner: str, service_id: str) -> De
     return {name: value for name, value in check.items() if value}
 
 
-def authorise_scripts(ctx: Context, checks: bytes | None) -> None:
-    """Asks for `admin:write` if a definition of what `complete` wrote is a script: a program runs on the
-    servers, and not everybody who has a service may choose one.
+def also_needs(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What making such a check asks for besides the right to write its owner, each a need and a resource.
 
-    Raises:
-        Forbidden, Unauthenticated.
+    A script runs on the servers: not everybody who has a service may choose one. An alias says in its output
+    how another service or node is, and so is for those who may read that.
     """
-    if ctx.pipeline.authorise is None or checks is None or b'"script"' not in checks:
+    asked = [("admin:write", "")] if definition.get("script") else []
+    for member, need in (("alias_service", "service:read"), ("alias_node", "agent:read")):
+        if definition.get(member):
+            asked.append((need, definition[member]))
+    return asked
+
+
+def authorise_checks(ctx: Context, checks: bytes | None) -> None:
+    """Asks for what the definitions of what `complete` wrote need. Raises Forbidden, Unauthenticated."""
+    if ctx.pipeline.authorise is None or checks is None:
         return
-    if any("script" in check for check in orjson.loads(checks)):
-        ctx.pipeline.authorise(ctx.identity, "admin:write", "")
+    if b'"script"' not in checks and b'"alias_' not in checks:
+        return
+    for check in orjson.loads(checks):
+        for need, resource in also_needs(check):
+            ctx.pipeline.authorise(ctx.identity, need, resource)
+
+
+def shown_of(checks: bytes | None) -> bytes | None:
+    """What `complete` wrote, as it is kept with the instance to be shown."""
+    if checks is None or b'"headers"' not in checks:
+        return checks
+    return orjson.dumps([shown(one) for one in orjson.loads(checks)])
 
 
 def row_of(

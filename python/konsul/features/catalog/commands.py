@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from konsul.errors import Conflict, NotFound
-from konsul.features.catalog.checks import authorise_scripts
+from konsul.features.catalog.checks import authorise_checks
 from konsul.features.catalog.metrics import METADATA_KEYS, TAGS
 from konsul.features.catalog.registering import Registered, refusal, register_instance
 from konsul.features.catalog.rules import NOT_FOUND, Service, check_service, is_possible
@@ -24,11 +24,11 @@ async def register(ctx: Context, *, name: str, service: Service, cas: int | None
         Invalid: the service breaks a rule, or a check's id is another's. Duplicate: a cycle of dependencies.
         NotFound: `cas` > 0 and the instance is absent. Conflict: `cas` and its modify_index differ.
         LimitReached: there is no room for dependencies. Busy: others write the same at once.
-        Forbidden: a check is a script, which needs `admin:write`.
+        Forbidden: `checks.also_needs`.
     """
     del name
     check_service(service, ctx.config.of(ServiceSettings))
-    authorise_scripts(ctx, service.checks)
+    authorise_checks(ctx, service.checks)
     registered = await register_instance(ctx, service, cas)
     TAGS.observe(len(service.tags))
     METADATA_KEYS.observe(len(service.meta))

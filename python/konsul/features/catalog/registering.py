@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from konsul.errors import Conflict, KonsulError, LimitReached, NotFound
-from konsul.features.catalog.checks import rows_of
+from konsul.features.catalog.checks import rows_of, shown_of
 from konsul.features.catalog.healths import worst
 from konsul.features.catalog.plans import Plan, planned
 from konsul.features.catalog.rules import NOT_FOUND, ZONE_MAX_BYTES, Service
@@ -51,7 +51,7 @@ async def register_instance(ctx: Context, service: Service, cas: int | None) -> 
         plan.guards.append(entry.is_(Instance, key, "check_ids", None if old is None else old.check_ids))
         plan.guards.append(entry.is_(Instance, key, "node", None if old is None else old.node))
         node_health, zone = _node(plan, service)
-        dropped, ids, health = _checks(plan, service, key, old, node_health)
+        dropped, ids, health = _checks(ctx, plan, service, key, old, node_health)
         own_id = service.id if service.id != service.name else None
         ttl_ms = ctx.config.of(ServiceSettings).ttl_ms if service.ttl_ms is None else service.ttl_ms
         row = Instance(
@@ -62,7 +62,7 @@ async def register_instance(ctx: Context, service: Service, cas: int | None) -> 
             port=service.port,
             tags=list(service.tags),
             meta=dict(service.meta),
-            checks=service.checks,
+            checks=shown_of(service.checks),
             ttl_ms=ttl_ms or None,
             node=service.node,
             zone=zone,
@@ -113,7 +113,7 @@ def _zone_of(meta: Mapping[str, str]) -> str:
 
 
 def _checks(
-    plan: Plan, service: Service, key: bytes, old: Instance | None, node_health: str
+    ctx: Context, plan: Plan, service: Service, key: bytes, old: Instance | None, node_health: str
 ) -> tuple[list[str], list[str], str]:
     """Plans the rows of the checks. Returns those to delete, those that stay or come, and the health."""
     rows = rows_of(service.checks, service.name, key.decode())
@@ -134,7 +134,7 @@ def _checks(
         if before is None:
             plan.guards.append(entry.absent(Check, row.id))
         elif before.instance != row.instance:
-            raise taken(row.id, before)
+            raise taken(ctx, row.id, before)
         else:
             guard_check(plan, before)
             row = succeeding(before, row)

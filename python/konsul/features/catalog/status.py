@@ -98,7 +98,7 @@ async def put_check(ctx: Context, check: Check) -> None:
         if old is None:
             plan.guards.append(entry.absent(Check, check.id))
         elif (old.instance, old.node) != (check.instance, check.node):
-            raise taken(check.id, old)
+            raise taken(ctx, check.id, old)
         else:
             guard_check(plan, old)
         new = check if old is None else succeeding(old, check)
@@ -233,9 +233,13 @@ def succeeding(old: Check, new: Check) -> Check:
     )
 
 
-def taken(check_id: str, owner: Check) -> Invalid:
-    """The refusal of an id that another's check has."""
-    of = f"node {owner.node}" if owner.node is not None else f"service {owner.instance}"
+def taken(ctx: Context, check_id: str, owner: Check) -> Invalid:
+    """The refusal of an id that another's check has; whose it is, is for those who may see that one."""
+    is_of_node = owner.node is not None
+    sight = ctx.visible("agent:read" if is_of_node else "service:read")
+    of = f"node {owner.node}" if is_of_node else f"service {owner.instance}"
+    if sight is not None and not sight.sees((owner.node if is_of_node else owner.service) or ""):
+        of = "another"
     return Invalid(f"check validation failed: check id {check_id} belongs to {of}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from konsul.errors import Invalid, NotFound
-from konsul.features.catalog.checks import complete_one, row_of
+from konsul.features.catalog.checks import also_needs, complete_one, row_of
 from konsul.features.catalog.rules import is_possible
 from konsul.features.catalog.status import CHECK_NOT_FOUND, clipped, put_check, remove_check, report
 from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, WARNING, Check, instance_key
@@ -22,8 +22,6 @@ NOT_TTL: Final = "check is not a TTL check"
 OUTCOMES: Final = {"pass": PASSING, "warn": WARNING, "fail": CRITICAL}
 DEFAULT_OUTPUT: Final = "TTL check passed"
 """As the first Konsul said it, of a renewal without words."""
-_SCRIPTS_NEED: Final = ("admin:write", "")
-"""A script runs on the servers: who may choose its arguments is not everybody who has a service."""
 
 
 async def stored(ctx: Context, check_id: str) -> Check | None:
@@ -43,17 +41,19 @@ async def scope_of(ctx: Context, check_id: str) -> Scope:
     if ctx.pipeline.authorise is None:
         return ""
     row = await stored(ctx, check_id)
-    return "" if row is None else _scope(row.service, row.node, row.type)
+    if row is None:
+        return ""
+    owned = _owned(row.service, row.node)
+    return [*owned, ("admin:write", "")] if row.type == "script" else owned
 
 
-def scope_of_new(owner: Mapping[str, Any], is_script: bool) -> Scope:
+def scope_of_new(owner: Mapping[str, Any], definition: Mapping[str, Any]) -> Scope:
     """What making a check asks for; `owner` has `service`, or `node`."""
-    return _scope(owner["service"], owner["node"], "script" if is_script else "")
+    return [*_owned(owner["service"], owner["node"]), *also_needs(definition)]
 
 
-def _scope(service: str, node: str | None, type: str) -> Scope:
-    asked = [("agent:write", node) if node else ("service:write", service)]
-    return [*asked, _SCRIPTS_NEED] if type == "script" else asked
+def _owned(service: str, node: str | None) -> list[tuple[str, str]]:
+    return [("agent:write", node) if node else ("service:write", service)]
 
 
 @command("health.check.create", needs="service:write", resource="scope")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from konsul.features.catalog.check_definitions import KINDS
+from konsul.features.catalog.check_definitions import KINDS, shown
 from konsul.features.catalog.status import transitions_of
 from konsul.features.catalog.tables import SEPARATOR, STATUSES, Check
 from konsul.features.checks.definition import INTERVAL, TIMEOUT
@@ -31,7 +31,7 @@ def check(row: Check, last_ms: int | None, lease_left_ms: int | None, now_ms: in
         last_ms: when it ran or was told last; None: not known, then as long as its status is what it is.
         lease_left_ms: of a TTL check, how long its last report still counts.
     """
-    defined: dict[str, Any] = orjson.loads(row.definition) if row.definition else {}
+    defined = dict(shown(orjson.loads(row.definition) if row.definition else {}))
     found: dict[str, Any] = {"id": row.id, "name": row.name}
     if row.instance is not None:
         found |= {"service": row.service, "service_id": row.instance.partition(SEPARATOR)[2]}

@@ -8,6 +8,7 @@ import orjson
 from fastapi import Query, Request, Response
 
 from konsul.errors import Invalid, NotFound
+from konsul.features.catalog.checks import also_needs
 from konsul.features.catalog.search import Asked
 from konsul.features.catalog.search_parameters import Paged, page_response
 from konsul.features.catalog.tables import Check
@@ -80,7 +81,7 @@ async def create_route(ctx: Ctx, request: Request) -> Response:
     owner = {"service": body.pop("service"), "node": body.pop("node"), "service_id": body["service_id"]}
     if not owner["service"] and not owner["node"]:
         owner["service"] = owner["service_id"]
-    scope = commands.scope_of_new(owner, bool(body["script"]))
+    scope = commands.scope_of_new(owner, body)
     made = await ctx.run(commands.create, scope=scope, owner=owner, definition=body)
     return json_response({"check_id": made, "message": "check registered"})
 
@@ -96,8 +97,8 @@ async def define_route(ctx: Ctx, request: Request, id: str) -> Response:
     """Gives a check another definition; an unchanged one keeps its status."""
     definition = await read_members(request, documents.CREATE)
     scope = await commands.scope_of(ctx, id)
-    if definition["script"] and scope:
-        scope = [*scope, ("admin:write", "")]
+    if scope:
+        scope = [*scope, *also_needs(definition)]
     await ctx.run(commands.define, id=id, scope=scope, definition=definition)
     return json_response({"check_id": id, "message": "check updated"})
 
