@@ -29,7 +29,6 @@ RD: Final = 0x0100
 RA: Final = 0x0080
 _CD: Final = 0x0010
 _OPCODE: Final = 0x7800
-_DO: Final = 0x8000
 _HEAD = struct.Struct("!HHHHHH")
 _FIXED = struct.Struct("!HHIH")
 _PAIR = struct.Struct("!HH")
@@ -54,7 +53,6 @@ class Edns:
     max_bytes: int
     """The largest answer it takes over UDP, at least 512."""
     version: int
-    wants_dnssec: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def _additional(data: bytes, at: int, count: int) -> tuple[Edns | None, int]:
         if kind == OPT:
             if edns is not None or data[start]:
                 raise Refused(FORMERR)
-            edns = Edns(max(group, PLAIN_MAX_BYTES), ttl >> 16 & 0xFF, bool(ttl & _DO))
+            edns = Edns(max(group, PLAIN_MAX_BYTES), ttl >> 16 & 0xFF)
     return edns, at
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Final, TypeVar
@@ -110,9 +110,3 @@ def weighted_random(weights: Sequence[int], rng: Random, most: int = 1) -> list[
         return [rng.choices(range(len(weights)), weights)[0]]
     keys = [rng.random() ** (1 / weight) for weight in weights]
     return heapq.nlargest(most, range(len(weights)), key=keys.__getitem__)
-
-
-def of_region(tags: Iterable[Sequence[str]], region: str) -> list[int]:
-    """The candidates tagged with the client's region; none without one."""
-    wanted = REGION_TAG + region
-    return [at for at, own in enumerate(tags) if wanted in own] if region else []
