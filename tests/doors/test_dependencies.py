@@ -65,6 +65,16 @@ def test_what_is_declared_is_shown_from_both_ends(http: httpx.Client) -> None:
     assert http.delete("/services/web/dependencies").status_code == 200
 
 
+def test_a_service_with_metadata_shows_what_it_needs(http: httpx.Client) -> None:
+    for name in ("web", "db"):
+        body = {"name": name, "address": "10.0.0.1", "port": 80}
+        assert http.put("/register", json=body).status_code == 200
+    declare(http, "web", "db", "api")
+    assert http.get("/services/web?metadata=true").json()["dependencies"] == ["api", "db"]
+    assert "dependencies" not in http.get("/services/db?metadata=true").json()
+    assert http.get("/services/web").json() == {"name": "web", "address": "10.0.0.1", "port": 80}
+
+
 def test_some_can_be_taken_back(http: httpx.Client) -> None:
     declare(http, "web", "a", "b", "c")
     gone = http.delete("/services/web/dependencies?dependency=a&dependency=x&dependency=c")

@@ -17,6 +17,7 @@ from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.metrics import QUERIES, QUERY_RESULTS, QUERY_SECONDS
 from konsul.features.catalog.rules import NOT_FOUND, is_possible
 from konsul.features.catalog.tables import LISTED, SERVICE, Instance, instance_key, instances_prefix
+from konsul.features.dependencies.reading import dependencies_of
 from konsul.kernel.command import query
 from konsul.kernel.context import Context
 from konsul.kernel.scanning import packed_pages
@@ -44,6 +45,8 @@ class Known:
     modify_index: int
     expires_in_ms: int | None
     health: str = PASSING
+    dependencies: Sequence[str] = ()
+    """What its service needs; asked of one service only."""
 
 
 @query("service.get", needs="service:read", resource="name")
@@ -62,13 +65,15 @@ async def get(ctx: Context, *, name: str) -> bytes:
 
 @query("service.get_metadata", needs="service:read", resource="name")
 async def get_metadata(ctx: Context, *, name: str) -> Known:
-    """As `get`, with indices and the end of its lease."""
+    """As `get`, with indices, the end of its lease, and which services it needs that the caller may read."""
     key = representative(ctx, name)
     if key is not None:
         row, text = ctx.engine.get(Instance.table_id, key), ctx.engine.get_json(SERVICE, key)
         if row is not None and text is not None:
             (rest_ms,) = await left_ms(ctx, [key])
-            return Known(text, row.create_index, row.modify_index, _rest(row, rest_ms), _health(row))
+            sight = ctx.visible("service:read")
+            needed = [one for one in dependencies_of(ctx.engine, name) if sight is None or sight.sees(one)]
+            return Known(text, row.create_index, row.modify_index, _rest(row, rest_ms), _health(row), needed)
     raise NotFound(NOT_FOUND)
 
 
@@ -87,7 +92,7 @@ async def instances(ctx: Context, *, name: str, health: str = ANY) -> bytes:
         NotFound: there is none at all.
     """
     prefix = instances_prefix(name)
-    if health != ANY and _exists(ctx, prefix):
+    if health != ANY and is_registered(ctx, name):
         keys = _keys(ctx, prefix, health)
         texts = [ctx.engine.get_json(LISTED, key) for key in keys]
         return b"[%b]" % b",".join(text for text in texts if text is not None)
@@ -101,7 +106,7 @@ async def instances(ctx: Context, *, name: str, health: str = ANY) -> bytes:
 async def instances_metadata(ctx: Context, *, name: str, health: str = ANY) -> list[Known]:
     """As `instances`, each with its health, its indices and the end of its lease."""
     prefix = instances_prefix(name)
-    if not _exists(ctx, prefix):
+    if not is_registered(ctx, name):
         raise NotFound(NOT_FOUND)
     found: list[tuple[bytes, Row, bytes]] = []
     for key in _keys(ctx, prefix, health):
@@ -120,7 +125,9 @@ def _rest(row: Row, left_ms: int | None) -> int | None:
     return None if row.cells[_TTL] is None else left_ms
 
 
-def _exists(ctx: Context, prefix: bytes) -> bool:
+def is_registered(ctx: Context, name: str) -> bool:
+    """Whether a service has an instance, however healthy."""
+    prefix = instances_prefix(name)
     return is_possible(prefix) and bool(ctx.engine.scan_packed(Instance.table_id, prefix, (), None, 1)[0])
 
 
@@ -257,8 +264,9 @@ def _array(pages: Sequence[tuple[bytes, int]]) -> bytes:
 
 def as_object(known: Known, expires_at: str | None) -> bytes:
     """The `?metadata=true` form of an instance."""
-    return b'{"create_index":%d,%b"health":"%b","modify_index":%d,"service":%b}' % (
+    return b'{"create_index":%d,%b%b"health":"%b","modify_index":%d,"service":%b}' % (
         known.create_index,
+        b'"dependencies":%b,' % orjson.dumps(known.dependencies) if known.dependencies else b"",
         b"" if expires_at is None else b'"expires_at":%b,' % orjson.dumps(expires_at),
         known.health.encode(),
         known.modify_index,
