@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from konsul.engine import Engine, unpack_row
-from konsul.features.catalog.tables import SEPARATOR, Instance, Node
+from konsul.features.catalog.tables import SEPARATOR, Instance, Node, split_key
 from konsul.kernel.scanning import packed_pages
 
 FRESH_S: Final = 1.0
@@ -95,7 +95,7 @@ class AddressBook:
                 for rows in packed_pages(self._engine, table, size=_ROWS_PAGE):
                     for key, packed in rows:
                         names = found.setdefault(unpack_row(packed).cells[column], ([], []))[place]
-                        name = key.partition(SEPARATOR.encode())[0].decode()
+                        name = split_key(key.decode())[0]
                         if not names or names[-1] != name:
                             names.append(name)
                     await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from konsul.features.catalog.check_definitions import type_of
 from konsul.features.catalog.leases import left_ms
 from konsul.features.catalog.paging import instance, rows
 from konsul.features.catalog.plans import Plan
-from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, Check, Instance, instance_key
+from konsul.features.catalog.tables import CRITICAL, PASSING, Check, Instance, instance_key, split_key
 from konsul.features.checks.seen import last_seen
 from konsul.kernel.asking import Asking
 from konsul.kernel.duration import parse_duration_ms
@@ -103,7 +103,7 @@ class HealthCheck:
     async def service(self, info: Info) -> Service | None:
         if not self.owner:
             return None
-        asking, name = info.context, self.owner.partition(SEPARATOR)[0]
+        asking, name = info.context, split_key(self.owner)[0]
         try:
             return service_of_row((await asking.read(instance, name=name, id=self.service_id))[1])
         except NotFound:
@@ -287,7 +287,7 @@ def check_of_members(members: Mapping[str, Any]) -> HealthCheck:
     definition = members.get("definition") or {}
     return HealthCheck(
         id=members["id"],
-        service_id=(members.get("instance") or "").partition(SEPARATOR)[2],
+        service_id=split_key(members.get("instance") or "")[1],
         name=members.get("name") or "",
         type=HealthCheckType(members["type"]),
         status=HealthCheckStatus(members["status"]),

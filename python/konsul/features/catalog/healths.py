@@ -15,7 +15,8 @@ SERVING: Final = "serving"
 ANY: Final = "any"
 HEALTHS: Final[tuple[Health, ...]] = (PASSING, SERVING, ANY)
 
-_RANKS: Final[dict[str, int]] = {status: rank for rank, status in enumerate(STATUSES)}
+RANKS: Final[dict[str, int]] = {status: rank for rank, status in enumerate(STATUSES)}
+"""Of each status: 0 is the best."""
 _COLUMN: Final = Instance.column("health")
 _CONDITIONS: Final[dict[str, tuple[tuple[tuple[int, bytes], ...], ...]]] = {
     PASSING: (((_COLUMN, PASSING_STATUS.encode()),),),
@@ -39,4 +40,4 @@ def serves(health: Health, status: str) -> bool:
 
 def worst(statuses: Sequence[str]) -> str:
     """The worst of them; passing when there is none."""
-    return STATUSES[max(map(_RANKS.__getitem__, statuses), default=0)]
+    return STATUSES[max(map(RANKS.__getitem__, statuses), default=0)]

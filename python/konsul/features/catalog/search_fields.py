@@ -6,11 +6,11 @@ from typing import Final
 
 from konsul.engine import unpack_row
 from konsul.features.catalog.candidates import Candidate
+from konsul.features.catalog.healths import RANKS
 from konsul.features.catalog.search import Source
-from konsul.features.catalog.tables import STATUSES, Check, Instance, Node
+from konsul.features.catalog.tables import Check, Instance, Node, split_key
 from konsul.kernel.filters.selectors import Kind, Selector, Selectors
 
-_RANKS: Final[dict[str, int]] = {status: rank for rank, status in enumerate(STATUSES)}
 _TEXT, _NUMBER, _TEXTS, _MAP = Kind.TEXT, Kind.NUMBER, Kind.TEXTS, Kind.TEXT_MAP
 
 INSTANCES: Final[Source[Candidate]] = Source(
@@ -47,7 +47,7 @@ INSTANCES: Final[Source[Candidate]] = Source(
         "id": lambda one: one.id or one.name,
         "address": lambda one: one.address,
         "port": lambda one: one.port,
-        "health": lambda one: _RANKS[one.health],
+        "health": lambda one: RANKS[one.health],
         "node": lambda one: one.node or "",
         "zone": lambda one: one.zone,
         "modify_index": lambda one: one.modify_index,
@@ -72,7 +72,7 @@ NODES: Final[Source[Node]] = Source(
         "name": lambda one: one.name,
         "address": lambda one: one.address,
         "zone": lambda one: one.zone,
-        "health": lambda one: _RANKS[one.health],
+        "health": lambda one: RANKS[one.health],
     },
     lambda one: one.name.encode(),
 )
@@ -88,7 +88,7 @@ CHECKS: Final[Source[Check]] = Source(
             Selector(("Status", "Health"), _TEXT, lambda one: one.status, Check.column("status")),
             Selector(("Output",), _TEXT, lambda one: one.output),
             Selector(("ServiceName", "Service"), _TEXT, lambda one: one.service, Check.column("service")),
-            Selector(("ServiceID",), _TEXT, lambda one: (one.instance or "").partition(" ")[2]),
+            Selector(("ServiceID",), _TEXT, lambda one: split_key(one.instance or "")[1]),
             Selector(("Node",), _TEXT, lambda one: one.node or "", Check.column("node")),
         )
     ),
@@ -97,7 +97,7 @@ CHECKS: Final[Source[Check]] = Source(
         "name": lambda one: one.name,
         "service": lambda one: one.service,
         "node": lambda one: one.node or "",
-        "status": lambda one: _RANKS[one.status],
+        "status": lambda one: RANKS[one.status],
         "changed": lambda one: one.changed_at_ms,
     },
     lambda one: one.id.encode(),

@@ -180,3 +180,9 @@ def instance_key(name: str, instance_id: str | None = None) -> bytes:
 def instances_prefix(name: str) -> bytes:
     """What the keys of all instances of a service start with."""
     return f"{name}{SEPARATOR}".encode()
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """The service and the id of the instance with that key; empty ones of an empty key."""
+    name, _, instance_id = key.partition(SEPARATOR)
+    return name, instance_id

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from konsul.errors import NotFound
+from konsul.features.catalog.queries import is_registered
 from konsul.features.catalog.rules import NAME, NOT_FOUND
-from konsul.features.catalog.tables import Instance, instances_prefix
 from konsul.features.dependencies import reading, shape
 from konsul.features.dependencies.health import health_of
 from konsul.kernel.command import query
@@ -117,7 +117,7 @@ def _known(ctx: Context, name: str) -> tuple[Sequence[str], Sequence[str]]:
     """What it needs and what needs it. Raises NotFound for a service nobody has heard of."""
     if NAME.fullmatch(name):
         found = reading.dependencies_of(ctx.engine, name), reading.dependents_of(ctx.engine, name)
-        if any(found) or ctx.engine.scan_packed(Instance.table_id, instances_prefix(name), (), None, 1)[0]:
+        if any(found) or is_registered(ctx, name):
             return found
     raise NotFound(NOT_FOUND)
 

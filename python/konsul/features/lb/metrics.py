@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
+from konsul.features.catalog.tables import split_key
 from konsul.features.lb.balancer import balancer_of
 from konsul.features.lb.loads import loads_of
 from konsul.features.lb.strategies import Strategy
@@ -71,8 +72,7 @@ class ActiveConnections:
         others = 0
         for number, (key, connections) in enumerate(loads_of(source.engine).reported()):
             if number < SERIES_MAX:
-                name, _, instance = key.decode("utf-8", "replace").partition(" ")
-                family.add_metric((name, instance), connections)
+                family.add_metric(split_key(key.decode("utf-8", "replace")), connections)
             else:
                 others += connections
         if others:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from konsul.features.catalog.tables import WARNING, split_key
 from konsul.features.lb.splits import REST, Share
 from konsul.features.lb.strategies import share_of
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from konsul.features.catalog.candidates import Candidate
 
 T = TypeVar("T")
-WARNING = "warning"
 
 
 class Pool:
@@ -37,8 +37,8 @@ class Pool:
         if not self.found:
             return None
         # A key begins with the name, and they are in order.
-        first, last = (one.key.partition(b" ")[0] for one in (self.found[0], self.found[-1]))
-        return first.decode() if first == last else None
+        first, last = (split_key(one.key.decode())[0] for one in (self.found[0], self.found[-1]))
+        return first if first == last else None
 
     def weights(self, warned_percent: int) -> dict[bytes, int]:
         """Weights in hundredths by key, in the order of candidates."""
