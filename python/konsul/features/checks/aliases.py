@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 import orjson
 
 from konsul.engine import Engine
+from konsul.features.catalog.healths import worst
 from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING, Check, Instance, Node
 from konsul.features.checks.definition import Definition
-from konsul.features.checks.outcome import Outcome, outcome, worst
+from konsul.features.checks.outcome import Outcome, outcome
 
 _NAME: Final = Instance.column("name")
 _HEALTH: Final = Instance.column("health")
