@@ -63,6 +63,9 @@ bench: build ## requests per second, latencies and CPU per request against a rea
 	@$(SOON) 900 $(RUN) python -m benches.restart
 	@$(SOON) 1800 $(RUN) python -m benches.discovery
 	@$(SOON) 900 $(RUN) python -m benches.checks
+	@$(SOON) 900 $(RUN) python -m benches.dns
+	@$(SOON) 900 $(RUN) python -m benches.lb
+	@$(SOON) 900 $(RUN) python -m benches.search
 
 watchers: build ## ten thousand watchers on one node: how soon, at what cost, and with one that never reads
 	@$(SOON) 1800 $(RUN) python -m benches.watch
