@@ -150,6 +150,20 @@ class ServiceSettings(Settings):
         doc="Longest metadata value in bytes of UTF-8.",
         check=between(0, 512),
     )
+    mend_interval_ms: int = setting(
+        "KONSUL_SERVICE_MEND_INTERVAL",
+        DURATION_MS,
+        default=60_000,
+        doc="How often the leader looks for instances told worse than their node and checks are.",
+        check=between(1_000, _DAY_MS, "1s to 24h"),
+    )
+    mend_max_per_s: int = setting(
+        "KONSUL_SERVICE_MEND_RATE",
+        INT,
+        default=2_000,
+        doc="Most such instances the leader corrects per second.",
+        check=between(1, 100_000),
+    )
 
 
 class StorageSettings(Settings):

@@ -59,6 +59,11 @@ SEARCH_LIMITS: Final = Counter(
     ("limit",),
     registry=None,
 )
+MENDED: Final = Counter(
+    "konsul_service_health_mended_total",
+    "Instances whose health the leader found not to follow from their node and checks, and corrected.",
+    registry=None,
+)
 
 
 class InstancesByHealth:
@@ -108,4 +113,5 @@ METRICS: Final[tuple[Metric, ...]] = (
     QUERY_RESULTS,
     SEARCH_ROWS,
     SEARCH_LIMITS,
+    MENDED,
 )

@@ -32,21 +32,28 @@ async def spread(ctx: Context, node: str) -> None:
     ctx = ctx.following()
     where = [(Instance.column("node"), node.encode())]
     for rows in pages(ctx.engine, Instance.table_id, b"", where):
-        await _settle(ctx, node, [Instance.stored(key, row.cells) for key, row in rows])
+        await settle(ctx, [Instance.stored(key, row.cells) for key, row in rows], node)
 
 
-async def _settle(ctx: Context, node: str, rows: list[Instance]) -> None:
+async def settle(ctx: Context, rows: list[Instance], node: str | None = None) -> int:
+    """Gives these instances the health that follows. With `node`: those that are still on it. Returns how
+    many had another.
+
+    Raises:
+        Busy: they change too often. What `Context.commit` raises.
+    """
     most = PER_ENTRY
+    settled = 0
     lost = 0
     at = 0
     while at < len(rows):
         plan = Plan(ctx.engine)
-        on = plan.node_health(node)
+        on = None if node is None else plan.node_health(node)
         end = at
         while end < min(len(rows), at + most) and plan.steps < STEPS_MAX:
             row = plan.instance(rows[end].key.encode())
             end += 1
-            if row is not None and row.node == node:
+            if row is not None and node in (None, row.node):
                 plan.settle_instance(row, row.check_ids, {}, on)
         try:
             if plan.ops:
@@ -54,10 +61,13 @@ async def _settle(ctx: Context, node: str, rows: list[Instance]) -> None:
         except Conflict:
             lost += 1
             if lost >= ATTEMPTS:
-                raise Busy(f"the instances of node {node} change too often now: try again") from None
+                whose = "instances" if node is None else f"the instances of node {node}"
+                raise Busy(f"{whose} change too often now: try again") from None
             most = max(1, (end - at) // 2)
             if not ctx.engine.is_current():
                 await ctx.engine.barrier("default", ctx.terms.timeout_ms)
             continue
+        settled += len(plan.ops)
         lost, at = 0, end
         await asyncio.sleep(0)
+    return settled
