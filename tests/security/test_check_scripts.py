@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from konsul.features.checks.outcome import OUTPUT_BYTES_MAX, Outcome
+from konsul.features.catalog.status import OUTPUT_MAX_BYTES
+from konsul.features.checks.outcome import Outcome
 from tests.ask import ask
 from tests.checks.targets import definition, executors
 from tests.security.guarded import Guarded, Login
@@ -127,14 +128,14 @@ def test_what_a_flood_writes_is_not_kept_and_ends_it(programs: Path) -> None:
     found = run(programs, "flood")
     assert found.status == "critical"
     assert "wrote more than" in found.output
-    assert len(found.output.encode()) <= OUTPUT_BYTES_MAX
+    assert len(found.output.encode()) <= OUTPUT_MAX_BYTES
 
 
 def test_a_long_output_is_cut(programs: Path) -> None:
     program(programs, "long", "head -c 100000 /dev/zero | tr '\\0' x")
     found = run(programs, "long")
     assert found.status == "passing"
-    assert len(found.output.encode()) <= OUTPUT_BYTES_MAX
+    assert len(found.output.encode()) <= OUTPUT_MAX_BYTES
 
 
 def test_an_output_cannot_take_a_terminal_over(programs: Path) -> None:

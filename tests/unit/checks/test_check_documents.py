@@ -7,9 +7,10 @@ import sys
 
 import orjson
 
+from konsul.features.catalog.status import OUTPUT_MAX_BYTES
 from konsul.features.catalog.tables import Check
 from konsul.features.checks import documents
-from konsul.features.checks.outcome import OUTPUT_BYTES_MAX, bounded, outcome, timeless, took
+from konsul.features.checks.outcome import bounded, outcome, timeless, took
 
 HOUR_MS = 3_600_000
 LAZY = ("h11", "h2", "re2", "aiohttp", "grpclib")
@@ -60,7 +61,7 @@ def test_what_nobody_knows_is_when_the_status_changed() -> None:
 
 
 def test_outputs_are_bounded_and_harmless() -> None:
-    assert len(bounded("\u00e9" * 10_000).encode()) <= OUTPUT_BYTES_MAX
+    assert len(bounded("\u00e9" * 10_000).encode()) <= OUTPUT_MAX_BYTES
     assert bounded("a\x1b[2Jb\x00\nc") == "a?[2Jb?\nc"
     assert outcome("passing", "fine", "(1s)").output == "fine (1s)"
 

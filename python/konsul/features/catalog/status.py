@@ -31,6 +31,7 @@ RECENT: Final = 10
 """Transitions that are kept."""
 RECENT_OUTPUT_CHARS: Final = 200
 OUTPUT_MAX_BYTES: Final = 4_096
+"""Of UTF-8: it is replicated, and listed with hundreds of others."""
 
 
 async def report(

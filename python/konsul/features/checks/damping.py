@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from konsul.features.checks.outcome import CRITICAL, PASSING, WARNING, worst
+from konsul.features.catalog.healths import worst
+from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from konsul.features.catalog.tables import CRITICAL
 from konsul.features.checks.definition import Definition
 from konsul.features.checks.guard import Refused, Targets
-from konsul.features.checks.outcome import CRITICAL, Outcome, bounded, took
+from konsul.features.checks.outcome import Outcome, bounded, took
 from konsul.features.checks.scripts import NotAllowed, Scripts
 from konsul.kernel.logging import logger
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
+from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING
 from konsul.features.checks.definition import Definition, host_and_port
-from konsul.features.checks.outcome import CRITICAL, PASSING, WARNING, Outcome, outcome
+from konsul.features.checks.outcome import Outcome, outcome
 
 if TYPE_CHECKING:
     import ssl

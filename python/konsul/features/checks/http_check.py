@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING
 from konsul.features.checks.connections import Broken, Connections, Origin, Reply
 from konsul.features.checks.definition import Definition
-from konsul.features.checks.outcome import CRITICAL, PASSING, WARNING, Outcome, outcome
+from konsul.features.checks.outcome import Outcome, outcome
 from konsul.features.checks.patterns import holds
 
 if TYPE_CHECKING:

@@ -1,17 +1,12 @@
-"""What one look at a target says, and the three states a check can be in."""
+"""What one look at a target says."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
 
-PASSING: Final = "passing"
-WARNING: Final = "warning"
-CRITICAL: Final = "critical"
-STATUSES: Final = (PASSING, WARNING, CRITICAL)
-"""From the best to the worst."""
-OUTPUT_BYTES_MAX: Final = 4_096
-"""Of a check's output, as UTF-8: it is replicated, and listed with hundreds of others."""
+from konsul.features.catalog.status import OUTPUT_MAX_BYTES
+
 _CUT: Final = "..."
 _TIMES: Final = re.compile(r" after [0-9.]+(?:us|ms|s)(?=: )| \([0-9.]+s\)$")
 
@@ -34,18 +29,13 @@ def outcome(status: str, said: str, detail: str = "") -> Outcome:
     return Outcome(status, bounded(f"{said} {detail}") if detail else said, said)
 
 
-def bounded(text: str, most: int = OUTPUT_BYTES_MAX) -> str:
+def bounded(text: str, most: int = OUTPUT_MAX_BYTES) -> str:
     """The text in at most `most` bytes of UTF-8, without characters that would take a terminal over."""
     text = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text[: most + 1])
     packed = text.encode("utf-8", "replace")
     if len(packed) <= most:
         return packed.decode()
     return packed[: most - len(_CUT)].decode("utf-8", "ignore") + _CUT
-
-
-def worst(statuses: tuple[str, ...] | list[str]) -> str:
-    """The worst of them; passing when there are none."""
-    return max(statuses, key=STATUSES.index, default=PASSING)
 
 
 def took(seconds: float) -> str:

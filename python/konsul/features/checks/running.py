@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from konsul.features.catalog.tables import CRITICAL
 from konsul.features.checks.assignment import phase_of
 from konsul.features.checks.damping import Damper
 from konsul.features.checks.definition import Definition
 from konsul.features.checks.metrics import DURATION_SECONDS, LATE_SECONDS, RESULTS, SKIPPED
-from konsul.features.checks.outcome import CRITICAL, Outcome, timeless
+from konsul.features.checks.outcome import Outcome, timeless
 from konsul.features.checks.schedule import Schedule
 from konsul.kernel.logging import logger
 

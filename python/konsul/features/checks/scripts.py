@@ -14,8 +14,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from konsul.features.catalog.status import OUTPUT_MAX_BYTES
+from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING
 from konsul.features.checks.definition import Definition
-from konsul.features.checks.outcome import CRITICAL, OUTPUT_BYTES_MAX, PASSING, WARNING, Outcome, outcome
+from konsul.features.checks.outcome import Outcome, outcome
 
 FLOOD_BYTES: Final = 1 << 20
 """A program that writes more than this is ended: reading it away costs this node, not the program."""
@@ -142,7 +144,7 @@ class _Heard:
         except BlockingIOError:
             return
         self._total += len(piece)
-        self._kept += piece[: max(0, OUTPUT_BYTES_MAX - len(self._kept))]
+        self._kept += piece[: max(0, OUTPUT_MAX_BYTES - len(self._kept))]
         if (not piece or self.is_flooded) and not self.ended.is_set():
             self.ended.set()
             asyncio.get_running_loop().remove_reader(self.fd)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from konsul.features.catalog.tables import CRITICAL, PASSING
 from konsul.features.checks.definition import Definition, host_and_port
-from konsul.features.checks.outcome import CRITICAL, PASSING, Outcome, outcome
+from konsul.features.checks.outcome import Outcome, outcome
 from konsul.features.checks.patterns import holds
 
 if TYPE_CHECKING:
