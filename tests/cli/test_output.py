@@ -54,6 +54,29 @@ def test_colours_only_on_a_terminal_and_only_when_wanted(
         assert ("\x1b[" in screen.written()) is expected
 
 
+@pytest.mark.parametrize("form", [Form.TEXT, Form.TABLE, Form.JSON])
+def test_what_others_wrote_does_not_take_a_terminal_over(
+    form: Form, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written = "a\x1b]0;owned\x07\x9b2J\u202eb\rc\nd"
+
+    def show() -> None:
+        Printer(form, quiet=False, color=False).show(
+            {"output": written}, text=written, table=Table(("OUTPUT",), [[written]])
+        )
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    show()
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & set(screen.written())
+    assert "owned" in screen.written()
+    monkeypatch.undo()
+    if form is Form.TEXT:
+        show()
+        assert capfd.readouterr().out == written + "\n", "a program gets what there is"
+
+
 def test_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,16 @@ from typing import Any
 import typer
 
 from konsul.cli.options import Form
+
+_TAKES_OVER = re.compile(
+    r"(\x1b\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""What a terminal does not show but obeys, colours apart; and what turns a line's direction around."""
+
+
+def harmless(text: str) -> str:
+    """The text as a terminal may be given it: others wrote the outputs and names in it."""
+    return _TAKES_OVER.sub(lambda found: found[1] or "?", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class Printer:
         """A result: `document` for json and yaml, `text` for people, `table` and `raw` where they make
         sense."""
         if self.form is Form.JSON:
-            typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+            self._echo(json.dumps(document, ensure_ascii=False, indent=2))
         elif self.form is Form.YAML:
             import yaml
 
@@ -55,7 +66,7 @@ class Printer:
         elif self.form is Form.RAW and raw is not None:
             self.bytes(raw)
         elif text:
-            typer.echo(text)
+            self._echo(text)
 
     def done(self, text: str, document: Any) -> None:
         """An acknowledgement: silent when quiet."""
@@ -65,7 +76,7 @@ class Printer:
     def lines(self, lines: Iterable[str]) -> None:
         """Lines of text as they come; for listings longer than memory."""
         for line in lines:
-            typer.echo(line)
+            self._echo(line)
 
     def bytes(self, value: bytes) -> None:
         """Bytes exactly as they are."""
@@ -85,7 +96,8 @@ class Printer:
 
     def error(self, head: str, cause: str) -> None:
         """An error on stderr."""
-        typer.echo(f"{self._style(head, 'red', sys.stderr)} {cause}", err=True)
+        shown = harmless(cause) if sys.stderr.isatty() else cause
+        typer.echo(f"{self._style(head, 'red', sys.stderr)} {shown}", err=True)
 
     def mark(self, text: str, good: bool) -> str:
         """A status word, green or red on a terminal."""
@@ -121,6 +133,10 @@ class Printer:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.advance(task, count)
 
+    def _echo(self, text: str) -> None:
+        """Programs get what there is, terminals what is harmless."""
+        typer.echo(harmless(text) if sys.stdout.isatty() else text)
+
     def _table(self, table: Table) -> None:
         from rich import box
         from rich.console import Console
@@ -144,4 +160,8 @@ class Printer:
 def _painted_text(cell: object) -> Any:
     from rich.text import Text
 
-    return Text(cell.text, style=f"bold {cell.color}") if isinstance(cell, Painted) else Text(str(cell))
+    return (
+        Text(cell.text, style=f"bold {cell.color}")
+        if isinstance(cell, Painted)
+        else Text(harmless(str(cell)))
+    )
