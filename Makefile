@@ -29,7 +29,7 @@ build: $(UV) ## the Rust core, the Cython front and the Python packages, into .v
 
 test: check ## everything: check, then the Rust and the Python tests
 	@$(SOON) 2400 cargo test --locked --quiet $(CRATES)
-	@$(SOON) 2400 $(RUN) pytest
+	@$(SOON) 3000 $(RUN) pytest
 
 check: build rust-tools ## style, types, imports and tidiness; writes nothing
 	@$(SOON) 120 $(RUN) ruff check .
