@@ -128,3 +128,22 @@ def test_an_alias_is_for_those_who_may_read_what_it_stands_for(node: Guarded, sh
         assert shop.post("/batch/services/register", json=batch).status_code == status, members
         assert shop.post("/health/check", json=alias | {"service": "shop"}).status_code == status, members
         assert shop.put("/health/check/mine/definition", json=members).status_code == status, members
+
+
+def test_a_refused_change_does_not_tell_strangers_whose_check_it_is(
+    node: Guarded, shop: httpx.Client
+) -> None:
+    for method, path in (
+        ("DELETE", "/health/check/db-ttl"),
+        ("PUT", "/health/check/db-ttl/pass"),
+        ("PUT", "/health/check/db-ttl/definition"),
+    ):
+        refusals = []
+        for at in (path, path.replace("db-ttl", "none")):
+            answer = shop.request(method, at, json={})
+            assert answer.status_code == 403
+            refusals.append(
+                {name: answer.json().get(name) for name in ("message", "resource", "capability", "path")}
+            )
+        assert refusals[0] == refusals[1], "as of one that is not there"
+    assert node.admin.get("/health/check/db-ttl").json()["status"] == "critical"

@@ -9,7 +9,7 @@ from konsul.errors import Invalid, NotFound
 from konsul.features.catalog.checks import also_needs, complete_one, row_of
 from konsul.features.catalog.rules import is_possible
 from konsul.features.catalog.status import CHECK_NOT_FOUND, clipped, put_check, remove_check, report
-from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, WARNING, Check, instance_key
+from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING, Check, instance_key, split_key
 from konsul.features.checks.config import CheckSettings
 from konsul.features.checks.metrics import HELD, RESULTS
 from konsul.features.checks.telling import words_of
@@ -37,11 +37,11 @@ async def stored(ctx: Context, check_id: str) -> Check | None:
 
 
 async def scope_of(ctx: Context, check_id: str) -> Scope:
-    """What writing the check asks for; "" of one that is not there."""
+    """What writing the check asks for; "" of one that is not there, or is no business of the caller's."""
     if ctx.pipeline.authorise is None:
         return ""
     row = await stored(ctx, check_id)
-    if row is None:
+    if row is None or not _is_known(ctx, row):
         return ""
     owned = _owned(row.service, row.node)
     return [*owned, ("admin:write", "")] if row.type == "script" else owned
@@ -50,6 +50,13 @@ async def scope_of(ctx: Context, check_id: str) -> Scope:
 def scope_of_new(owner: Mapping[str, Any], definition: Mapping[str, Any]) -> Scope:
     """What making a check asks for; `owner` has `service`, or `node`."""
     return [*_owned(owner["service"], owner["node"]), *also_needs(definition)]
+
+
+def _is_known(ctx: Context, row: Check) -> bool:
+    """False for who may neither read nor write whoever the check is of: the refusal would name it."""
+    kind, owner = ("service", row.service) if row.node is None else ("agent", row.node)
+    sights = (ctx.visible(f"{kind}:read"), ctx.visible(f"{kind}:write"))
+    return any(sight is None or sight.sees(owner) for sight in sights)
 
 
 def _owned(service: str, node: str | None) -> list[tuple[str, str]]:
@@ -83,7 +90,7 @@ async def define(ctx: Context, *, id: str, scope: Scope, definition: Mapping[str
     del scope
     old = await _found(ctx, id)
     _refuse_maintenance(old)
-    name, _, instance = (old.instance or "").partition(SEPARATOR)
+    name, instance = split_key(old.instance or "")
     owner = {"service": name, "service_id": instance, "node": old.node or ""}
     row = _row(owner, {**definition, "id": id, "name": definition.get("name") or old.name}, origin=old.origin)
     await put_check(ctx, row)
@@ -121,7 +128,7 @@ async def update(
     """
     del scope
     row = await _found(ctx, id)
-    if service_id is not None and (row.instance or "").partition(SEPARATOR)[2] != service_id:
+    if service_id is not None and split_key(row.instance or "")[1] != service_id:
         raise NotFound(CHECK_NOT_FOUND)
     if row.type != "ttl":
         raise Invalid(NOT_TTL)
