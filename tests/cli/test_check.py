@@ -38,8 +38,16 @@ def test_a_ttl_check_is_made_told_listed_and_deleted(ctl: Console, service: str)
         found = ctl.ok("--output", "json", "check", "get", f"{service}-t").json()
         assert (found["status"], found["output"]) == (status, f"said {verb}")
     text = ctl.ok("check", "list", "--service", service).text
-    assert text.splitlines()[0].split() == ["ID", "STATUS", "TYPE", "OF", "OUTPUT"]
-    assert text.splitlines()[1].split() == [f"{service}-t", "critical", "ttl", service, "said", "fail"]
+    assert text.splitlines()[0].split() == ["ID", "NAME", "STATUS", "TYPE", "OF", "OUTPUT"]
+    assert text.splitlines()[1].split() == [
+        f"{service}-t",
+        f"{service}-ttl-check",
+        "critical",
+        "ttl",
+        service,
+        "said",
+        "fail",
+    ]
     assert ctl.ok("check", "list", "--service", service, "--status", "passing").text == "No checks found\n"
     history = ctl.ok("check", "history", f"{service}-t").text
     assert history.startswith(f"{service}-t: critical\n")
@@ -98,4 +106,4 @@ def test_a_node_has_checks(ctl: Console, service: str) -> None:
     ctl.ok("service", "register", service, "127.0.0.1", "80", "--node", node, "--ttl", "1h")
     ctl.ok("check", "create", "--node", node, "--id", f"{service}-n", "--ttl", "1h")
     text = ctl.ok("check", "list", "--node", node).text
-    assert text.splitlines()[1].split()[:4] == [f"{service}-n", "critical", "ttl", node]
+    assert text.splitlines()[1].split()[:5] == [f"{service}-n", f"{node}-ttl-check", "critical", "ttl", node]

@@ -45,6 +45,12 @@ def test_a_search(ctl: Console, shop: str) -> None:
     assert said("--passing", "--sort", "port", "--desc") == two + one
     assert said("--sort", "port", "--desc", "--limit", "1") == two
     assert said("--node", "nobody") == ""
+    cut = ctl("service", "query", "--name", shop, "--limit", "1")
+    assert cut.code == 0
+    assert cut.text == f"Services:\n  {one}"
+    after = cut.errors.removeprefix("There are more: go on with --after ").strip()
+    last = ctl.ok("service", "query", "--name", shop, "--after", after)
+    assert (last.text, last.errors) == (f"Services:\n  {two}", "")
     document = ctl.ok("service", "query", "--filter", f"Service == `{shop}`", "--output", "json").json()
     assert [one["health"] for one in document] == ["passing", "passing"]
     table = ctl.ok("service", "query", "--name", shop, "--output", "table").text.splitlines()
@@ -86,6 +92,8 @@ def test_a_query_from_options(ctl: Console, shop: str) -> None:
     assert f"  - {shop}-q -> {shop}\n" in ctl.ok("query", "list").text
     assert ctl.ok("query", "execute", f"{shop}-q").text == f"{shop} (i2) - 10.0.0.1:2\n"
     assert ctl.ok("query", "execute", f"{shop}-q", "--near", f"{shop}-a", "--limit", "1", "--passing").text
+    ctl.ok("query", "update", f"{shop}-q", "--service", shop, "--tag", "v1")
+    assert ctl.ok("query", "execute", f"{shop}-q").text == f"{shop} (i1) - 10.0.0.1:1\n"
     ctl.ok("query", "update", f"{shop}-q", "--name", f"{shop}-r", "--service", "nobody")
     assert ctl.ok("query", "execute", f"{shop}-r").text == "No instances found\n"
     assert ctl("query", "get", f"{shop}-q").code == 3

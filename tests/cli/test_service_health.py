@@ -72,6 +72,8 @@ def test_every_kind_of_check_can_be_registered(ctl: Console, client: Client) -> 
         (["register", "web", "h", "1", "--check-ttl", "soon"], 2, "check validation failed"),
         (["register", "web", "h", "1", "--ttl", "soon"], 2, "ttl"),
         (["register", "web", "h", "1", "--depends-on", "a b"], 2, "dependency validation failed"),
+        (["register", "web", "h", "1", "--check-interval", "5s"], 2, "--check-interval needs a check"),
+        (["register", "web", "h", "1", "--deregister-after", "5s"], 2, "--deregister-after needs a check"),
         (["list", "--health", "fine"], 2, "--health is 'fine'"),
         (["list", "--health", "any", "--passing"], 2, "--passing cannot be combined"),
         (["maint", "enable", "nobody"], 3, "service not found"),
@@ -121,6 +123,25 @@ def test_maintenance_takes_an_instance_out_and_puts_it_back(ctl: Console, client
     said = ctl.ok("service", "maint", "disable", "web", "--all")
     assert said.text == "Maintenance disabled for service: web (w1, w2)\n"
     assert len(ctl.ok("service", "list", "--passing", "--quiet").text.splitlines()) == 2
+
+
+def test_an_instance_tells_that_its_node_is_why(ctl: Console, client: Client) -> None:
+    two(client)
+    ctl.ok("node", "maint", "enable", "n1", "--reason", "disk swap")
+    told = ctl.ok("service", "get", "web", "--health").text.splitlines()
+    assert told[1:] == [
+        "  web (w1) - h1:1 critical",
+        "    node n1: maintenance mode critical: disk swap",
+        "  web (w2) - h2:2 passing",
+    ]
+
+
+def test_an_address_with_colons_stands_in_brackets(ctl: Console, client: Client) -> None:
+    said = ctl.ok("service", "register", "web", "fd00::7", "80")
+    assert said.text == "Successfully registered service: web at [fd00::7]:80\n"
+    for words in (["list"], ["instances", "web"], ["query", "--name", "web"]):
+        assert ctl.ok("service", *words).text == "Services:\n  web - [fd00::7]:80\n"
+    assert client.services.get("web").service.address == "fd00::7"
 
 
 def test_nodes_are_listed_set_shown_and_deleted(ctl: Console, client: Client) -> None:

@@ -73,14 +73,17 @@ _add("A", "{service}", "Show the name under which a service's addresses are.")
 def lookup(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The whole name: web.service.consul.")],
-    kind: Annotated[str, typer.Argument(metavar="[TYPE]", help="A, AAAA, SRV, TXT, PTR, ...; A.")] = "A",
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[TYPE]", help="AAAA, SRV, TXT, ...; A, of an address PTR.")
+    ] = None,
     server: Server = HOST,
     port: Port = PORT,
     tcp: Tcp = False,
 ) -> None:
     """Ask a server for a name, as any program does. An address is asked for its names."""
     with doing(ctx, "looking up the name") as session:
-        _answered(session, name, kind.upper(), (_host(server), port), tcp=tcp)
+        wanted = kind or ("PTR" if _is_address(name) else "A")
+        _answered(session, name, wanted.upper(), (_host(server), port), tcp=tcp)
 
 
 def _shown(
@@ -158,6 +161,12 @@ def _ask(name: str, kind: str, server: tuple[str, int], timeout_s: float, *, tcp
         raise Unreachable(f"{host}:{port} cannot be asked: {error}") from None
     except dns.exception.DNSException as error:
         raise Unreachable(f"{host}:{port} did not answer in DNS: {error}") from None
+
+
+def _is_address(name: str) -> bool:
+    import dns.inet
+
+    return bool(dns.inet.is_address(name))
 
 
 def _bare(domain: str) -> str:

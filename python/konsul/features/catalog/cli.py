@@ -43,7 +43,8 @@ def get(
     """Show the instance that stands for a service, or with --health how all of them are."""
     with doing(ctx, "getting service") as session:
         if health:
-            found, checks = session.client.services.instances(name), _checks(session, name)
+            found = session.client.services.instances(name)
+            checks = _checks(session, name, found)
             members = {"name": name, **_counted(found), "instances": [views.detailed(one) for one in found]}
             session.out.show(
                 members | {"checks": list(checks)},
@@ -151,13 +152,19 @@ def _counted(found: tuple[ServiceInstance, ...]) -> dict[str, object]:
     return {"health": worst, "counts": counts}
 
 
-def _checks(session: Session, name: str) -> tuple[dict[str, Any], ...]:
-    """The checks of a service's instances; none for who may see the service and not its checks."""
-    try:
-        return session.client.checks.list(service=name)
-    except Forbidden as error:
-        session.out.warn(f"its checks are not shown: {error}")
-        return ()
+def _checks(session: Session, name: str, found: tuple[ServiceInstance, ...]) -> tuple[dict[str, Any], ...]:
+    """The checks of a service's instances, and those of the nodes that instances which do not pass are on.
+
+    None for who may see the service and not its checks.
+    """
+    nodes = {one.service.node for one in found if one.service.node and one.health != "passing"}
+    checks: list[dict[str, Any]] = []
+    for service, node in ((name, None), *((None, node) for node in sorted(nodes))):
+        try:
+            checks += session.client.checks.list(service=service, node=node)
+        except Forbidden as error:
+            session.out.warn(f"its checks are not shown: {error}")
+    return tuple(checks)
 
 
 def _told(
@@ -171,3 +178,5 @@ def _told(
         for check in checks:
             if check.get("service_id") == one.service.instance:
                 yield f"    {views.check_line(paint, check)}"
+            elif one.service.node and check.get("node") == one.service.node:
+                yield f"    node {one.service.node}: {views.check_line(paint, check)}"

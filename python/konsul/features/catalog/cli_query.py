@@ -35,6 +35,9 @@ Health = Annotated[
 Sort = Annotated[str | None, typer.Option("--sort", metavar="FIELD", help=f"By {', '.join(SORTS)}.")]
 Descending = Annotated[bool, typer.Option("--desc", help="The greatest first.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
+After = Annotated[
+    str | None, typer.Option("--after", metavar="TEXT", help="Go on where a search that was cut short says.")
+]
 
 
 def query(
@@ -50,11 +53,12 @@ def query(
     sort: Sort = None,
     desc: Descending = False,
     limit: Limit = None,
+    after: After = None,
 ) -> None:
     """List the services that carry all of these tags and metadata, and that all else holds for."""
     with doing(ctx, "querying services") as session:
         wanted = health_of(passing, health, HEALTHS)
-        more = (filter, name, node, zone, wanted, sort, limit)
+        more = (filter, name, node, zone, wanted, sort, limit, after)
         if all(one is None for one in more) and not desc:
             found = session.client.services.query(tags=tag or (), meta=pairs(meta or ()))
             views.show_services(session, found)
@@ -70,9 +74,12 @@ def query(
             sort=sort,
             descending=desc,
             limit=limit,
+            after=after,
         )
         table = Table(COLUMNS, [row(one) for one in page.services])
         views.listed(session, list(page.services), [line(one) for one in page.services], table)
+        if page.after:
+            session.out.note(f"There are more: go on with --after {page.after}")
 
 
 def row(one: Document) -> tuple[object, ...]:
@@ -94,4 +101,5 @@ def line(one: Document) -> str:
     id: Any = one.get("id", one["name"])
     label = one["name"] if id == one["name"] else f"{one['name']} ({id})"
     health = one.get("health", "passing")
-    return f"{label} - {one['address']}:{one['port']}" + ("" if health == "passing" else f" [{health}]")
+    where = views.endpoint(one["address"], one["port"])
+    return f"{label} - {where}" + ("" if health == "passing" else f" [{health}]")

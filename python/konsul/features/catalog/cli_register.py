@@ -11,6 +11,7 @@ import typer
 
 from konsul.cli.command import doing
 from konsul.errors import Invalid
+from konsul.features.catalog.cli_views import endpoint
 
 if TYPE_CHECKING:
     from konsul.client import Check
@@ -114,6 +115,7 @@ def register(
             for kind, targets in told.items()
             for target in targets or ()
         ]
+        _timed(checks, check_interval, check_timeout, deregister_after)
         one = Service(
             name,
             address,
@@ -128,10 +130,22 @@ def register(
             None if depends_on is None else tuple(depends_on),
         )
         written = session.client.services.register(one, cas=cas)
-        said = f"Successfully registered service: {name} at {address}:{one.port}"
+        said = f"Successfully registered service: {name} at {endpoint(address, one.port)}"
         if checks:
             said += f" with {len(checks)} health check(s)"
         session.out.done(said, {"name": name, "id": one.instance, "modify_index": written.modify_index})
+
+
+def _timed(checks: Iterable[Check], interval: str, timeout: str, deregister_after: str) -> None:
+    """Raises Invalid for what is said of checks that are not there: it would do nothing, in silence."""
+    flags = {
+        "--check-interval": interval != DEFAULT_INTERVAL,
+        "--check-timeout": timeout != DEFAULT_TIMEOUT,
+        "--deregister-after": bool(deregister_after),
+    }
+    given = [flag for flag, is_given in flags.items() if is_given]
+    if given and not list(checks):
+        raise Invalid(f"{given[0]} needs a check, such as --check-tcp")
 
 
 def check_of(name: str, kind: str, target: str, interval: str, timeout: str, deregister_after: str) -> Check:

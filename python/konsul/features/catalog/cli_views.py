@@ -63,7 +63,12 @@ def label(one: Service) -> str:
 
 def line(one: Service) -> str:
     """A service on one line."""
-    return f"{label(one)} - {one.address}:{one.port}"
+    return f"{label(one)} - {endpoint(one.address, one.port)}"
+
+
+def endpoint(address: str, port: int) -> str:
+    """Address and port; one of IPv6 in brackets, as URLs have it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def check_line(paint: Paint, check: dict[str, Any]) -> str:

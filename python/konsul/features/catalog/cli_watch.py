@@ -9,6 +9,7 @@ import typer
 
 from konsul.cli import live
 from konsul.cli.command import doing
+from konsul.features.catalog import cli_views as views
 
 if TYPE_CHECKING:
     from konsul.client import Service
@@ -70,4 +71,4 @@ def lines(event: Any) -> Iterator[live.Line]:
 
 def _shown(one: Service) -> str:
     name = one.name if one.instance == one.name else f"{one.name} ({one.instance})"
-    return live.on_one_line(f"{name} - {one.address}:{one.port}")
+    return live.on_one_line(f"{name} - {views.endpoint(one.address, one.port)}")

@@ -8,7 +8,7 @@ from typing import Any
 from konsul.cli.output import Printer, Table
 from konsul.features.catalog.cli_views import healthy
 
-COLUMNS = ("ID", "STATUS", "TYPE", "OF", "OUTPUT")
+COLUMNS = ("ID", "NAME", "STATUS", "TYPE", "OF", "OUTPUT")
 _APART = ("id", "name", "results", "transitions", "runner", "output", "status")
 _NANOSECONDS = ("interval", "timeout", "ttl")
 _OUTPUT_CHARS = 60
@@ -61,7 +61,7 @@ def _row(one: Mapping[str, Any]) -> list[object]:
     of = one.get("node") or one["service"]
     if one.get("service_id", of) != of:
         of = f"{of} {one['service_id']}"
-    return [one["id"], healthy(one["status"]), one["type"], of, _line(one["output"])]
+    return [one["id"], one["name"], healthy(one["status"]), one["type"], of, _line(one["output"])]
 
 
 def _held(one: Mapping[str, Any]) -> str:

@@ -117,12 +117,15 @@ def update(
     session_id: Session = None,
     cas: Cas = None,
 ) -> None:
-    """Replace a query, all of it, by what a file or the options say."""
+    """Replace a query, all of it, by what a file or the options say; by options it keeps its name."""
     with doing(ctx, "updating query") as session:
         given = _given(
             name, service, tag, meta, filter, passing, near, ttl, limit, strategy, prefix, session_id
         )
         document = _document(file, given)
+        if file is None and name is None:
+            # Without it whoever asks for it by name, in DNS too, would find nothing all of a sudden.
+            document["name"] = session.client.queries.get(which).get("name", "")
         id = session.client.queries.update(which, document, cas=cas)
         session.out.done(f"Query updated successfully: {id}", {"id": id, "name": document.get("name", "")})
 
