@@ -9,7 +9,7 @@ from konsul_ext.admission cimport allow
 from konsul_ext.buffer cimport Buffer, pack_array, put
 from konsul_ext.kv cimport pack_step, refused, submit_failed
 from konsul_ext.reading cimport read_freshness, settle
-from konsul_ext.site cimport ERROR, NOT_FOUND, SERVICE_DEREGISTER, SERVICE_GET, SUCCESS, Site
+from konsul_ext.site cimport ERROR, SERVICE_DEREGISTER, SERVICE_GET, SUCCESS, Site
 from konsul_ext.writing cimport commit, takes_write
 
 cdef enum:
@@ -97,11 +97,10 @@ cdef int _renewed(Exchange ex, tuple completion) except -1:
     cdef Buffer* b
     cdef bytes name = ex.subject
     cdef int status = completion[1]
-    outcome = "success" if status == 0 else "not_found" if status == 2 else "error"
-    ex.site.tally.add(HEARTBEAT, outcome, name.decode())
-    ex.count(SUCCESS if status == 0 else NOT_FOUND if status == 2 else ERROR)
     if status == 2:
-        return ex.refuse(404, b"Service not found")
+        return ex.fall()  # perhaps it is there, and has no lease
+    ex.site.tally.add(HEARTBEAT, "success" if status == 0 else "error", name.decode())
+    ex.count(SUCCESS if status == 0 else ERROR)
     if status != 0:
         return refused(ex, completion)
     b = ex.site.clean_scratch()

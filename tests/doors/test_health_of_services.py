@@ -103,6 +103,19 @@ def test_the_lease_is_as_long_as_the_service_says(http: httpx.Client, space: str
     refused(http.put("/register", json=service(space, ttl="soon")), message)
 
 
+def test_who_needs_no_heartbeats_may_send_them(http: httpx.Client, space: str) -> None:
+    body = {"name": space, "address": "10.0.0.1", "port": 80, "ttl": "0"}
+    assert http.put("/register", json=body).status_code == 200
+    assert http.put("/register", json=body | {"id": f"{space}-2"}).status_code == 200
+    # As the front answers them, and as the application does.
+    for path in (f"/heartbeat/{space}", f"/heartbeat/{space}?id={space}-2", f"/heartbeat/{space}/"):
+        answer = http.put(path)
+        assert (answer.status_code, answer.json()["message"]) == (200, "heartbeat updated"), path
+    assert http.put(f"/heartbeat/{space}?id={space}-3").status_code == 404
+    assert http.delete(f"/deregister/{space}").status_code == 200
+    assert http.put(f"/heartbeat/{space}").status_code == 404
+
+
 def test_a_node_takes_its_instances_with_it(http: httpx.Client, space: str) -> None:
     node = f"{space}-n"
     shown = http.put(f"/nodes/{node}", json={"address": "10.1.1.1", "zone": "z1", "meta": {"os": "linux"}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from konsul.errors import Conflict, NotFound
 from konsul.features.catalog.checks import authorise_checks
 from konsul.features.catalog.metrics import METADATA_KEYS, TAGS
@@ -12,6 +14,8 @@ from konsul.kernel import entry
 from konsul.kernel.command import command
 from konsul.kernel.context import Context
 from konsul.kernel.settings import ServiceSettings
+
+_TTL: Final = Instance.column("ttl_ms")
 
 
 @command("service.register", needs="service:register", resource="name")
@@ -73,7 +77,7 @@ async def deregister_all(ctx: Context, *, name: str) -> None:
 
 @command("service.heartbeat", needs="service:write", resource="name")
 async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
-    """Renews the lease of one instance; nothing enters the log.
+    """Renews the lease of one instance; nothing enters the log. One without a lease stays anyway.
 
     Raises:
         NotFound: there is no such instance.
@@ -84,4 +88,6 @@ async def heartbeat(ctx: Context, *, name: str, id: str | None = None) -> None:
     try:
         await ctx.renew(Instance.table_id, key)
     except NotFound:
-        raise NotFound(NOT_FOUND) from None
+        row = ctx.engine.get(Instance.table_id, key)
+        if row is None or row.cells[_TTL] is not None:
+            raise NotFound(NOT_FOUND) from None
