@@ -100,7 +100,8 @@ impl Driver {
         self.next_expiry_ms = batch.next_expiry_ms;
         // Readers see the batch before anybody is told that it is applied.
         self.shared.publish(self.machine.tables().clone());
-        self.shared.watches.note(self.machine.tables(), &self.machine.changes);
+        let (index, schema) = (self.machine.tables().index(), self.shared.read_by());
+        self.shared.watches.note(index, &schema, &self.machine.changes);
         self.follow_leases(now_ms);
         self.shared.metrics.batches_applied.fetch_add(1, Relaxed);
         for applied in batch.applied {

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use konsul_disk::wal::LogView;
+use konsul_state::ahead::{self, Filters};
 use konsul_state::apply::{Refusal, Tables};
 use konsul_state::entry::{self, Kind, RequestId};
 use konsul_state::read;
@@ -72,6 +73,10 @@ pub(crate) fn open_seams(
     Ok((Seams { clock, tasks, disk, connect, seed: random_u64() }, dir, line))
 }
 
+/// The answer to a write that needs what the leader's version does not have.
+const AHEAD: &str =
+    "the cluster is being upgraded, and its leader's version cannot store this yet; try again later";
+
 fn stopping() -> Refusal {
     Refusal::new(code::STOPPING, "the node is shutting down")
 }
@@ -126,9 +131,7 @@ impl Node {
         timeout_ms: u64,
         request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
-        let schema = self.schema()?;
-        entry::validate(&schema, cases)?;
-        self.propose(cases.to_vec(), timeout_ms, request_id)
+        self.propose(self.checked(cases.to_vec())?, timeout_ms, request_id)
     }
 
     /// Proposes one `put`; `at` guards on the row's modify_index (0: absent).
@@ -141,10 +144,22 @@ impl Node {
         timeout_ms: u64,
         request_id: Option<RequestId>,
     ) -> Result<Ticket, Refusal> {
-        let cases = entry::put_cases(table, key, cells, at);
-        let schema = self.schema()?;
-        entry::validate(&schema, &cases)?;
-        self.propose(cases, timeout_ms, request_id)
+        self.propose(self.checked(entry::put_cases(table, key, cells, at))?, timeout_ms, request_id)
+    }
+
+    /// `cases` as they may enter the log.
+    fn checked(&self, cases: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let (ours, in_force) = (self.schema()?, self.shared.tables().schema());
+        let Err(refusal) = entry::validate(&in_force, &cases) else { return Ok(cases) };
+        if Arc::ptr_eq(&ours, &in_force) {
+            return Err(refusal);
+        }
+        entry::validate(&ours, &cases)?;
+        let fitted = ahead::fitted(&in_force, &ours, &cases)?;
+        match entry::validate(&in_force, &fitted) {
+            Ok(()) => Ok(fitted),
+            Err(_) => Err(Refusal::new(code::BUSY, AHEAD)),
+        }
     }
 
     fn propose(
@@ -273,12 +288,13 @@ impl Node {
         self.shared.tables()
     }
 
-    /// The schema in force.
+    /// The schema that reads go by: the one in force, or this version's own while its leader is of an older
+    /// one, whose rows it reads with its own defaults.
     ///
     /// # Errors
     /// `NO_LEADER` on a member that has not heard of one yet.
     pub fn schema(&self) -> Result<Arc<Schema>, Refusal> {
-        let schema = self.shared.tables().schema();
+        let schema = self.shared.read_by();
         if schema.tables().is_empty() && self.network.is_some() {
             return Err(Refusal::new(
                 code::NO_LEADER,
@@ -286,6 +302,18 @@ impl Node {
             ));
         }
         Ok(schema)
+    }
+
+    /// What of a query's filters the indexes in force can be asked; `None` if no row matches.
+    ///
+    /// # Errors
+    /// A refusal for a table or column that is not known, or has no index; as [`Node::schema`].
+    pub fn filters<'q>(&self, table: u16, given: &[(u8, &'q [u8])]) -> Result<Option<Filters<'q>>, Refusal> {
+        let (ours, in_force) = (self.schema()?, self.shared.tables().schema());
+        if Arc::ptr_eq(&ours, &in_force) {
+            return Ok(Some(given.to_vec()));
+        }
+        ahead::filters(&in_force, &ours, table, given)
     }
 
     /// Milliseconds left of the row's lease.

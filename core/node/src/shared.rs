@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use konsul_state::ahead;
 use konsul_state::apply::Tables;
+use konsul_state::schema::Schema;
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clocks;
@@ -123,6 +125,13 @@ pub(crate) struct Shared {
     cluster_id: AtomicU64,
     members: RwLock<Arc<Members>>,
     tables: RwLock<Arc<Tables>>,
+    /// The schema that this version declares.
+    ours: Arc<Schema>,
+    read_by: RwLock<Arc<Schema>>,
+}
+
+fn read_by(in_force: &Arc<Schema>, ours: &Arc<Schema>) -> Arc<Schema> {
+    if ahead::is_ahead(in_force, ours) { ours.clone() } else { in_force.clone() }
 }
 
 impl Shared {
@@ -131,8 +140,9 @@ impl Shared {
         clock: Clocks,
         completions: Arc<Completions>,
         identity: NodeIdentity,
-        (members, tables): (Members, Tables),
+        (members, tables, ours): (Members, Tables, Schema),
     ) -> Self {
+        let ours = Arc::new(ours);
         let watches = Watches::new(&options, tables.index(), completions.clone());
         Self {
             options,
@@ -147,7 +157,9 @@ impl Shared {
             raft_id: AtomicU64::new(identity.raft_id),
             cluster_id: AtomicU64::new(identity.cluster_id),
             members: RwLock::new(Arc::new(members)),
+            read_by: RwLock::new(read_by(&tables.schema(), &ours)),
             tables: RwLock::new(Arc::new(tables)),
+            ours,
         }
     }
 
@@ -192,8 +204,18 @@ impl Shared {
         self.tables.read().clone()
     }
 
+    /// The schema in force, or this version's own while that is ahead of it: what reads go by.
+    pub fn read_by(&self) -> Arc<Schema> {
+        self.read_by.read().clone()
+    }
+
     pub fn publish(&self, tables: Tables) {
-        *self.tables.write() = Arc::new(tables);
+        let mut place = self.tables.write();
+        let schema = tables.schema();
+        if !Arc::ptr_eq(&place.schema(), &schema) {
+            *self.read_by.write() = read_by(&schema, &self.ours);
+        }
+        *place = Arc::new(tables);
     }
 
     pub fn role(&self) -> Role {

@@ -98,7 +98,8 @@ fn assemble(
     let is_alone = options.cluster.is_none();
     let clock = Clocks::new(clock);
     let grace_until_ms = clock.now_ms() + options.promise_ms();
-    let shared = Arc::new(Shared::new(options, clock, completions, identity, (members.clone(), tables)));
+    let state = (members.clone(), tables, wanted.clone());
+    let shared = Arc::new(Shared::new(options, clock, completions, identity, state));
     shared.gauges.snapshot_index.store(snapshot.index, Relaxed);
     let peers = connect(Post { shared: shared.clone(), snapshots: snapshots.clone() })?;
     let mut group =

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use konsul_state::Refusal;
-use konsul_state::apply::{Change, Tables};
+use konsul_state::apply::Change;
+use konsul_state::schema::Schema;
 use konsul_views::{CLUSTER, Form, Hub, HubOptions, Item, ItemKind, Spec, WatchError};
 use parking_lot::Mutex;
 
@@ -71,8 +72,8 @@ impl Watches {
     }
 
     /// A batch is applied, and readers see it.
-    pub fn note(&self, tables: &Tables, changes: &[Change]) {
-        self.with(|open| open.hub.note(tables.index(), &tables.schema(), changes));
+    pub fn note(&self, index: u64, schema: &Arc<Schema>, changes: &[Change]) {
+        self.with(|open| open.hub.note(index, schema, changes));
     }
 
     /// Other tables took the place of those that were.

@@ -275,9 +275,9 @@ impl Core {
     }
 
     fn count(&self, table: u16) -> PyResult<u64> {
-        let tables = self.node()?.tables();
-        tables.schema().table(table).map_err(refused)?;
-        Ok(tables.count(table))
+        let node = self.node()?;
+        node.schema().map_err(refused)?.table(table).map_err(refused)?;
+        Ok(node.tables().count(table))
     }
 
     fn lease_ms(&self, table: u16, key: &[u8]) -> PyResult<Option<u64>> {

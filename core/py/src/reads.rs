@@ -75,6 +75,10 @@ pub(crate) fn get_json(node: &Node, shape: &Shape, key: &[u8]) -> PyResult<Optio
 
 pub(crate) fn scan(node: &Node, ask: &Ask<'_>, eyes: Option<Eyes>) -> PyResult<Rows> {
     let schema = node.schema().map_err(refused)?;
+    let Some(filters) = node.filters(ask.table, ask.filters).map_err(refused)? else {
+        return Ok((Vec::new(), None));
+    };
+    let ask = Ask { filters: &filters, ..*ask };
     let reader = node.read().map_err(refused)?;
     let mut rows = Vec::new();
     let next = read::scan_seen(&reader, &schema, &ask.query(), sees(&eyes), &mut |key, row| {
@@ -91,6 +95,10 @@ pub(crate) fn scan_json(
     eyes: Option<Eyes>,
 ) -> PyResult<json::Listed> {
     let schema = node.schema().map_err(refused)?;
+    let Some(filters) = node.filters(ask.table, ask.filters).map_err(refused)? else {
+        return Ok((b"[]".to_vec(), 0, None));
+    };
+    let ask = Ask { filters: &filters, ..*ask };
     let reader = node.read().map_err(refused)?;
     json::scan(&reader, &schema, &shape.inner, &ask.query(), sees(&eyes)).map_err(read_failed)
 }

@@ -4,6 +4,7 @@
 //! (`clippy.toml`). The formats are in `docs/reference/entries.md`; where things lie in the store is in
 //! [`keys`].
 
+pub mod ahead;
 pub mod apply;
 pub mod cell;
 pub mod change;
