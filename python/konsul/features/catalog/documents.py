@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from konsul.features.catalog.check_definitions import (
@@ -18,37 +19,35 @@ from konsul.kernel.routing import JSON
 _NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _DURATION: Final = {"type": "string", "example": "10s"}
 _THRESHOLD: Final = {"type": "integer", "minimum": 1, "maximum": THRESHOLD_MAX}
-_CHECK: Final = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "name": {"type": "string"},
-        "http": {"type": "string"},
-        "tcp": {"type": "string"},
-        "grpc": {"type": "string"},
-        "ttl": _DURATION,
-        "interval": _DURATION,
-        "timeout": _DURATION,
-        "method": {"type": "string"},
-        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
-        "udp": {"type": "string", "example": "10.0.0.7:5300"},
-        "script": {"type": "array", "items": {"type": "string"}, "maxItems": ARGUMENTS_MAX},
-        "alias_service": {"type": "string"},
-        "alias_node": {"type": "string"},
-        "body": {"type": "string", "maxLength": BODY_MAX_CHARS},
-        "expected_status": {"type": "string", "example": "200-299,301"},
-        "expected_body": {"type": "string", "maxLength": PATTERN_MAX_CHARS},
-        "tls_skip_verify": {"type": "boolean"},
-        "tls_server_name": {"type": "string"},
-        "grpc_use_tls": {"type": "boolean"},
-        "success_before_passing": _THRESHOLD,
-        "failures_before_warning": _THRESHOLD,
-        "failures_before_critical": _THRESHOLD,
-        "deregister_critical_after": _DURATION,
-        "initial_status": {"type": "string", "enum": list(STATUSES)},
-        "notes": {"type": "string", "maxLength": NOTES_MAX_CHARS},
-    },
+CHECK_MEMBERS: Final[Mapping[str, Any]] = {
+    "id": {"type": "string"},
+    "name": {"type": "string"},
+    "http": {"type": "string"},
+    "tcp": {"type": "string"},
+    "grpc": {"type": "string"},
+    "ttl": _DURATION,
+    "interval": _DURATION,
+    "timeout": _DURATION,
+    "method": {"type": "string"},
+    "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+    "udp": {"type": "string", "example": "10.0.0.7:5300"},
+    "script": {"type": "array", "items": {"type": "string"}, "maxItems": ARGUMENTS_MAX},
+    "alias_service": {"type": "string"},
+    "alias_node": {"type": "string"},
+    "body": {"type": "string", "maxLength": BODY_MAX_CHARS},
+    "expected_status": {"type": "string", "example": "200-299,301"},
+    "expected_body": {"type": "string", "maxLength": PATTERN_MAX_CHARS},
+    "tls_skip_verify": {"type": "boolean"},
+    "tls_server_name": {"type": "string"},
+    "grpc_use_tls": {"type": "boolean"},
+    "success_before_passing": _THRESHOLD,
+    "failures_before_warning": _THRESHOLD,
+    "failures_before_critical": _THRESHOLD,
+    "deregister_critical_after": _DURATION,
+    "initial_status": {"type": "string", "enum": list(STATUSES)},
+    "notes": {"type": "string", "maxLength": NOTES_MAX_CHARS},
 }
+"""The members of a definition of a check as JSON schema."""
 _SERVICE: Final = {
     "type": "object",
     "required": ["name", "address", "port"],
@@ -59,7 +58,7 @@ _SERVICE: Final = {
         "port": {"type": "integer", "minimum": 1, "maximum": 65_535},
         "tags": {"type": "array", "items": {"type": "string"}},
         "meta": {"type": "object", "additionalProperties": {"type": "string"}},
-        "checks": {"type": "array", "items": _CHECK},
+        "checks": {"type": "array", "items": {"type": "object", "properties": CHECK_MEMBERS}},
         "node": _NAME,
         "zone": {"type": "string"},
         "ttl": {"type": "string", "example": "30s"},
@@ -83,8 +82,6 @@ REGISTER: Final = _body(
 )
 BATCH_SERVICES: Final = _list_of("services", _SERVICE)
 BATCH_NAMES: Final = _list_of("names", {"type": "string"})
-CHECK: Final = _CHECK
-"""A check's definition, for routes that take one by itself."""
 NODE: Final = _body(
     {
         "type": "object",

@@ -8,8 +8,9 @@ from typing import Any, Final
 import orjson
 
 from konsul.features.catalog.check_definitions import KINDS, shown
+from konsul.features.catalog.documents import CHECK_MEMBERS
 from konsul.features.catalog.status import transitions_of
-from konsul.features.catalog.tables import SEPARATOR, STATUSES, Check
+from konsul.features.catalog.tables import STATUSES, Check, split_key
 from konsul.features.checks.definition import INTERVAL, TIMEOUT
 from konsul.kernel.duration import moment, parse_duration_ms
 from konsul.kernel.routing import JSON, TEXT, Kind
@@ -34,7 +35,7 @@ def check(row: Check, last_ms: int | None, lease_left_ms: int | None, now_ms: in
     defined = dict(shown(orjson.loads(row.definition) if row.definition else {}))
     found: dict[str, Any] = {"id": row.id, "name": row.name}
     if row.instance is not None:
-        found |= {"service": row.service, "service_id": row.instance.partition(SEPARATOR)[2]}
+        found |= {"service": row.service, "service_id": split_key(row.instance)[1]}
     if row.node is not None:
         found["node"] = row.node
     found |= {"type": row.type, "status": row.status, "output": row.output}
@@ -75,26 +76,9 @@ def _body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}
 
 
-_DURATION: Final = {"type": "string", "example": "10s"}
 _TEXT: Final = {"type": "string"}
-_SWITCH: Final = {"type": "boolean"}
-_THRESHOLD: Final = {"type": "integer", "minimum": 1, "maximum": 100}
 _STATUS: Final = {"type": "string", "enum": list(STATUSES)}
-_MEMBERS: Final[Mapping[str, Any]] = {
-    "script": {"type": "array", "items": _TEXT},
-    "ttl": _DURATION,
-    "interval": _DURATION,
-    "timeout": _DURATION,
-    "deregister_critical_after": _DURATION,
-    "headers": {"type": "object", "additionalProperties": _TEXT},
-    "tls_skip_verify": _SWITCH,
-    "grpc_use_tls": _SWITCH,
-    "success_before_passing": _THRESHOLD,
-    "failures_before_warning": _THRESHOLD,
-    "failures_before_critical": _THRESHOLD,
-    "initial_status": _STATUS,
-}
-DEFINITION: Final = {name: _MEMBERS.get(name, _TEXT) for name in KINDS}
+DEFINITION: Final = {**CHECK_MEMBERS, "service_id": _TEXT}
 """The members of a definition as JSON schema."""
 CREATE_BODY: Final = _body({"type": "object", "properties": DEFINITION | {"service": _TEXT, "node": _TEXT}})
 DEFINE_BODY: Final = _body({"type": "object", "properties": DEFINITION})
