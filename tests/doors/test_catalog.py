@@ -220,6 +220,14 @@ def test_checks_are_completed_and_echoed(http: httpx.Client, space: str) -> None
             {"checks": [{"name": f"c{n}", "http": "http://a/" + "x" * 2_000} for n in range(40)]},
             "check validation failed: checks too large: 8",
         ),
+        (
+            {"checks": [{"http": "http://a/", "headers": {f"h{n}": "x" * 4_000 for n in range(5)}}]},
+            "check validation failed: check too large: 20",
+        ),
+        (
+            {"checks": [{"timeout": "61s"}]},
+            "check validation failed: invalid timeout: 61s is too long (at most 1m)",
+        ),
         ({"checks": [{"interval": "soon"}]}, "check validation failed: invalid interval: soon (expected"),
         ({"checks": [{"interval": "0s"}]}, "check validation failed: invalid interval: 0s (expected"),
         ({"checks": [{"interval": "-1s"}]}, "check validation failed: invalid interval: -1s (expected"),

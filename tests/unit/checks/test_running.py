@@ -102,6 +102,24 @@ def test_who_takes_over_a_check_that_says_the_same_tells_nothing() -> None:
     asyncio.run(story())
 
 
+def test_a_check_that_goes_gives_its_place_to_the_next() -> None:
+    async def story() -> None:
+        async def attempt(check: Definition) -> Outcome:
+            if check.http == "http://silent/":
+                await asyncio.Event().wait()
+            return outcome("passing", "fine")
+
+        async with House(attempt, Settings(concurrency=1)) as house:
+            house.runner.add(b"silent", http(http="http://silent/"), "critical")
+            await until_async(lambda: house.runner.in_flight == 1, "the silent one to take the only place")
+            other = house.runner.add(b"other", http(), "critical")
+            await until_async(lambda: house.runner.waiting == 1, "the other to wait for it")
+            house.runner.remove(b"silent")
+            await until_async(lambda: len(other.results) >= 2, "the other to run")
+
+    asyncio.run(story())
+
+
 def test_no_more_run_at_once_than_the_setting_says() -> None:
     async def story() -> None:
         running = most = done = 0

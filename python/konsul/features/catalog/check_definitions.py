@@ -70,6 +70,8 @@ RESERVED_IDS: Final = ("_service_maintenance:", "_node_maintenance:")
 NOTES_MAX_CHARS: Final = 1_024
 INTERVAL_MIN_MS: Final = 100
 PERIOD_MAX_MS: Final = 30 * 24 * 3_600_000
+TIMEOUT_MAX_MS: Final = 60_000
+"""A run takes one of the few places of a node for so long: silent targets must not hold them all for good."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -131,6 +133,8 @@ def _check_duration(name: str, text: str, least_ms: int) -> None:
         raise _invalid(f"invalid {name}: {_shown(text)} (expected a duration such as 30s)")
     if given_ms < least_ms:
         raise _invalid(f"invalid {name}: {_shown(text)} is too short (at least {least_ms}ms)")
+    if name == "timeout" and given_ms > TIMEOUT_MAX_MS:
+        raise _invalid(f"invalid {name}: {_shown(text)} is too long (at most 1m)")
     if given_ms > PERIOD_MAX_MS:
         raise _invalid(f"invalid {name}: {_shown(text)} is too long (at most 720h)")
 

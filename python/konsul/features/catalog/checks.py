@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_CHECKS: Final = 64
 MAX_BYTES: Final = 64 << 10
 """Of all checks of an instance together, as JSON: a listing gathers them, and a body may be much larger."""
+ONE_MAX_BYTES: Final = 16 << 10
+"""Of one check, as JSON: an instance may have 128, and every listing of health shows them."""
 _APART: Final = ("id", "name", "service_id")
 """Members of a definition that are columns of its row, or say whose it is."""
 _NAMESPACE: Final = uuid.UUID("5b1d5c8e-8f5e-4c0b-9d55-3f2f4a6c7e10")
@@ -61,7 +63,11 @@ def complete_one(definition: Any, place: str, owner: str, service_id: str) -> De
     check["name"] = check["name"] or f"{owner}-health"
     check["id"] = check["id"] or str(uuid.uuid5(_NAMESPACE, f"{place}/{check['name']}"))
     check["service_id"] = service_id
-    return {name: value for name, value in check.items() if value}
+    completed = {name: value for name, value in check.items() if value}
+    size = len(orjson.dumps(completed))
+    if size > ONE_MAX_BYTES:
+        raise Invalid(f"check validation failed: check too large: {size} bytes (max {ONE_MAX_BYTES})")
+    return completed
 
 
 def also_needs(definition: Mapping[str, Any]) -> list[tuple[str, str]]:

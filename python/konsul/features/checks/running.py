@@ -57,6 +57,14 @@ class Running:
     """The key of the instance it is about; empty for a node's check."""
     is_busy: bool = False
     is_gone: bool = False
+    attempt: asyncio.Task[None] | None = None
+    """The one that is under way."""
+
+    def leave(self) -> None:
+        """It is no check of this node's any more."""
+        self.is_gone = True
+        if self.attempt is not None:
+            self.attempt.cancel()
 
 
 class Settings(Protocol):
@@ -139,15 +147,15 @@ class Runner:
         return one
 
     def remove(self, check_id: bytes) -> None:
-        """Runs it no more; an attempt that is under way is told to nobody."""
+        """Runs it no more; an attempt that is under way ends, for others wait for its place."""
         gone = self._schedule.remove(check_id)
         if gone is not None:
-            gone.is_gone = True
+            gone.leave()
 
     def clear(self) -> None:
         """Runs none any more."""
         for gone in self._schedule.clear():
-            gone.is_gone = True
+            gone.leave()
         self._waiting.clear()
 
     def start(self) -> None:
@@ -200,7 +208,7 @@ class Runner:
             if one.is_gone:
                 continue
             LATE_SECONDS.observe(max(0.0, self._clock() - due_s))
-            task = asyncio.create_task(self._once(one))
+            task = one.attempt = asyncio.create_task(self._once(one))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
@@ -215,7 +223,7 @@ class Runner:
         try:
             found = await self._attempt(one.definition)
         finally:
-            one.is_busy = False
+            one.is_busy, one.attempt = False, None
         if one.is_gone:
             return
         took_s = time.perf_counter() - began_s
