@@ -21,6 +21,7 @@ KIND: Final = "checks"
 PER_QUESTION: Final = 1_000
 ASK_MS: Final = 1_000
 RUNNERS_MAX: Final = 1_000
+"""Nodes that share the work: who runs what is worked out of the same ones by whoever asks."""
 _RAFT_ID: Final = CheckRunner.column("raft_id")
 _IDS, _LEASES, _FULL = "ids", "leases", "full"
 

@@ -20,7 +20,7 @@ from konsul.features.checks.outcome import Outcome
 from konsul.features.checks.overdue import deadlines_of
 from konsul.features.checks.reports import Reports
 from konsul.features.checks.running import Runner, Running
-from konsul.features.checks.seen import KIND, answer
+from konsul.features.checks.seen import KIND, RUNNERS_MAX, answer
 from konsul.features.checks.tables import CHECK_FORM, RUNNER_FORM, CheckRunner
 from konsul.features.lb.spreading import note_check
 from konsul.kernel import entry
@@ -202,7 +202,7 @@ class Checks:
 
     async def _assign_all(self) -> None:
         engine = self._engine
-        page = engine.scan(CheckRunner.table_id, limit=1_000)
+        page = engine.scan(CheckRunner.table_id, limit=RUNNERS_MAX)
         self._nodes = frozenset(key for key, _ in page.rows)
         seen: set[bytes] = set()
         for rows in pages(engine, Check.table_id, size=_PAGE):
