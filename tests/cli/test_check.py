@@ -52,6 +52,7 @@ def test_a_ttl_check_is_made_told_listed_and_deleted(ctl: Console, service: str)
     history = ctl.ok("check", "history", f"{service}-t").text
     assert history.startswith(f"{service}-t: critical\n")
     assert "passing -> warning  said warn" in history
+    assert history.endswith("\nResults:\n  none\n"), "nobody runs it"
     assert ctl.ok("check", "delete", f"{service}-t").text == f"Successfully deleted check: {service}-t\n"
     assert ctl.ok("check", "list", "--service", service).text == "No checks found\n"
 

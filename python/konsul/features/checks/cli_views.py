@@ -38,13 +38,14 @@ def told(found: Mapping[str, Any], out: Printer) -> str:
     lines = [f"{found['check_id']}: {out.paint(healthy(found['status']))}"]
     if found.get("runner"):
         lines[0] += f", run by {found['runner']}"
-    lines += ["", "Changes:"] + [
+    changes = [
         f"  {one['at']}  {one['from']} -> {one['to']}  {_line(one['output'])}" for one in found["transitions"]
     ]
-    lines += ["", "Results:"] + [
+    attempts = [
         f"  {one['at']}  {out.paint(healthy(one['said']))}{_held(one)}  {_line(one['output'])}"
         for one in found["results"]
     ]
+    lines += ["", "Changes:", *(changes or ["  none"]), "", "Results:", *(attempts or ["  none"])]
     return "\n".join(lines)
 
 
