@@ -302,7 +302,8 @@ def test_an_alias_is_as_healthy_as_what_it_stands_for(http: httpx.Client, space:
     http.put(f"/health/check/{space}-t")
     until_status(http, f"{space}-a", "passing")
     http.put(f"/health/check/{space}-t/warn")
-    until_status(http, f"{space}-a", "warning")
+    found = until_status(http, f"{space}-a", "warning")
+    assert found["output"] == f"service {space}-db is warning: instance {space}-db"
     http.delete(f"/deregister/{space}-db")
     found = until_status(http, f"{space}-a", "critical")
     assert found["output"] == f"there is no service {space}-db"

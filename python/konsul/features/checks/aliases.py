@@ -8,7 +8,7 @@ import orjson
 
 from konsul.engine import Engine
 from konsul.features.catalog.healths import worst
-from konsul.features.catalog.tables import CRITICAL, PASSING, WARNING, Check, Instance, Node
+from konsul.features.catalog.tables import CRITICAL, PASSING, SEPARATOR, WARNING, Check, Instance, Node
 from konsul.features.checks.definition import Definition
 from konsul.features.checks.outcome import Outcome, outcome
 
@@ -44,17 +44,14 @@ class Aliases:
                 return outcome(CRITICAL, f"there is no node {check.alias_node}")
             health = self._node(check.alias_node, set()).status
             return outcome(health, f"node {check.alias_node} is {health}")
-        which = self._any(check.alias_service)
-        if which is None:
+        if not self._is_there(check.alias_service):
             return outcome(CRITICAL, f"there is no service {check.alias_service}")
         found, sick = self._service(check.alias_service, set())
-        return outcome(
-            found.status, f"service {check.alias_service} is {found.status} ({(sick or which).decode()})"
-        )
+        why = f": instance {sick.decode().partition(SEPARATOR)[2]}" if sick else ""
+        return outcome(found.status, f"service {check.alias_service} is {found.status}{why}")
 
-    def _any(self, service: str) -> bytes | None:
-        page = self._engine.scan(Instance.table_id, where=[(_NAME, service.encode())], limit=1)
-        return page.rows[0][0] if page.rows else None
+    def _is_there(self, service: str) -> bool:
+        return bool(self._engine.scan(Instance.table_id, where=[(_NAME, service.encode())], limit=1).rows)
 
     def _node_row(self, name: str) -> Node | None:
         row = self._engine.get(Node.table_id, name.encode())
@@ -103,7 +100,7 @@ class Aliases:
         if node:
             is_there, behind = self._node_row(node) is not None, self._node(node, seen)
         else:
-            is_there, behind = self._any(service) is not None, self._service(service, seen)[0]
+            is_there, behind = self._is_there(service), self._service(service, seen)[0]
         return behind if is_there and behind.is_round else _Found(check.status)
 
 
