@@ -93,10 +93,11 @@ async def left_alone(url: str, watchers: int) -> None:
 
 
 def active(url: str) -> float:
-    """How many watchers the server has, by its own count."""
+    """How many watchers the server has besides its own, by its own count."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=30) as reply:  # noqa: S310 - our own address
         lines = reply.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("konsul_watchers_active{"))
+    told = [line for line in lines if line.startswith("konsul_watchers_active{") and '"inside"' not in line]
+    return sum(float(line.split()[-1]) for line in told)
 
 
 async def told_when(listener: Listener, watchers: Sequence[int], holds: Callable[[Told], bool]) -> list[Told]:

@@ -133,7 +133,7 @@ def test_checks_look_at_the_state_before(http: httpx.Client, space: str) -> None
     [
         ([], "Operations array cannot be empty"),
         ([{"type": "get", "key": "k"}] * 129, "Maximum 128 operations per transaction"),
-        ([{"type": "get", "key": "k"}, {"type": "lock", "key": "k"}], "operation 1: unknown type 'lock'"),
+        ([{"type": "get", "key": "k"}, {"type": "swap", "key": "k"}], "operation 1: unknown type 'swap'"),
         ([{"key": "k"}], "operation 0: unknown type ''"),
         ([None], "operation 0: unknown type ''"),
         ([{"type": "get"}], "operation 0: key is required"),
