@@ -35,9 +35,15 @@ class CatalogUser(SdkUser):
 
     def instance(self, number: int) -> Service:
         """One of its instances."""
-        meta = {"zone": random.choice(ZONES), "owner": self.name}
+        zone = random.choice(ZONES)
         return Service(
-            self.name, f"10.0.0.{number}", 8000 + number, f"{self.name}-{number}", (self.tag,), meta
+            self.name,
+            f"10.0.0.{number}",
+            8000 + number,
+            f"{self.name}-{number}",
+            (self.tag,),
+            {"zone": zone, "owner": self.name},
+            zone=zone,
         )
 
     @task(10)

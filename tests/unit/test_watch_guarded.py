@@ -306,7 +306,7 @@ def test_a_channel_is_followed_as_whom_the_token_says(tmp_path: Path) -> None:
         updates.say(**AUTH, token=WRONG)
         assert (await updates.text())["data"]["message"] == "the token does not hold"
         assert await updates.ended() == (4401, "the token does not hold")
-        assert node.kernel.watching.counters.active == {"websocket": 0}
+        assert node.kernel.watching.counters.active["websocket"] == 0
 
     told(tmp_path, story)
 
